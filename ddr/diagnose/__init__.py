@@ -1,0 +1,1 @@
+"""Which plane is to blame: onset, candidates, evidence, swap test, verdict. Only looks."""

@@ -1,0 +1,61 @@
+"""Which plane is to blame, how sure that is, and by what evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from ddr.domain import changes, planes, revisions
+
+
+class Verdict(StrEnum):
+    """By rule: CONFIRMED only on an identity mismatch or a successful swap test."""
+
+    CONFIRMED = "CONFIRMED"
+    LIKELY = "LIKELY"
+    POSSIBLE = "POSSIBLE"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    HEALTHY = "HEALTHY"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One independent test. `ratio` is its likelihood ratio: above 1 speaks for the candidate, below against."""
+
+    test: str
+    says: str
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A plane, or `unknown` (plane None), with what speaks for and against it. `change` is the culprit named."""
+
+    plane: planes.Plane | None
+    probability: float
+    evidence: tuple[Evidence, ...] = ()
+    change: changes.Change | None = None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """`candidates` are ranked, most probable first. `onset` is the interval in which it began."""
+
+    service: str
+    at: datetime
+    verdict: Verdict
+    candidates: tuple[Candidate, ...]
+    onset_from: datetime | None = None
+    onset_to: datetime | None = None
+    live: tuple[revisions.Revision, ...] = ()
+    ruled_out: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    impaired: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    next_command: str = ""
+
+    @property
+    def leading(self) -> Candidate | None:
+        return self.candidates[0] if self.candidates else None

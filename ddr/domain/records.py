@@ -1,0 +1,266 @@
+"""What the journal records: one dataclass a kind, and the list of them all.
+
+A field may be added with a default; a field or kind that was ever written is never renamed or reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from ddr.domain import changes, diagnoses, incidents, outcomes, planes, releases, signals
+
+
+@dataclass(frozen=True)
+class ReleaseRecorded:
+    kind: ClassVar[str] = "release.recorded"
+    release: releases.Release
+
+
+@dataclass(frozen=True)
+class RevisionMarked:
+    """`good` false means: nothing may bring this revision back."""
+
+    kind: ClassVar[str] = "revision.marked"
+    service: str
+    plane: planes.Plane
+    object: str
+    name: str
+    digest: str
+    good: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class ChangeRecorded:
+    kind: ClassVar[str] = "change.recorded"
+    service: str
+    change: changes.Change
+
+
+@dataclass(frozen=True)
+class IncidentDeclared:
+    kind: ClassVar[str] = "incident.declared"
+    incident: str
+    service: str
+    severity: incidents.Severity
+    title: str
+    first_bad: datetime | None = None
+    judgements: tuple[signals.Judgement, ...] = ()
+
+
+@dataclass(frozen=True)
+class IncidentMoved:
+    kind: ClassVar[str] = "incident.moved"
+    incident: str
+    status: incidents.Status
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class IncidentNoted:
+    kind: ClassVar[str] = "incident.noted"
+    incident: str
+    text: str
+
+
+@dataclass(frozen=True)
+class DiagnosisMade:
+    kind: ClassVar[str] = "diagnosis.made"
+    service: str
+    diagnosis: diagnoses.Diagnosis
+    incident: str = ""
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """`document` is the frozen text; what runs is this, never the file as it is later."""
+
+    kind: ClassVar[str] = "run.started"
+    run: str
+    title: str
+    purpose: Literal["runbook", "faults"]
+    document: str
+    document_digest: str
+    service: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    incident: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class RunClaimed:
+    """Who works on the run from here on. The newest claim is the fence: an older owner must stop."""
+
+    kind: ClassVar[str] = "run.claimed"
+    run: str
+    pid: int
+    process_started: str
+    boot: str
+    until: datetime
+
+
+@dataclass(frozen=True)
+class StepIntended:
+    """Written before the effect. `settled` is all that is needed to do, look for, or undo it."""
+
+    kind: ClassVar[str] = "step.intended"
+    run: str
+    step: str
+    attempt: int
+    verb: str
+    key: str
+    settled: Mapping[str, str]
+    will: str
+    undo: str
+
+
+@dataclass(frozen=True)
+class StepEnded:
+    kind: ClassVar[str] = "step.ended"
+    run: str
+    step: str
+    attempt: int
+    outcome: outcomes.Outcome
+    adopted: bool = False
+
+
+@dataclass(frozen=True)
+class UndoIntended:
+    kind: ClassVar[str] = "undo.intended"
+    run: str
+    step: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class UndoEnded:
+    kind: ClassVar[str] = "undo.ended"
+    run: str
+    step: str
+    attempt: int
+    outcome: outcomes.Outcome
+
+
+@dataclass(frozen=True)
+class ApprovalRequested:
+    kind: ClassVar[str] = "approval.requested"
+    run: str
+    step: str
+    plan_digest: str
+    summary: tuple[str, ...]
+    approvers: tuple[str, ...]
+    required: int
+    separation_of_duties: bool
+    expires: datetime
+
+
+@dataclass(frozen=True)
+class ApprovalDecided:
+    kind: ClassVar[str] = "approval.decided"
+    run: str
+    plan_digest: str
+    granted: bool
+    why: str = ""
+    break_glass: bool = False
+
+
+@dataclass(frozen=True)
+class RunPaused:
+    kind: ClassVar[str] = "run.paused"
+    run: str
+    why: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    kind: ClassVar[str] = "run.ended"
+    run: str
+    status: Literal["recovered", "contained", "failed", "undone", "injected"]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class MessagePosted:
+    kind: ClassVar[str] = "message.posted"
+    channel: str
+    text: str
+    key: str
+    delivered: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class GameDayStarted:
+    kind: ClassVar[str] = "gameday.started"
+    gameday: str
+    scenarios: tuple[str, ...]
+    seed: int
+    state_digest: str
+
+
+@dataclass(frozen=True)
+class ScenarioStarted:
+    kind: ClassVar[str] = "scenario.started"
+    gameday: str
+    scenario: str
+    document: str
+    state_digest: str
+
+
+@dataclass(frozen=True)
+class ScenarioScored:
+    kind: ClassVar[str] = "scenario.scored"
+    gameday: str
+    scenario: str
+    points: Mapping[str, int]
+    possible: Mapping[str, int]
+    passed: bool
+
+
+@dataclass(frozen=True)
+class GameDayEnded:
+    kind: ClassVar[str] = "gameday.ended"
+    gameday: str
+    passed: bool
+    state_digest: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """An event of a kind this version does not know. Kept and chained, not understood."""
+
+    kind: ClassVar[str] = "?"
+    original: str
+
+
+Record = (
+    ReleaseRecorded
+    | RevisionMarked
+    | ChangeRecorded
+    | IncidentDeclared
+    | IncidentMoved
+    | IncidentNoted
+    | DiagnosisMade
+    | RunStarted
+    | RunClaimed
+    | StepIntended
+    | StepEnded
+    | UndoIntended
+    | UndoEnded
+    | ApprovalRequested
+    | ApprovalDecided
+    | RunPaused
+    | RunEnded
+    | MessagePosted
+    | GameDayStarted
+    | ScenarioStarted
+    | ScenarioScored
+    | GameDayEnded
+    | Foreign
+)
+
+KINDS: dict[str, type[Record]] = {record.kind: record for record in Record.__args__ if record is not Foreign}

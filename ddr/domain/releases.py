@@ -1,0 +1,21 @@
+"""The revisions, one per plane, that served together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ddr.domain import planes, revisions
+
+
+@dataclass(frozen=True)
+class Release:
+    """`known_good` says a person or a passed verification vouched for it; `at` is when it was seen live."""
+
+    id: str
+    service: str
+    at: datetime
+    revisions: Mapping[planes.Plane, revisions.Revision]
+    known_good: bool = False
+    note: str = ""

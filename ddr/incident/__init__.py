@@ -1,0 +1,1 @@
+"""Incidents: declared, moved, noted, resolved; the folded view of them."""

@@ -1,0 +1,45 @@
+"""SHA-256 of bytes, files, folders and values, always written as `sha256:<64 hex digits>`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+PREFIX = "sha256:"
+
+
+def of_bytes(content: bytes) -> str:
+    return PREFIX + hashlib.sha256(content).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    """JSON with sorted keys and no spaces, UTF-8: equal values give equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def of_value(value: object) -> str:
+    """Digest of a JSON value."""
+    return of_bytes(canonical(value))
+
+
+def of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def of_tree(root: Path) -> str:
+    """Digest of a folder: relative names and contents of all regular files, links by where they point."""
+    lines = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            lines.append(f"{name}\0link:{path.readlink()}")
+        elif path.is_file():
+            lines.append(f"{name}\0{of_file(path)}")
+    return of_bytes("\n".join(lines).encode())
+
+
+def short(text: str, length: int = 12) -> str:
+    """The first digits, for people."""
+    return text.removeprefix(PREFIX)[:length]

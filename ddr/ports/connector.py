@@ -1,0 +1,98 @@
+"""What a connector implements for a plane. A connector says what it can do by the methods it has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
+
+from ddr.domain import changes, health, outcomes, planes, revisions
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """Only looks. Everything here may be repeated and touches nothing."""
+
+    def revision(self) -> revisions.Revision:
+        """What is live, with the digest of its bytes read now. Missing, Unavailable, Damaged."""
+        ...
+
+    def health(self) -> health.Health:
+        """Whether the system answers and what may be done there. Never raises for a system that is down."""
+        ...
+
+    def changes(self, since: datetime) -> Sequence[changes.Change]:
+        """What the system itself remembers, oldest first; it may remember less than happened."""
+        ...
+
+
+@runtime_checkable
+class Switchable(Protocol):
+    def find(self, name: str) -> revisions.Revision:
+        """A revision by name with the digest of its bytes read now. Missing when it is not there (any more)."""
+        ...
+
+    def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
+        """Make `to` live if `expect` is live now; what is read back afterwards is returned.
+
+        Conflict when something else is live, and then nothing was changed. Switching to what is live already is
+        no error and changes nothing. Going back never deletes.
+        """
+        ...
+
+
+@runtime_checkable
+class Freezable(Protocol):
+    """Containment: stop whatever would bring the bad revision back."""
+
+    def freeze(self, why: str) -> None:
+        """Repeatable; an existing freeze is kept."""
+        ...
+
+    def thaw(self) -> None:
+        """Repeatable."""
+        ...
+
+    def frozen(self) -> str:
+        """Why it is frozen, '' when it is not."""
+        ...
+
+
+@runtime_checkable
+class Markable(Protocol):
+    def block(self, name: str, why: str) -> None:
+        """Put a mark on the revision in its own system, for everyone who promotes. Repeatable."""
+        ...
+
+    def unblock(self, name: str) -> None:
+        """Repeatable."""
+        ...
+
+
+@runtime_checkable
+class Refreshable(Protocol):
+    def refresh(self) -> outcomes.Outcome:
+        """Run the materialization that is live now and read back what it wrote. Repeatable.
+
+        A run that exits 0 and writes nothing is FAILED. `values['rows']` says how many rows are fresh.
+        """
+        ...
+
+
+@runtime_checkable
+class Servable(Protocol):
+    """The process that answers requests."""
+
+    def loaded(self) -> Mapping[planes.Plane, revisions.Revision]:
+        """What the server has in memory, with digests of the bytes it loaded. Unavailable when down."""
+        ...
+
+    def roll(self) -> Mapping[planes.Plane, revisions.Revision]:
+        """Load what the planes point at now, without dropping requests; what is loaded then."""
+        ...
+
+    def set_fallback(self, *, on: bool) -> None:
+        """Containment: answer with the fallback instead of the model. Repeatable."""
+        ...
+
+    def fallback(self) -> bool: ...

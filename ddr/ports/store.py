@@ -1,0 +1,61 @@
+"""Keys and bytes. The one thing ddr needs to have: a folder, a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from ddr.errors import Conflict
+
+
+class Exists(Conflict):
+    """`create` found the key taken."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key with the size of its bytes and the version token that `swap` wants back."""
+
+    key: str
+    size_bytes: int
+    version: str
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keys are `a/b/c` of [A-Za-z0-9._-], at most 512 characters; no part is `.` or `..` or empty.
+
+    Every method may raise Unavailable (temporary; the effect of a write is then unknown) and may be repeated.
+    Writes are durable when they return and atomic for every reader.
+    """
+
+    name: str
+    """For people: `local:/path`, `s3://bucket/prefix`."""
+
+    is_shared: bool
+    """Whether other machines may write to it at the same time."""
+
+    def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        """The bytes, or `size` of them from `start`; fewer at the end. Missing when the key is not there."""
+        ...
+
+    def head(self, key: str) -> Entry | None:
+        """What is there, None when nothing."""
+        ...
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """Entries whose key begins with `prefix` and sorts behind `after`, in order of their UTF-8 bytes."""
+        ...
+
+    def create(self, key: str, content: bytes) -> Entry:
+        """Write if the key is not there. Exists when it is: of two at once exactly one wins."""
+        ...
+
+    def swap(self, key: str, content: bytes, expect: str) -> Entry:
+        """Replace what has version `expect`. Conflict when another version or nothing is there."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Absent afterwards; deleting what is not there is no error."""
+        ...

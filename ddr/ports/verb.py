@@ -1,0 +1,69 @@
+"""What a runbook step or a fault calls: an action that knows its undo, or a probe that only looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from ddr.domain import outcomes, services
+
+
+@dataclass(frozen=True)
+class Call:
+    """One step with its templates filled. `key` is the idempotency key of its effect."""
+
+    service: str
+    run: str
+    step: str
+    key: str
+    incident: str
+    started_at: datetime
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the step will do, decided and not done. `settled` goes into the plan digest and the journal."""
+
+    will: str
+    touches: tuple[str, ...] = ()
+    undo: str = ""
+    settled: Mapping[str, str] = field(default_factory=dict)
+
+
+class Seen(StrEnum):
+    """What the world shows of an effect whose result was not recorded."""
+
+    DONE = "done"
+    NOT_DONE = "not done"
+    OTHER = "other"
+
+
+class Verb(Protocol):
+    """`prepare`, `observe` only look. `act` and `undo` obey `settled` alone and may be repeated."""
+
+    name: str
+    changes: bool
+    """False for a probe: then `act` only looks and `observe`, `undo` are never called."""
+
+    def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
+        """Everything wrong with the call that can be known without asking any system."""
+        ...
+
+    def prepare(self, call: Call) -> Prepared:
+        """Resolve against the world as it is. Raises Refused, Missing, Conflict, Unavailable."""
+        ...
+
+    def act(self, call: Call, settled: Mapping[str, str]) -> outcomes.Outcome: ...
+
+    def observe(self, call: Call, settled: Mapping[str, str]) -> Seen: ...
+
+    def undo(self, call: Call, settled: Mapping[str, str]) -> outcomes.Outcome:
+        """SKIPPED when there is nothing to take back. Conflict when someone else changed the world since."""
+        ...
+
+
+Catalog = Mapping[str, Verb]

@@ -1,0 +1,1 @@
+"""The release ledger: what was live together, what is known to be good, what changed."""

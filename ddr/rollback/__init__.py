@@ -1,0 +1,1 @@
+"""Live and target to a plan that fits, and its application. Planning is pure."""
