@@ -1,1 +1,1 @@
-"""Vector indexes: build specification, workers, engines, gate, publish, check. The commands come with their own issue."""
+"""Vector indexes: build specification, workers, engines, gate, publish, check. Comes with its own issue."""

@@ -11,7 +11,7 @@ from ddr.domain import changes, health, outcomes, planes, revisions
 
 @runtime_checkable
 class Observable(Protocol):
-    """Only looks. Everything here may be repeated and touches nothing."""
+    """Only looks. Everything here may be repeated and touches nothing. Every Observable is a History."""
 
     def revision(self) -> revisions.Revision:
         """What is live, with the digest of its bytes read now. Missing, Unavailable, Damaged."""
@@ -23,6 +23,15 @@ class Observable(Protocol):
 
     def changes(self, since: datetime) -> Sequence[changes.Change]:
         """What the system itself remembers, oldest first; it may remember less than happened."""
+        ...
+
+
+@runtime_checkable
+class History(Protocol):
+    """Whatever remembers changes, of any plane: a deployment log, the request log."""
+
+    def changes(self, since: datetime) -> Sequence[changes.Change]:
+        """Oldest first; it may remember less than happened. Unavailable when it cannot be read."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ddr.domain import planes as planes_
@@ -16,7 +16,8 @@ from ddr.ports import connector, journal, notifier, replayable, signal, store
 class Platform:
     """`planes[service][plane]` implements Observable and whatever else its connector can do.
 
-    `sources[service][name]` are the signal sources that the service's SignalSpecs name.
+    `sources[service][name]` are the signal sources that the service's SignalSpecs name, `histories[service]` what
+    remembers changes beside the planes themselves.
     """
 
     services: Mapping[str, services_.Service]
@@ -29,6 +30,8 @@ class Platform:
     actor: str
     servers: Mapping[str, connector.Servable] = field(default_factory=dict)
     replays: Mapping[str, replayable.Replayable] = field(default_factory=dict)
+    request_logs: Mapping[str, replayable.RequestLog] = field(default_factory=dict)
+    histories: Mapping[str, Sequence[connector.History]] = field(default_factory=dict)
 
     def service(self, name: str) -> services_.Service:
         if name not in self.services:

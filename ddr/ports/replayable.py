@@ -27,11 +27,17 @@ Swap = Literal["as-logged", "recomputed"] | str
 
 
 @runtime_checkable
-class Replayable(Protocol):
+class RequestLog(Protocol):
     def logged(self, since: datetime, until: datetime, limit: int) -> Sequence[Logged]:
-        """The newest `limit` requests of [since, until) whose truth is known, oldest first."""
+        """The newest `limit` requests of [since, until) whose truth is known, oldest first. Unavailable."""
         ...
 
+
+@runtime_checkable
+class Replayable(Protocol):
     def replay(self, requests: Sequence[str], swaps: Mapping[planes.Plane, Swap]) -> Mapping[str, str]:
-        """Answers by request id, everything as logged but for `swaps`. Missing ids could not be replayed."""
+        """Answers by request id, everything as logged but for `swaps`. Missing ids could not be replayed.
+
+        Missing when a swap names a revision that is not there; Unavailable when nobody answers.
+        """
         ...
