@@ -1,0 +1,144 @@
+"""The `ddr` command: what there is, without importing it; and the one place that renders errors."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from ddr import errors
+from ddr.cli import session as sessions
+
+# Name, module, one line of help. The module is imported only when its command is used.
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("init", "ddr.cli.init", "Write a commented ddr.yaml and try its repository."),
+    ("doctor", "ddr.cli.doctor", "Try every connector and say what it can and may do."),
+    ("status", "ddr.cli.status", "Show planes, live revisions, signals, open incidents, backups."),
+    ("changes", "ddr.cli.changes", "Show what changed, over all planes, newest last."),
+    ("diagnose", "ddr.cli.diagnose", "Say which plane is to blame, with the evidence."),
+    ("runbook", "ddr.cli.runbook", "Check, plan, run, approve, resume and undo runbooks."),
+    ("incident", "ddr.cli.incident", "Declare, note, resolve and list incidents."),
+    ("release", "ddr.cli.release", "Record what is live together, and what is known to be good."),
+    ("journal", "ddr.cli.journal", "Show, verify and sync the append-only record."),
+    ("gameday", "ddr.cli.gameday", "Break a platform on purpose, recover it, score it."),
+    ("sandbox", "ddr.cli.sandbox", "Build a small real ML platform to try all this on."),
+    ("completion", "ddr.cli.completion", "Print the completion script for your shell."),
+)
+
+EXIT_CODES = """\b
+Exit codes:
+  0   done
+  1   failed
+  2   done, with findings (a check is not met, bytes are damaged)
+  3   conflict: the world is not as the plan expected, nothing was changed
+  4   waits for an approval
+  5   an earlier run was interrupted and needs `resume` or `undo`
+  64  bad usage or a bad file, nothing was started
+  69  a system does not answer
+  70  a defect in ddr
+"""
+
+
+class LazyGroup(click.Group):
+    """Lists the commands from the table above and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, _, _ in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for name, module, _ in COMMANDS:
+            if name == cmd_name:
+                command: click.Command = getattr(importlib.import_module(module), "command")  # noqa: B009
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, _, line in COMMANDS])
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--config", "-c", metavar="PATH", help="ddr.yaml to use; else $DDR_CONFIG, else here or above.")
+@click.option("--as", "actor", metavar="NAME", help="Who you are in the record; else $DDR_ACTOR, else your login.")
+@click.version_option(package_name="ddr", message="ddr %(version)s")
+@click.pass_context
+def command(ctx: click.Context, config: str | None, actor: str | None) -> None:
+    """Find the wrong layer of an ML service, take back only that layer, prove it.
+
+    \b
+    At 2 a.m.:
+      ddr status                      what is wrong
+      ddr diagnose SERVICE            which layer, and what changed
+      ddr runbook run NAME -s SERVICE take it back, step by step
+    """
+    ctx.obj = sessions.Session(config=config, actor=actor)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run, render what went wrong, exit with the error's own code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """As `main`, returning the exit code."""
+    session: list[sessions.Session] = []
+    try:
+        with command.make_context("ddr", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
+            session.append(ctx.obj) if ctx.obj else None
+            code = command.invoke(ctx)
+            return code if isinstance(code, int) else errors.EXIT_OK
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.Abort:
+        click.echo("ddr: interrupted", err=True)
+        return errors.EXIT_SIGINT
+    except click.ClickException as problem:
+        problem.show()
+        return errors.EXIT_USAGE
+    except errors.DdrError as problem:
+        return _render(problem, session)
+    except KeyboardInterrupt:
+        click.echo("ddr: interrupted", err=True)
+        return errors.EXIT_SIGINT
+    except BrokenPipeError:
+        return errors.EXIT_OK
+    except Exception as problem:  # noqa: BLE001 - the last place: a defect must not look like anything else
+        return _render_defect(problem, session)
+
+
+def _masked(text: str, session: list[sessions.Session]) -> str:
+    return session[0].mask(text) if session else sessions.mask(text)
+
+
+def _render(problem: errors.DdrError, session: list[sessions.Session]) -> int:
+    message, hint = _masked(problem.message, session), _masked(problem.hint, session)
+    if session and session[0].json:
+        body = {
+            "kind": type(problem).__name__,
+            "message": message,
+            "hint": hint,
+            "exit_code": problem.exit_code,
+        }
+        if isinstance(problem, errors.BadDocument):
+            body["problems"] = [_masked(str(entry), session) for entry in problem.problems]
+        click.echo(json.dumps({"error": body}, indent=2))
+    else:
+        click.echo(f"{click.style('ddr:', fg='red', bold=True)} {message}", err=True)
+        if hint:
+            click.echo(f"  {click.style('next:', bold=True)} {hint}", err=True)
+    return problem.exit_code
+
+
+def _render_defect(problem: Exception, session: list[sessions.Session]) -> int:
+    trace = "".join(traceback.format_exception(problem))
+    click.echo(_masked(trace, session), err=True)
+    click.echo(
+        f"ddr: a defect in ddr itself ({type(problem).__name__}); please report the lines above\n"
+        "  next: `ddr status` says whether a run was interrupted",
+        err=True,
+    )
+    return errors.EXIT_DEFECT

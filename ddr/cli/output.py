@@ -1,0 +1,51 @@
+"""Text for people: tables, marks, ages. Plain characters, so that it survives a pager and a ticket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.lib import timetext
+
+if TYPE_CHECKING:
+    from ddr.domain import signals
+
+_MARKS = {"ok": ("ok", "green"), "bad": ("BAD", "red"), "unknown": ("??", "yellow")}
+
+
+def mark(state: str) -> str:
+    """`ok`, `BAD` or `??`, coloured where a person watches; the word alone says it too."""
+    word, colour = _MARKS[state]
+    return click.style(word, fg=colour, bold=state != "ok")
+
+
+def heading(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def table(rows: Sequence[Sequence[str]], indent: int = 2) -> str:
+    """Columns as wide as their widest cell; colours do not count."""
+    if not rows:
+        return ""
+    widths = [max(len(click.unstyle(row[at])) for row in rows) for at in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)]
+        lines.append((" " * indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """`12m ago`; `never` without a time."""
+    return "never" if at is None else f"{timetext.format_duration(now - at)} ago"
+
+
+def judgement_row(judgement: signals.Judgement) -> tuple[str, str, str, str, str]:
+    """State, name, value, limit, why."""
+    unit = judgement.unit
+    value = "-" if judgement.value is None else f"{judgement.value:.4g}{unit}"
+    limit = "" if judgement.threshold is None else f"limit {judgement.threshold:.4g}{unit}"
+    return (mark(judgement.state), judgement.signal, value, limit, f"n={judgement.n}  {judgement.why}".rstrip())

@@ -1,0 +1,109 @@
+"""One call of `ddr`: its configuration, the Platform built from it, and the two printers (text and JSON)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ddr.domain import services
+    from ddr.journal import views
+    from ddr.wiring import build
+
+
+def mask(text: str) -> str:
+    """Secret shapes taken out; for text that comes before any configuration was read."""
+    from ddr.lib import redact
+
+    return redact.Redactor()(text)
+
+
+@dataclass
+class Session:
+    """What the global options say, and what was built from it so far."""
+
+    config: str | None = None
+    actor: str | None = None
+    json: bool = False
+    _wired: list[build.Wired] = field(default_factory=list)
+    _board: list[views.Board] = field(default_factory=list)
+
+    def config_path(self) -> Path:
+        from ddr.wiring import config
+
+        return config.find(self.config, os.environ, Path.cwd())
+
+    def wired(self) -> build.Wired:
+        """Everything behind `ddr.yaml`, built once. Says what an earlier run left unfinished."""
+        if not self._wired:
+            from ddr.wiring import build
+
+            self._wired.append(build.build(self.config_path(), os.environ, actor=self.actor or "", warn=self.notice))
+        return self._wired[0]
+
+    def board(self) -> views.Board:
+        """The journal, folded now."""
+        return self.wired().board()
+
+    def service(self, name: str | None) -> services.Service:
+        """The named service, or the only one."""
+        from ddr.errors import InputError
+
+        platform = self.wired().platform
+        if name is None:
+            if len(platform.services) == 1:
+                return next(iter(platform.services.values()))
+            raise InputError("which service?", hint=f"one of {', '.join(sorted(platform.services))}")
+        return platform.service(name)
+
+    def mask(self, text: str) -> str:
+        return self._wired[0].config.redact(text) if self._wired else mask(text)
+
+    def notice(self, text: str) -> None:
+        """A line for the person, beside the result."""
+        click.echo(self.mask(text), err=True)
+
+    def show(self, value: Any, text: Callable[[], str]) -> None:
+        """The result: one JSON document, or text."""
+        click.echo(self.mask(self._document(value) if self.json else text()))
+
+    def _document(self, value: Any) -> str:
+        from ddr.lib import decode
+
+        return json.dumps(decode.encode(value), indent=2, ensure_ascii=False)
+
+    def warn_interrupted(self) -> None:
+        """Tell of runs that were cut off, with the two ways to end them."""
+        for run in self.wired().interrupted():
+            last = next(reversed(run.steps.values()), None)
+            where = f" at step {last.name!r}" if last else ""
+            self.notice(
+                f"{click.style('interrupted:', fg='yellow', bold=True)} run {run.id} ({run.started.title}){where}\n"
+                f"  next: ddr runbook resume {run.id}   or   ddr runbook undo {run.id}"
+            )
+
+
+def _set_json(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.find_root().obj.json = True
+
+
+json_option = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_set_json, help="Print one JSON document."
+)
+service_option = click.option(
+    "--service", "-s", metavar="SERVICE", help="Which service; not needed where there is one."
+)
+pass_session = click.make_pass_decorator(Session)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches."""
+    return sys.stdout.isatty()
