@@ -1,0 +1,60 @@
+"""`ddr changes`: one timeline over all planes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import output
+from ddr.cli import session as sessions
+from ddr.lib import timetext
+
+if TYPE_CHECKING:
+    from ddr.domain import changes
+
+
+class Duration(click.ParamType):
+    """`24h`, `90m`, `7d`."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return timetext.parse_duration(str(value))
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+
+
+@click.command()
+@click.argument("service", required=False)
+@click.option("--since", type=Duration(), default="24h", show_default=True, help="How far back.")
+@sessions.json_option
+@sessions.pass_session
+def command(session: sessions.Session, service: str | None, since: timedelta) -> None:
+    """Show what changed, over all planes, newest last.
+
+    Who, from, to; `not recorded by anyone` where ddr found it by comparing.
+
+    Exit codes: 0 shown.
+    """
+    from ddr.release import timeline
+
+    wired = session.wired()
+    now = wired.platform.clock.now()
+    found = timeline.changes(wired.platform, session.service(service).name, now - since)
+    session.show(found, lambda: _text(found.changes, found.silent))
+    session.warn_interrupted()
+
+
+def _text(found: tuple[changes.Change, ...], silent: tuple[str, ...]) -> str:
+    rows = [
+        (f"{change.at:%m-%d %H:%M:%S}", change.plane, change.object, f"{change.before or '?'} → {change.after or '?'}",
+         change.actor if change.recorded else click.style("not recorded by anyone", fg="yellow"), change.summary)
+        for change in found
+    ]  # fmt: skip
+    lines = [output.table(rows) if rows else "  nothing changed"]
+    return "\n".join(lines + [f"  not asked: {entry}" for entry in silent])

@@ -1,0 +1,75 @@
+"""`ddr diagnose`: which plane is to blame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import output
+from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.domain import diagnoses
+
+
+@click.command()
+@click.argument("service", required=False)
+@click.option("--incident", metavar="INC", default="", help="Write the diagnosis into this incident's timeline.")
+@click.option("--no-replay", is_flag=True, help="Skip the swap test (it replays logged requests, read-only).")
+@sessions.json_option
+@sessions.pass_session
+def command(session: sessions.Session, service: str | None, incident: str, no_replay: bool) -> int:
+    """Say which plane is to blame, with the evidence.
+
+    CONFIRMED needs an identity mismatch or a swap test that restores right answers; LIKELY, POSSIBLE and
+    INCONCLUSIVE follow. It only looks; with --incident it writes one line into the journal.
+
+    Exit codes: 0 healthy or a plane was named, 2 inconclusive, 69 nothing answers.
+    """
+    from ddr.diagnose import examine
+    from ddr.domain import diagnoses, records
+    from ddr.release import timeline
+    from ddr.runbook import shelf
+    from ddr.wiring import shipped
+
+    wired = session.wired()
+    name = session.service(service).name
+    changes = timeline.changes(wired.platform, name, examine.horizon(wired.platform.clock.now()))
+    books = shelf.by_plane(shipped.folder("runbooks"))
+    found = examine.examine(wired.platform, name, changes=changes, replay=not no_replay, runbooks=books)
+    if incident:
+        wired.platform.journal.append(records.DiagnosisMade(name, found, incident))
+    session.show(found, lambda: text(found))
+    session.warn_interrupted()
+    return 2 if found.verdict is diagnoses.Verdict.INCONCLUSIVE else 0
+
+
+def text(found: diagnoses.Diagnosis) -> str:
+    """At most 24 lines: verdict, evidence, what was ruled out, what was not checked, the next command."""
+    leading = found.leading
+    who = leading.plane if leading and leading.plane else "no plane"
+    lines = [f"{output.heading(found.verdict)}  {found.service}: {who}" + _culprit(leading)]
+    if found.onset_from and found.onset_to:
+        lines.append(f"  began between {found.onset_from:%H:%M:%S} and {found.onset_to:%H:%M:%S} UTC")
+    for candidate in found.candidates[:3]:
+        name = candidate.plane or "something else"
+        lines.append(f"  {candidate.probability:4.0%}  {name}")
+        shown = sorted(candidate.evidence, key=lambda entry: -abs(entry.ratio - 1))[: 4 if candidate is leading else 1]
+        lines += [f"        {entry.says}" for entry in shown]
+    lines += [f"  ruled out: {entry}" for entry in found.ruled_out[:4]]
+    lines += [f"  not checked: {entry}" for entry in found.not_checked[:3]]
+    for label, names in (("impaired", found.impaired), ("exposed", found.exposed), ("cleared", found.cleared)):
+        if names:
+            lines.append(f"  {label}: {', '.join(names)}")
+    if found.next_command:
+        lines.append(f"  {output.heading('next:')} {found.next_command}")
+    return "\n".join(lines)
+
+
+def _culprit(leading: diagnoses.Candidate | None) -> str:
+    if leading is None or leading.change is None:
+        return ""
+    change = leading.change
+    unrecorded = "" if change.recorded else ", not recorded by anyone"
+    return f"\n  culprit: {change.name} at {change.at:%H:%M:%S} UTC by {change.actor}{unrecorded}"

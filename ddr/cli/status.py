@@ -1,0 +1,84 @@
+"""`ddr status`: how every service stands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import output
+from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.domain import status
+    from ddr.journal import views
+
+
+@click.command()
+@click.argument("service", required=False)
+@click.option("--check", is_flag=True, help="Exit 2 unless every service is ok.")
+@sessions.json_option
+@sessions.pass_session
+def command(session: sessions.Session, service: str | None, check: bool) -> int:
+    """Show planes, live revisions, signals, open incidents, backups.
+
+    `good` beside a revision: it is the one of the newest known-good release. `??` is unknown, never healthy.
+
+    Exit codes: 0 shown, 2 with --check when a service is not ok, 69 the platform's clock or journal is away.
+    """
+    from ddr.diagnose import overview
+    from ddr.domain import signals
+
+    wired = session.wired()
+    board = session.board()
+    names = [wired.platform.service(service).name] if service else sorted(wired.platform.services)
+    runs = _open_runs(session, board)
+    seen = [overview.look(wired.platform, board, name, runs.get(name, ())) for name in names]
+    session.show({"services": seen}, lambda: "\n\n".join(_text(entry) for entry in seen))
+    session.warn_interrupted()
+    return 2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0
+
+
+def _open_runs(session: sessions.Session, board: views.Board) -> dict[str, list[status.OpenRun]]:
+    from ddr.domain import status
+
+    cut_off = {run.id for run in session.wired().interrupted()}
+    found: dict[str, list[status.OpenRun]] = {}
+    for run in board.runs.values():
+        if run.status in ("running", "paused"):
+            step = next(reversed(run.steps), "")
+            state = "interrupted" if run.id in cut_off else run.status
+            found.setdefault(run.started.service, []).append(status.OpenRun(run.id, run.started.title, state, step))
+    return found
+
+
+def _text(seen: status.ServiceStatus) -> str:
+    from ddr.lib import timetext
+
+    parts = [f"{output.heading(seen.service)}  {output.mark(seen.state)}   {timetext.format_clock(seen.at)}"]
+    parts.append(output.table([_plane_row(plane) for plane in seen.planes]))
+    if seen.fallback:
+        parts.append(click.style("  FALLBACK answers are being served", fg="yellow", bold=True))
+    parts.append(output.table([output.judgement_row(judgement) for judgement in seen.signals]))
+    rows = [
+        (f"{incident.severity} {incident.id}", f"{incident.status}: {incident.title}",
+         output.age(incident.declared_at, seen.at))
+        for incident in seen.incidents
+    ]  # fmt: skip
+    parts.append(output.table(rows) if rows else "  no open incident")
+    if seen.runs:
+        parts.append(output.table([(f"run {run.id}", run.title, f"{run.status} at {run.step}") for run in seen.runs]))
+    good = "none recorded: `ddr release record --known-good`"
+    if seen.last_good:
+        good = f"{seen.last_good.id}, {output.age(seen.last_good.at, seen.at)}"
+    parts.append(f"  last known-good release: {good}\n  newest verified backup: {output.age(seen.backup_at, seen.at)}")
+    return "\n".join(parts)
+
+
+def _plane_row(plane: status.PlaneStatus) -> tuple[str, str, str, str]:
+    if plane.revision is None:
+        return (output.mark("unknown"), plane.plane, plane.problem, "")
+    verdict = {True: "good", False: click.style("not the known-good one", fg="yellow"), None: "nothing to compare"}
+    frozen = f"frozen: {plane.frozen}" if plane.frozen else ""
+    return (output.mark("ok") if plane.known_good is not False else output.mark("unknown"),
+            plane.plane, str(plane.revision), f"{verdict[plane.known_good]}  {frozen}".rstrip())  # fmt: skip

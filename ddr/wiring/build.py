@@ -1,0 +1,174 @@
+"""From a checked configuration to the Platform: the only place where concrete things are made."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddr.connectors import message_file
+from ddr.domain import planes
+from ddr.errors import Unsupported
+from ddr.journal import log, views
+from ddr.lib import clock as clocks
+from ddr.lib import process
+from ddr.ports import connector, platform, replayable, signal, store, verb
+from ddr.wiring import config as configs
+from ddr.wiring import connector_types, repository
+
+Warn = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wired:
+    """Everything one call of `ddr` works with. `connectors` are by their names in `ddr.yaml`."""
+
+    config: configs.Config
+    platform: platform.Platform
+    log: log.Log
+    connectors: Mapping[str, Any]
+
+    @property
+    def sandbox(self) -> Path | None:
+        """The sandbox this configuration belongs to, if it is one."""
+        entry = self.config.sandbox
+        return None if entry is None else (self.config.base / entry.root).resolve()
+
+    def catalog(self) -> verb.Catalog:
+        """The verbs of runbooks."""
+        from ddr.actions import catalog
+
+        return catalog.build(self.platform)
+
+    def faults(self) -> verb.Catalog:
+        """The faults of the sandbox. Elsewhere there are none: ddr breaks nothing it did not build."""
+        if self.sandbox is None:
+            raise Unsupported(
+                f"{self.config.path} is no sandbox; ddr breaks only platforms it built itself",
+                hint="`ddr sandbox up demo` builds one",
+            )
+        from ddr.sandbox import faults
+
+        return faults.catalog(self.sandbox)
+
+    def board(self) -> views.Board:
+        """The journal, folded now."""
+        return views.fold(self.log.events())
+
+    def interrupted(self) -> Sequence[views.Run]:
+        """Runs that were cut off and have no end yet."""
+        return self.board().interrupted_runs(self.platform.clock.now(), _is_owner_alive)
+
+
+def _is_owner_alive(pid: int, process_started: str, boot: str) -> bool:
+    return boot == process.boot_id() and process.started_at(pid) == process_started
+
+
+def build(path: Path, environ: Mapping[str, str], *, actor: str, warn: Warn) -> Wired:
+    """Read `path` and make everything it names. Connects to nothing but the repository."""
+    return assemble(configs.load(path, environ), environ, actor=actor, warn=warn)
+
+
+def assemble(config: configs.Config, environ: Mapping[str, str], *, actor: str, warn: Warn) -> Wired:
+    """As `build`, from a configuration that was read already."""
+    clock = _clock(config)
+    opened = repository.open_store(config, environ, clock)
+    who = actor or environ.get("DDR_ACTOR") or _login()
+    journal = log.Log(
+        opened,
+        spool=repository.spool(config, environ),
+        state=repository.state(config, environ),
+        actor=who,
+        host=socket.gethostname(),
+        clock=clock,
+        warn=warn,
+    )
+    connectors = {
+        name: connector_types.module(entry.type).connect(entry.settings, config.base, clock)
+        for name, entry in config.connectors.items()
+    }
+    return Wired(config, _platform(config, opened, journal, clock, connectors, who), journal, connectors)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _clock(config: configs.Config) -> clocks.Clock:
+    if config.sandbox is None:
+        return clocks.SystemClock()
+    from ddr.sandbox import clock
+
+    return clock.SandboxClock((config.base / config.sandbox.root).resolve())
+
+
+def _platform(
+    config: configs.Config,
+    opened: store.Store,
+    journal: log.Log,
+    clock: clocks.Clock,
+    connectors: Mapping[str, Any],
+    actor: str,
+) -> platform.Platform:
+    sources = {name: made for name, made in connectors.items() if isinstance(made, signal.Signal)}
+    used = {service: _connectors_of(config, service) for service in config.services}
+    return platform.Platform(
+        services=config.services,
+        planes={service: _planes(config, service, connectors) for service in config.services},
+        sources=dict.fromkeys(config.services, sources),
+        store=opened,
+        journal=journal,
+        clock=clock,
+        notifier=message_file.MessageFile(config.base / config.notify.path),
+        actor=actor,
+        servers={
+            name: _port(config, connectors[entry.serving], connector.Servable, entry.serving, "answers no requests")
+            for name, entry in config.services.items()
+            if entry.serving
+        },
+        replays=_first(used, connectors, replayable.Replayable),
+        request_logs=_first(used, connectors, replayable.RequestLog),
+        histories={
+            service: tuple(connectors[name] for name in names if isinstance(connectors[name], connector.History))
+            for service, names in used.items()
+        },
+    )
+
+
+def _planes(
+    config: configs.Config, service: str, connectors: Mapping[str, Any]
+) -> dict[planes.Plane, connector.Observable]:
+    return {
+        plane: connectors[entry.connector].plane(entry.binding, plane)
+        for plane, entry in config.planes[service].items()
+    }
+
+
+def _connectors_of(config: configs.Config, service: str) -> tuple[str, ...]:
+    """The connectors a service names: as a plane, as its server, as the source of a signal."""
+    entry = config.services[service]
+    named = [*entry.planes.values(), entry.serving, *(spec.source for spec in entry.signals)]
+    return tuple(dict.fromkeys(name for name in named if name))
+
+
+def _first(used: Mapping[str, Sequence[str]], connectors: Mapping[str, Any], port: Any) -> dict[str, Any]:
+    """For each service the first of its connectors that implements the port."""
+    found = {}
+    for service, names in used.items():
+        for name in names:
+            if isinstance(connectors[name], port):
+                found[service] = connectors[name]
+                break
+    return found
+
+
+def _port(config: configs.Config, made: Any, port: Any, name: str, lacks: str) -> Any:
+    if not isinstance(made, port):
+        raise Unsupported(f"{config.path}: the connector {name!r} {lacks}", hint="name a model-server connector")
+    return made

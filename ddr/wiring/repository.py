@@ -1,0 +1,84 @@
+"""Opens the repository's store, and refuses a shared one that does not keep its word.
+
+The journal needs conditional writes. Some S3 servers accept the header and ignore it: two writers would then
+overwrite each other without an error. The probe's verdict is kept in the state folder, so it is asked once.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+from ddr.errors import Refused
+from ddr.lib import clock as clocks
+from ddr.lib import digest, durable
+from ddr.ports import store
+from ddr.stores import local, probe, retrying, s3
+from ddr.wiring import config as configs
+
+_VERDICT = "store-verdict.json"
+
+
+def make_store(config: configs.Config) -> store.Store:
+    """The store as configured; nothing is asked of it yet."""
+    settings = config.repository
+    if isinstance(settings, configs.LocalRepository):
+        return local.LocalStore(config.base / settings.path)
+    return s3.S3Store(
+        bucket=settings.bucket,
+        prefix=settings.prefix,
+        endpoint=settings.endpoint or None,
+        region=settings.region or None,
+        access_key=settings.access_key or None,
+        secret_key=settings.secret_key or None,
+    )
+
+
+def open_store(config: configs.Config, environ: Mapping[str, str], clock: clocks.Clock) -> store.Store:
+    """The store, retrying. Raises Refused where a shared store ignores conditional writes."""
+    made = make_store(config)
+    if made.is_shared:
+        refuse_untrusted(made, state(config, environ))
+    return retrying.Retrying(made, clocks.SystemClock(), random.Random())  # noqa: S311 - jitter, not a secret
+
+
+def refuse_untrusted(made: store.Store, folder: Path) -> None:
+    """Probe once; raise Refused if the store accepts conditional writes and ignores them.
+
+    A store that does not answer is not judged: the journal then goes on from its spool.
+    """
+    known = folder / _VERDICT
+    try:
+        verdict = json.loads(known.read_text())
+    except (OSError, ValueError):
+        found = probe.probe(made)
+        if found.unanswered:
+            return
+        verdict = {"honest": found.honest, "findings": list(found.findings)}
+        durable.make_folder(folder)
+        durable.replace(known, json.dumps(verdict).encode())
+    if not verdict["honest"]:
+        raise Refused(
+            f"{made.name} is not fit to be shared: {'; '.join(verdict['findings'])}",
+            hint="use a store with conditional writes (AWS S3, SeaweedFS, MinIO), or a local folder; "
+            "`ddr doctor` probes again",
+        )
+
+
+def forget_verdict(config: configs.Config, environ: Mapping[str, str]) -> None:
+    """Let the next opening probe anew."""
+    (state(config, environ) / _VERDICT).unlink(missing_ok=True)
+
+
+def state(config: configs.Config, environ: Mapping[str, str]) -> Path:
+    """What this machine knows of this repository: the journal's local copy, the probe's verdict."""
+    home = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME") or "/tmp") / ".local" / "state")  # noqa: S108
+    return Path(home) / "ddr" / digest.short(digest.of_bytes(make_store(config).name.encode()), 16)
+
+
+def spool(config: configs.Config, environ: Mapping[str, str]) -> Path:
+    """Where events wait while the store is away."""
+    named = config.repository.spool
+    return config.base / named if named else state(config, environ) / "spool"
