@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ddr.domain import signals
 
@@ -15,3 +16,7 @@ class Health:
     why: str
     can: tuple[str, ...] = ()
     cannot: tuple[str, ...] = ()
+
+
+LOOK_BACK = timedelta(hours=1)
+"""How far back `ddr doctor` asks a source for observations."""

@@ -151,6 +151,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}") from problem
+    return read(path, text, environ)
+
+
+def read(path: Path, text: str, environ: Mapping[str, str]) -> Config:
+    """As `load`, from text; `path` is where it stands or will stand."""
     return _Reader(path, environ).read(text)
 
 

@@ -1,0 +1,111 @@
+"""Tries everything `ddr.yaml` names, and says what it can and may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ddr.domain import health, planes, signals
+from ddr.errors import DdrError
+from ddr.journal import verify
+from ddr.ports import connector, signal
+from ddr.stores import probe
+from ddr.wiring import build, repository
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What was tried and how it stands. `cannot` names what ddr will refuse to do there, and why."""
+
+    what: str
+    state: signals.State
+    why: str
+    can: tuple[str, ...] = ()
+    cannot: tuple[str, ...] = ()
+
+
+def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[Visit, ...]:
+    """Look at the repository, the journal and every connector. Writes only the probe's own keys."""
+    repository.forget_verdict(wired.config, environ)
+    visits = [_store(wired), _journal(wired)]
+    for service in wired.platform.services:
+        for plane, seen in wired.platform.planes[service].items():
+            visits.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen))
+        visits += [_server(wired, service)] if service in wired.platform.servers else []
+    used = {name for entry in wired.config.planes.values() for plane in entry.values() for name in [plane.connector]}
+    serving = {entry.serving for entry in wired.config.services.values()}
+    for name, made in wired.connectors.items():
+        if name not in used | serving and isinstance(made, signal.Signal):
+            visits.append(_source(wired, name, made))
+    return tuple(visits)
+
+
+def _store(wired: build.Wired) -> Visit:
+    made = repository.make_store(wired.config)
+    verdict = probe.probe(made)
+    if verdict.unanswered:
+        return Visit(f"repository {made.name}", signals.State.BAD, "; ".join(verdict.findings))
+    if not verdict.honest:
+        return Visit(
+            f"repository {made.name}",
+            signals.State.BAD,
+            "; ".join(verdict.findings),
+            cannot=("be shared: two writers would overwrite each other without an error",),
+        )
+    shared = "may be shared between machines" if made.is_shared else "serves this machine"
+    return Visit(f"repository {made.name}", signals.State.OK, "keeps its conditional writes", (shared,))
+
+
+def _journal(wired: build.Wired) -> Visit:
+    try:
+        report = verify.verify(wired.log)
+    except DdrError as problem:
+        return Visit("journal", signals.State.BAD, problem.message)
+    if report.findings:
+        return Visit("journal", signals.State.BAD, "; ".join(str(finding) for finding in report.findings))
+    return Visit("journal", signals.State.OK, f"{report.events} events, one unbroken chain")
+
+
+def _plane(service: str, name: str, plane: planes.Plane, seen: connector.Observable) -> Visit:
+    found = seen.health()
+    can = [*found.can, *_ports(seen)]
+    return Visit(f"{service} {plane} ({name})", found.state, found.why, tuple(can), found.cannot)
+
+
+def _ports(seen: connector.Observable) -> Sequence[str]:
+    """What ddr can do with the plane, by the ports it has."""
+    said = (
+        (connector.Switchable, "switch back"),
+        (connector.Freezable, "freeze"),
+        (connector.Markable, "mark revisions bad"),
+        (connector.Refreshable, "materialize anew"),
+    )
+    return [words for port, words in said if isinstance(seen, port)]
+
+
+def _server(wired: build.Wired, service: str) -> Visit:
+    what = f"{service} server ({wired.platform.services[service].serving})"
+    try:
+        loaded = wired.platform.servers[service].loaded()
+    except DdrError as problem:
+        return Visit(what, signals.State.BAD, problem.message)
+    text = ", ".join(str(revision) for revision in loaded.values())
+    can = ["roll", "answer with the fallback"]
+    can += ["replay logged requests"] if service in wired.platform.replays else []
+    return Visit(what, signals.State.OK, f"serves {text}", tuple(can))
+
+
+def _source(wired: build.Wired, name: str, made: signal.Signal) -> Visit:
+    now = wired.platform.clock.now()
+    silent = []
+    for series in made.series:
+        try:
+            reading = made.read(series, now - health.LOOK_BACK, now)
+        except DdrError as problem:
+            return Visit(f"source {name}", signals.State.BAD, problem.message)
+        if reading.sample is None:
+            silent.append(f"{series}: {reading.why}")
+    state = signals.State.UNKNOWN if silent else signals.State.OK
+    return Visit(
+        f"source {name}", state, "; ".join(silent) or "answers", tuple(f"read {entry}" for entry in made.series)
+    )

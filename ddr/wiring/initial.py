@@ -1,0 +1,54 @@
+"""Writes the first `ddr.yaml`, after its repository was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddr.errors import Damaged, Refused, Unavailable
+from ddr.lib import durable, redact
+from ddr.stores import probe
+from ddr.wiring import config, connector_types, repository, sample
+
+_KEYS = {"access_key": "DDR_S3_ACCESS_KEY", "secret_key": "DDR_S3_SECRET_KEY"}  # names, not values
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where the file is and which store it names."""
+
+    path: str
+    store: str
+
+
+def write(folder: Path, settings: Mapping[str, str], environ: Mapping[str, str]) -> Written:
+    """Raises Refused where a file is there, Damaged where the store ignores conditional writes, Unavailable."""
+    path = folder / config.NAME
+    if path.exists():
+        raise Refused(f"{path} is there already; nothing was written", hint="edit it, then `ddr doctor`")
+    filled = dict(settings)
+    if settings["type"] == "s3" and all(name in environ for name in _KEYS.values()):
+        filled |= {"accessKey": "${env:DDR_S3_ACCESS_KEY}", "secretKey": "${env:DDR_S3_SECRET_KEY}"}
+    text = sample.text(filled, ", ".join(connector_types.TYPES))
+    try:
+        durable.make_folder(folder)
+        made = repository.make_store(config.read(path, text, environ))
+        _try(probe.probe(made), made.name)
+        durable.create(path, text.encode())
+    except OSError as problem:
+        raise Unavailable(f"{path}: cannot be written: {redact.foreign(problem)}") from problem
+    return Written(str(path), made.name)
+
+
+def _try(verdict: probe.Verdict, name: str) -> None:
+    if verdict.unanswered:
+        raise Unavailable(
+            f"{name} does not answer: {'; '.join(verdict.findings)}",
+            hint="check endpoint, bucket and credentials; nothing was written",
+        )
+    if not verdict.honest:
+        raise Damaged(
+            f"{name} is not fit for a shared record: {'; '.join(verdict.findings)}",
+            hint="use a store with conditional writes (AWS S3, SeaweedFS, MinIO) or a folder; nothing was written",
+        )
