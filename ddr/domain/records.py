@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from ddr.domain import changes, diagnoses, incidents, outcomes, planes, releases, signals
+from ddr.domain import (
+    accounts,
+    changes,
+    diagnoses,
+    gamedays,
+    incidents,
+    outcomes,
+    planes,
+    releases,
+    revisions,
+    signals,
+)
 
 
 @dataclass(frozen=True)
@@ -199,6 +210,7 @@ class GameDayStarted:
     scenarios: tuple[str, ...]
     seed: int
     state_digest: str
+    possible: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -211,6 +223,55 @@ class ScenarioStarted:
 
 
 @dataclass(frozen=True)
+class ScenarioReached:
+    """How far a scenario has come; `not-run` and `broken-off` end it early, and `why` says what was in the way."""
+
+    kind: ClassVar[str] = "scenario.reached"
+    gameday: str
+    scenario: str
+    phase: Literal["steady", "detected", "undone", "steady-again", "not-run", "broken-off"]
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SignalsJudged:
+    """All signals of a service at one time, while someone watched it closely."""
+
+    kind: ClassVar[str] = "signals.judged"
+    service: str
+    judgements: tuple[signals.Judgement, ...]
+
+
+@dataclass(frozen=True)
+class PlanesObserved:
+    """What the planes of a service had live at a moment that matters."""
+
+    kind: ClassVar[str] = "planes.observed"
+    service: str
+    moment: str
+    revisions: tuple[revisions.Revision, ...]
+
+
+@dataclass(frozen=True)
+class CommandEnded:
+    """A command that was typed (or run as if typed), by whom, and how it ended. `output` is shortened."""
+
+    kind: ClassVar[str] = "command.ended"
+    words: tuple[str, ...]
+    by: str
+    exit_code: int
+    wall_s: float
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class ImpactMeasured:
+    kind: ClassVar[str] = "impact.measured"
+    service: str
+    impact: accounts.Impact
+
+
+@dataclass(frozen=True)
 class ScenarioScored:
     kind: ClassVar[str] = "scenario.scored"
     gameday: str
@@ -218,6 +279,8 @@ class ScenarioScored:
     points: Mapping[str, int]
     possible: Mapping[str, int]
     passed: bool
+    expectations: tuple[gamedays.Expectation, ...] = ()
+    state_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -258,6 +321,11 @@ Record = (
     | MessagePosted
     | GameDayStarted
     | ScenarioStarted
+    | ScenarioReached
+    | SignalsJudged
+    | PlanesObserved
+    | CommandEnded
+    | ImpactMeasured
     | ScenarioScored
     | GameDayEnded
     | Foreign
