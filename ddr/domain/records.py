@@ -157,6 +157,8 @@ class UndoEnded:
 
 @dataclass(frozen=True)
 class ApprovalRequested:
+    """`settled` has a digest of what each following action would do; `plan_digest` is the digest of them all."""
+
     kind: ClassVar[str] = "approval.requested"
     run: str
     step: str
@@ -166,6 +168,7 @@ class ApprovalRequested:
     required: int
     separation_of_duties: bool
     expires: datetime
+    settled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

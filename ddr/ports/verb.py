@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ddr.domain import outcomes, services
 
@@ -64,6 +64,20 @@ class Verb(Protocol):
     def undo(self, call: Call, settled: Mapping[str, str]) -> outcomes.Outcome:
         """SKIPPED when there is nothing to take back. Conflict when someone else changed the world since."""
         ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """What a verb may say about itself beside the call, for the checker and the preview."""
+
+    gives: tuple[str, ...]
+    """Names of the values its outcome has when it is OK; what `{{ steps.NAME.VALUE }}` may ask for."""
+
+    waits: bool
+    """It needs time on the platform's clock before it can say anything. A preview does not run it."""
+
+    may_fail: bool
+    """Its failure never stops anything, so a step that calls it must say `isCritical: false`."""
 
 
 Catalog = Mapping[str, Verb]
