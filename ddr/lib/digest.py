@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 PREFIX = "sha256:"
@@ -29,14 +30,24 @@ def of_file(path: Path) -> str:
 
 
 def of_tree(root: Path) -> str:
-    """Digest of a folder: relative names and contents of all regular files, links by where they point."""
-    lines = []
-    for path in sorted(root.rglob("*")):
+    """Digest of a folder: relative names and contents of all regular files, links by where they point.
+
+    `__pycache__` is left out: bytecode appears by itself in a folder that is only read.
+    """
+    entries = {}
+    for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
         if path.is_symlink():
-            lines.append(f"{name}\0link:{path.readlink()}")
+            entries[name] = f"link:{path.readlink()}"
         elif path.is_file():
-            lines.append(f"{name}\0{of_file(path)}")
+            entries[name] = of_file(path)
+    return of_entries(entries)
+
+
+def of_entries(entries: Mapping[str, str]) -> str:
+    """What `of_tree` says of a folder whose files were digested elsewhere: relative name to digest of the content."""
+    kept = (name for name in entries if "__pycache__" not in name.split("/"))
+    lines = [f"{name}\0{entries[name]}" for name in sorted(kept, key=lambda name: name.split("/"))]
     return of_bytes("\n".join(lines).encode())
 
 

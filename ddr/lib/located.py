@@ -68,6 +68,9 @@ def parse_yaml(text: str) -> Node:
         loader.dispose()
 
 
+_PLAIN = ("str", "int", "float", "bool", "null", "timestamp")
+
+
 def _convert(loader: object, node: object) -> Node:
     import yaml
 
@@ -76,11 +79,11 @@ def _convert(loader: object, node: object) -> Node:
         return _convert_mapping(loader, node, line)
     if isinstance(node, yaml.SequenceNode):
         return Node(line, tuple(_convert(loader, child) for child in node.value))
-    if not node.tag.startswith("tag:yaml.org,2002:"):  # type: ignore[attr-defined]
+    if node.tag.removeprefix("tag:yaml.org,2002:") not in _PLAIN:  # type: ignore[attr-defined]
         raise Malformed(line, f"the tag {node.tag} is not read here; write a plain value")  # type: ignore[attr-defined]
     value = loader.construct_object(node)  # type: ignore[attr-defined]
     if isinstance(value, datetime | date):
-        value = node.value  # type: ignore[attr-defined]
+        value = node.value  # type: ignore[attr-defined]  # whoever wants a time reads the text
     return Node(line, value)
 
 

@@ -1,0 +1,151 @@
+"""An HTTP server at one address: time-outs, no redirects, no proxies, what goes wrong as one error."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode, urlsplit
+
+from ddr.errors import InputError, Unavailable
+from ddr.lib import redact
+
+_CHUNK_BYTES = 1 << 18
+LONGEST_BODY_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def value(self) -> object:
+        """The body as JSON, None when it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    def text(self) -> str:
+        """The body for a message: one line, cut short."""
+        return redact.foreign(self.body[:2000].decode(errors="replace"))
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """`url` is `http://host:port/prefix`. `timeout_s` bounds each wait for bytes and, tenfold, a whole answer."""
+
+    url: str
+    timeout_s: float = 5.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        try:
+            port_is_fine = parts.port != 0
+        except ValueError:
+            port_is_fine = False
+        if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+            raise InputError(f"{self.name} is no address", hint="write it like http://127.0.0.1:5000")
+
+    @property
+    def name(self) -> str:
+        """The address for people, without a password."""
+        return redact.foreign(self.url)
+
+    @contextmanager
+    def session(self, timeout_s: float | None = None) -> Iterator[Line]:
+        """One connection for several calls, closed at the end."""
+        parts = urlsplit(self.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        wait_s = self.timeout_s if timeout_s is None else timeout_s
+        connection = kind(str(parts.hostname), parts.port, timeout=wait_s)
+        try:
+            yield Line(self, connection, parts.path.rstrip("/"), wait_s)
+        finally:
+            connection.close()
+
+    def ask(self, method: str, path: str, query: Mapping[str, str] | None = None, body: object = None) -> Answer:
+        """One call on a connection of its own."""
+        with self.session() as line:
+            return line.ask(method, path, query, body)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A connection to an endpoint."""
+
+    endpoint: Endpoint
+    connection: http.client.HTTPConnection
+    prefix: str
+    timeout_s: float
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        sink: Callable[[bytes], object] | None = None,
+    ) -> Answer:
+        """Send `body` as JSON; the answer whatever its status. A 200's bytes go to `sink` when there is one.
+
+        Unavailable: nobody there, silence, a broken connection (then the effect of a write is not known), no HTTP,
+        an answer beyond LONGEST_BODY_BYTES.
+        """
+        target = self.prefix + quote(path, safe="/%:@-._~") + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": "*/*", **self.endpoint.headers}
+        content = None
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        try:
+            self.connection.request(method, target, body=content, headers=headers)
+            response = self.connection.getresponse()
+            got = self._read(response, sink if response.status == 200 else None)
+        except (OSError, http.client.HTTPException, ValueError) as problem:
+            raise self._ours(problem, method, path) from problem
+        return Answer(response.status, dict(response.getheaders()), got)
+
+    def _read(self, response: http.client.HTTPResponse, sink: Callable[[bytes], object] | None) -> bytes:
+        deadline = time.monotonic() + 10 * self.timeout_s
+        kept: list[bytes] = []
+        size = 0
+        while chunk := response.read1(_CHUNK_BYTES):
+            size += len(chunk)
+            if sink is not None:
+                sink(chunk)
+                deadline = time.monotonic() + 10 * self.timeout_s
+            else:
+                kept.append(chunk)
+            if time.monotonic() > deadline or (sink is None and size > LONGEST_BODY_BYTES):
+                raise Unavailable(
+                    f"{self.endpoint.name} answers without end: {size} bytes so far", hint="look at what answers there"
+                )
+        if response.length:
+            raise http.client.IncompleteRead(b"", response.length)
+        return b"".join(kept)
+
+    def _ours(self, problem: Exception, method: str, path: str) -> Unavailable:
+        self.connection.close()
+        what = f"{self.endpoint.name}: {method} {path}"
+        if isinstance(problem, TimeoutError):
+            return Unavailable(
+                f"{what}: no answer within {self.timeout_s:g} s", hint="look whether it hangs, or try again"
+            )
+        if isinstance(problem, ConnectionRefusedError | socket.gaierror):
+            return Unavailable(
+                f"{what}: nobody is there: {redact.foreign(problem)}", hint="start it, or correct the address"
+            )
+        if isinstance(problem, ssl.SSLError):
+            return Unavailable(
+                f"{what}: no secure connection: {redact.foreign(problem)}", hint="look at the certificate"
+            )
+        text = redact.foreign(problem) or type(problem).__name__
+        return Unavailable(f"{what}: the connection broke: {text}", hint="look at the server's log, then try again")

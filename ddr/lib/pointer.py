@@ -1,0 +1,73 @@
+"""A symbolic link that says which of several folders is current: `current -> releases/1.4.0`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddr.errors import Conflict, Damaged, Missing
+from ddr.lib import durable, openfiles
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """`link` lies beside or above `folder`, which holds one folder for each name."""
+
+    link: Path
+    folder: Path
+
+    def names(self) -> tuple[str, ...]:
+        """What the pointer could point at, sorted as text. Nothing when the folder is not there."""
+        try:
+            entries = sorted(self.folder.iterdir())
+        except OSError:
+            return ()
+        return tuple(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+    def path(self, name: str) -> Path:
+        """The folder of `name`. Missing, with what there is."""
+        plain = name not in ("", ".", "..") and "/" not in name and "\0" not in name
+        if not plain or not (self.folder / name).is_dir():
+            known = ", ".join(self.names()) or "nothing"
+            raise Missing(f"there is no {name!r} in {self.folder}", hint=f"there is: {known}")
+        return self.folder / name
+
+    def read(self) -> str:
+        """The name it points at. Missing when there is no link or no target, Damaged when it is no such link."""
+        try:
+            target = self.link.readlink()
+        except FileNotFoundError:
+            raise Missing(
+                f"there is no {self.link}", hint=f"point it at one of: {', '.join(self.names()) or 'nothing'}"
+            ) from None
+        except OSError as problem:
+            raise Damaged(
+                f"{self.link} is no symbolic link: {problem.strerror}",
+                hint=f"it must be a link into {self.folder}; a folder there is a deployment that was copied by hand",
+            ) from problem
+        place = Path(os.path.normpath(self.link.parent / target))
+        if place.parent.resolve() != self.folder.resolve():
+            raise Damaged(f"{self.link} points at {target}, outside {self.folder}", hint="point it back by hand")
+        if not place.is_dir():
+            known = ", ".join(self.names()) or "nothing"
+            raise Missing(f"{self.link} points at {target}, which is not there", hint=f"there is: {known}")
+        return place.name
+
+    def swap(self, expect: str, to: str) -> None:
+        """Point at `to` if it points at `expect`: of two callers at once, one wins.
+
+        Conflict when it points elsewhere, and nothing was changed; Missing when `to` is not there; Unavailable when
+        somebody keeps the lock on the link's folder.
+        """
+        with openfiles.locked(self.link.parent):
+            found = self.read()
+            if found != expect:
+                raise Conflict(
+                    f"{self.link} points at {found}, not at {expect}; nothing was changed",
+                    expected=expect,
+                    found=found,
+                    hint="someone moved it since the plan: plan again",
+                )
+            target = self.path(to)
+            durable.point(self.link, os.path.relpath(target, self.link.parent))

@@ -1,0 +1,78 @@
+"""SQLite files that belong to somebody else: never created, waited for when locked, errors as ours."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ddr.errors import Damaged, DdrError, Missing, Refused, Unavailable
+from ddr.lib import openfiles, redact
+
+BUSY_TIMEOUT_S = 5.0
+_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def opened(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+    """A connection without implicit transactions. What sqlite3 raises inside the block is translated.
+
+    Opened for writing even to read: what a crashed writer left behind must be rolled back before anyone reads.
+    Missing: no file, no such table or column. Unavailable: locked, disk full. Damaged: not a SQLite file.
+    """
+    if not path.is_file():
+        raise Missing(f"there is no file {path}", hint="look at the path in ddr.yaml; nothing was created")
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_timeout_s, isolation_level=None
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.Error as problem:
+        raise _ours(problem, path, busy_timeout_s) from problem
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A write transaction from its first moment: what is read inside stays true until the end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def columns(connection: sqlite3.Connection, table: str) -> tuple[tuple[str, str], ...]:
+    """Names and declared types; nothing when there is no such table."""
+    rows = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)).fetchall()
+    return tuple((str(name), str(kind)) for name, kind in rows)
+
+
+def quoted(name: str) -> str:
+    """A name as SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _ours(problem: sqlite3.Error, path: Path, busy_timeout_s: float) -> DdrError:
+    text = redact.foreign(problem)
+    code = (getattr(problem, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _LOCKED:
+        who = openfiles.holders(path) or "another process"
+        return Unavailable(
+            f"{path} is locked for more than {busy_timeout_s:g} s by {who}",
+            hint="wait for its transaction to end, or end that process, then try again",
+        )
+    if code in _BROKEN:
+        return Damaged(f"{path} is no SQLite file, or is broken: {text}", hint="restore it, or correct the path")
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+        return Refused(f"{path} may not be written: {text}", hint="run as a user who may write the file and its folder")
+    if text.startswith("no such "):
+        return Missing(f"{path}: {text}", hint="look at the names in ddr.yaml and at the schema of the file")
+    return Unavailable(f"{path}: {text}", hint="look at the disk and the file's rights, then try again")
