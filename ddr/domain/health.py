@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ddr.domain import signals
+from ddr.errors import DdrError, Unavailable
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,12 @@ class Health:
     why: str
     can: tuple[str, ...] = ()
     cannot: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(problem: DdrError, cannot: tuple[str, ...] = ()) -> Health:
+        """Unknown where nobody answers, bad where the answer is a problem; the next move is part of `why`."""
+        state = signals.State.UNKNOWN if isinstance(problem, Unavailable) else signals.State.BAD
+        return Health(state, f"{problem.message}; {problem.hint}" if problem.hint else problem.message, (), cannot)
 
 
 LOOK_BACK = timedelta(hours=1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ddr.domain import planes
+from ddr.errors import Conflict
 from ddr.lib import digest
 
 # Facts with a meaning to every room; connectors may add their own.
@@ -34,3 +35,37 @@ class Revision:
     def __str__(self) -> str:
         bytes_ = f" ({digest.short(self.digest)})" if self.digest else ""
         return f"{self.object}@{self.name}{bytes_}"
+
+
+_NUMBERS = {"integer", "int", "long", "bigint", "smallint", "tinyint", "float", "double", "real", "numeric", "decimal"}
+_TEXTS = {"string", "str", "object", "text", "varchar", "char"}
+
+
+def schema_digest(columns: Iterable[tuple[str, str]]) -> str:
+    """Digest of column names and types for `INPUTS_SCHEMA`, comparable between systems.
+
+    A model says `float` where a table says `REAL`: every number is `number`, every text `text`, any other type its
+    own lower-case name; the order of the columns does not count.
+    """
+    return digest.of_value(sorted([name, _plain_type(kind)] for name, kind in columns))
+
+
+def _plain_type(kind: str) -> str:
+    plain = kind.strip().lower().partition("(")[0].rstrip("0123456789")
+    if plain in _NUMBERS:
+        return "number"
+    return "text" if plain in _TEXTS else plain
+
+
+def must_move(*, live: Revision, to: Revision, expect: Revision) -> bool:
+    """Whether a switch has anything to do: False when `to` is live. Conflict when it is neither `to` nor `expect`."""
+    if live.is_same(to):
+        return False
+    if live.is_same(expect):
+        return True
+    raise Conflict(
+        f"{live.plane} is at {live}, not at {expect} as planned; nothing was changed",
+        expected=str(expect),
+        found=str(live),
+        hint="someone moved it since the plan: look with `ddr changes`, then plan again",
+    )
