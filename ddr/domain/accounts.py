@@ -135,6 +135,17 @@ class View:
 
 
 @dataclass(frozen=True)
+class Run:
+    """A run of a runbook or of faults. `status` is its end, or how far it came."""
+
+    id: str
+    name: str
+    purpose: str
+    status: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Account:
     """One stretch of one service's time."""
 
@@ -150,7 +161,8 @@ class Account:
     commands: tuple[Command, ...] = ()
     views: tuple[View, ...] = ()
     incident: str = ""
-    runs: tuple[str, ...] = ()
+    incident_status: str = ""
+    runs: tuple[Run, ...] = ()
 
     def view(self, moment: str) -> View | None:
         """The newest view of that name."""
