@@ -7,31 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import output
+from ddr.cli import options, output
 from ddr.cli import session as sessions
-from ddr.lib import timetext
 
 if TYPE_CHECKING:
     from ddr.domain import changes
 
 
-class Duration(click.ParamType):
-    """`24h`, `90m`, `7d`."""
-
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        try:
-            return timetext.parse_duration(str(value))
-        except ValueError as problem:
-            self.fail(str(problem), param, ctx)
-
-
 @click.command()
 @click.argument("service", required=False)
-@click.option("--since", type=Duration(), default="24h", show_default=True, help="How far back.")
+@click.option("--since", type=options.Duration(), default="24h", show_default=True, help="How far back.")
 @sessions.json_option
 @sessions.pass_session
 def command(session: sessions.Session, service: str | None, since: timedelta) -> None:
