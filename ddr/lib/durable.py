@@ -27,41 +27,51 @@ def make_folder(folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def _write_beside(path: Path, content: bytes) -> Path:
+def _write_beside(path: Path, content: bytes, fraction_ns: int | None) -> tuple[Path, os.stat_result]:
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(fd, view) :]
+        if fraction_ns is not None:
+            second = os.fstat(fd).st_mtime_ns // 1_000_000_000
+            os.utime(fd, ns=(second * 1_000_000_000 + fraction_ns,) * 2)
         os.fsync(fd)
+        written = os.fstat(fd)
     except BaseException:
         os.close(fd)
         beside.unlink(missing_ok=True)
         raise
     os.close(fd)
-    return beside
+    return beside, written
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Readers see the old bytes or the new ones, never a part, also after a power cut."""
-    beside = _write_beside(path, content)
+def replace(path: Path, content: bytes, *, fraction_ns: int | None = None) -> os.stat_result:
+    """Readers see the old bytes or the new ones, never a part, also after a power cut. Returns what was written.
+
+    The kernel's clock ticks every few milliseconds: two writes of one tick have one modification time. Who must
+    tell them apart gives `fraction_ns`, at random, in place of its fraction of a second.
+    """
+    beside, written = _write_beside(path, content, fraction_ns)
     try:
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+    return written
 
 
-def create(path: Path, content: bytes) -> None:
+def create(path: Path, content: bytes, *, fraction_ns: int | None = None) -> os.stat_result:
     """As `replace`, but raises FileExistsError where `path` is there already; of two at once, one wins."""
-    beside = _write_beside(path, content)
+    beside, written = _write_beside(path, content, fraction_ns)
     try:
         os.link(beside, path)
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(path.parent)
+    return written
 
 
 def point(link: Path, target: str) -> None:

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ddr.errors import Conflict
+from ddr.errors import Conflict, Unavailable
 
 
 class Exists(Conflict):
     """`create` found the key taken."""
+
+
+class Unusable(Unavailable):
+    """Unavailable until a person acts: wrong credentials, no such bucket, a read-only folder. Waiting is no use."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Entry:
 
 @runtime_checkable
 class Store(Protocol):
-    """Keys are `a/b/c` of [A-Za-z0-9._-], at most 512 characters; no part is `.` or `..` or empty.
+    """Keys are `a/b/c` of [A-Za-z0-9._-], at most 512 characters; no part is empty, begins with a dot or is
+    longer than 200 characters, and no key is the folder of another (`a` beside `a/b`). InputError otherwise.
 
     Every method may raise Unavailable (temporary; the effect of a write is then unknown) and may be repeated.
     Writes are durable when they return and atomic for every reader.
@@ -53,7 +58,11 @@ class Store(Protocol):
         ...
 
     def swap(self, key: str, content: bytes, expect: str) -> Entry:
-        """Replace what has version `expect`. Conflict when another version or nothing is there."""
+        """Replace what has version `expect`. Conflict when another version or nothing is there.
+
+        Different bytes have different versions. Whether A that became B and A again has a new one is up to the
+        store (S3: no): bytes that must not repeat carry a counter.
+        """
         ...
 
     def delete(self, key: str) -> None:
