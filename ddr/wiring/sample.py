@@ -41,7 +41,7 @@ services: {{}}
 #       features: {{connector: online}}
 #     signals:
 #       golden: {{source: server, series: golden, detector: share, plane: model, limit: 0.02, minSamples: 200}}
-#       feature-age: {{source: online, series: event-age-p95, detector: ceiling, plane: features, limit: 10800, unit: s}}
+#       feature-age: {{source: online, series: event-age-p95, detector: ceiling, plane: features, limit: 10800}}
 #       feature-zeros: {{source: online, series: zero-shares, detector: columns, plane: features, minSamples: 100}}
 #       scores: {{source: requests, series: scores, detector: distribution, minSamples: 300}}
 #       errors: {{source: metrics, series: errors, detector: share, plane: infra, limit: 0.01, minSamples: 50}}

@@ -1,0 +1,30 @@
+"""`python -m benchmarks [startup|journal|gameday]`: all, or the named ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import gameday, journal, startup
+
+
+def main(names: list[str]) -> None:
+    if not names or "startup" in names:
+        with tempfile.TemporaryDirectory() as name:
+            sandbox = Path(name) / "demo"
+            ddr = [sys.executable, "-m", "ddr"]
+            subprocess.run([*ddr, "sandbox", "up", str(sandbox)], check=True)
+            try:
+                startup.run(sandbox)
+            finally:
+                subprocess.run([*ddr, "sandbox", "down", str(sandbox)], check=True)
+    if not names or "journal" in names:
+        journal.run()
+    if not names or "gameday" in names:
+        gameday.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

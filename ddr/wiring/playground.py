@@ -1,0 +1,43 @@
+"""A sandbox from nothing to a known-good release: built, warmed up, vouched for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from ddr.domain import releases
+from ddr.errors import InputError
+from ddr.release import ledger
+from ddr.wiring import build, config
+
+
+def raise_up(folder: Path, seed: int, warm_up: timedelta, report: Callable[[str], None]) -> releases.Release:
+    """Build the platform, start its server, drive traffic, record what is live as known good."""
+    from ddr.sandbox import build as sandbox_build
+
+    sandbox_build.up(folder, seed, report)
+    wired = build.build(folder / config.NAME, os.environ, actor="", warn=report)
+    report(f"warming up: {warm_up} of traffic")
+    wired.platform.clock.sleep(warm_up.total_seconds())
+    (service,) = wired.platform.services
+    return ledger.record(wired.platform, service, known_good=True, note="as built")
+
+
+def root(named: str | None, folder: Path | None) -> Path:
+    """The sandbox meant: FOLDER, else the one whose ddr.yaml is found."""
+    path = folder / config.NAME if folder else config.find(named, os.environ, Path.cwd())
+    if not path.is_file():
+        raise InputError(f"{path.parent} is no sandbox", hint="`ddr sandbox up FOLDER` builds one")
+    entry = config.load(path, os.environ).sandbox
+    if entry is None:
+        raise InputError(f"{path} belongs to no sandbox", hint="`ddr sandbox up FOLDER` builds one")
+    return (path.parent / entry.root).resolve()
+
+
+def stop(folder: Path) -> None:
+    """Stop the server of the sandbox in `folder`; the folder stays."""
+    from ddr.sandbox import process
+
+    process.stop(folder)
