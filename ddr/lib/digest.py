@@ -34,6 +34,11 @@ def of_tree(root: Path) -> str:
 
     `__pycache__` is left out: bytecode appears by itself in a folder that is only read.
     """
+    return of_entries(tree(root))
+
+
+def tree(root: Path) -> dict[str, str]:
+    """Each file of a folder by its relative name, with the digest of its content."""
     entries = {}
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
@@ -41,11 +46,11 @@ def of_tree(root: Path) -> str:
             entries[name] = f"link:{path.readlink()}"
         elif path.is_file():
             entries[name] = of_file(path)
-    return of_entries(entries)
+    return entries
 
 
 def of_entries(entries: Mapping[str, str]) -> str:
-    """What `of_tree` says of a folder whose files were digested elsewhere: relative name to digest of the content."""
+    """What `of_tree` says of a folder with these entries, wherever they were digested."""
     kept = (name for name in entries if "__pycache__" not in name.split("/"))
     lines = [f"{name}\0{entries[name]}" for name in sorted(kept, key=lambda name: name.split("/"))]
     return of_bytes("\n".join(lines).encode())
