@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,11 @@ from ddr.lib import timetext
 
 @dataclass(frozen=True)
 class Change:
-    """When, by whom, from what to what. `recorded` is false where no one announced it and ddr found it."""
+    """When, by whom, from what to what.
+
+    `recorded` is false where no one announced it and ddr found it: then `at` is when it was first seen, and it
+    happened after `not_before` where that is known.
+    """
 
     plane: planes.Plane
     object: str
@@ -23,6 +27,7 @@ class Change:
     summary: str = ""
     source: str = ""
     recorded: bool = True
+    not_before: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -30,12 +35,28 @@ class Change:
         return f"{self.plane}:{self.object} {self.before or '?'} → {self.after or '?'}"
 
 
-def of_deployment(record: Mapping[str, object], plane: planes.Plane, object_: str, source: str) -> Change:
-    """A deployment log's record `{"at", "from", "to", "actor"?, "summary"?}`. Raises ValueError or KeyError."""
+def of_deployments(
+    records: Iterable[Mapping[str, object]], since: datetime, plane: planes.Plane, name: str, source: str
+) -> tuple[Change, ...]:
+    """A deployment log's `{"at", "from", "to", "actor"?, "summary"?}` from `since` on, oldest first.
+
+    A record without a time or a target is left out.
+    """
+    found = (_of_deployment(record, plane, name, source) for record in records)
+    return tuple(sorted((change for change in found if change and change.at >= since), key=lambda change: change.at))
+
+
+def _of_deployment(record: Mapping[str, object], plane: planes.Plane, name: str, source: str) -> Change | None:
+    try:
+        at = timetext.parse_time(str(record.get("at")))
+    except ValueError:
+        return None
+    if not record.get("to"):
+        return None
     return Change(
         plane,
-        object_,
-        at=timetext.parse_time(str(record["at"])),
+        name,
+        at,
         before=str(record.get("from") or ""),
         after=str(record["to"]),
         actor=str(record.get("actor") or "unknown"),

@@ -69,3 +69,15 @@ def must_move(*, live: Revision, to: Revision, expect: Revision) -> bool:
         found=str(live),
         hint="someone moved it since the plan: look with `ddr changes`, then plan again",
     )
+
+
+def must_be(found: Revision, wanted: Revision) -> Revision:
+    """`found` when it is `wanted`. Conflict when it is another, or has other bytes."""
+    if found.is_same(wanted):
+        return found
+    raise Conflict(
+        f"{found.plane}: {found} is there, not {wanted} as planned",
+        expected=str(wanted),
+        found=str(found),
+        hint="someone changed it since the plan: look with `ddr changes`, then plan again",
+    )

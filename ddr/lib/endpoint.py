@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from ddr.errors import InputError, Unavailable
 from ddr.lib import redact
+
+if TYPE_CHECKING:
+    import http.client
 
 _CHUNK_BYTES = 1 << 18
 LONGEST_BODY_BYTES = 256 << 20
@@ -62,6 +63,8 @@ class Endpoint:
     @contextmanager
     def session(self, timeout_s: float | None = None) -> Iterator[Line]:
         """One connection for several calls, closed at the end."""
+        import http.client  # with ssl and email behind it: 30 ms that no command pays who asks nobody
+
         parts = urlsplit(self.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         wait_s = self.timeout_s if timeout_s is None else timeout_s
@@ -99,6 +102,8 @@ class Line:
         Unavailable: nobody there, silence, a broken connection (then the effect of a write is not known), no HTTP,
         an answer beyond LONGEST_BODY_BYTES.
         """
+        import http.client
+
         target = self.prefix + quote(path, safe="/%:@-._~") + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "*/*", **self.endpoint.headers}
         content = None
@@ -114,6 +119,8 @@ class Line:
         return Answer(response.status, dict(response.getheaders()), got)
 
     def _read(self, response: http.client.HTTPResponse, sink: Callable[[bytes], object] | None) -> bytes:
+        import http.client
+
         deadline = time.monotonic() + 10 * self.timeout_s
         kept: list[bytes] = []
         size = 0
@@ -133,6 +140,9 @@ class Line:
         return b"".join(kept)
 
     def _ours(self, problem: Exception, method: str, path: str) -> Unavailable:
+        import socket
+        import ssl
+
         self.connection.close()
         what = f"{self.endpoint.name}: {method} {path}"
         if isinstance(problem, TimeoutError):

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ddr.errors import Damaged, Unavailable
+from ddr.lib import redact
+
 LONGEST_LINE_BYTES = 1 << 20
 SLACK_S = 60.0  # how far a line may stand from its place in time: several threads write, buffers are flushed late
 
@@ -27,13 +30,10 @@ class Records:
 
 
 def read(path: Path) -> Records:
-    """Every line. OSError when the file cannot be read; a file that is not there has no lines."""
+    """Every line; a file that is not there has none. Unavailable when it cannot be read."""
     objects: list[dict[str, object]] = []
     bad = 0
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return Records((), 0)
+    content = _content(path) or b""
     for line in content[: content.rfind(b"\n") + 1].splitlines():
         value = parse(line)
         if value is not None:
@@ -41,6 +41,26 @@ def read(path: Path) -> Records:
         elif line.strip():
             bad += 1
     return Records(tuple(objects), bad)
+
+
+def of_file(path: Path) -> dict[str, object] | None:
+    """The one object a file holds, None where there is no file. Damaged when it holds something else."""
+    content = _content(path)
+    if content is None:
+        return None
+    value = parse(content)
+    if value is None:
+        raise Damaged(f"{path} is no JSON object", hint="it was cut off or edited; write it again")
+    return value
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as problem:
+        raise Unavailable(f"{path} cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
 
 
 def parse(line: bytes) -> dict[str, object] | None:

@@ -37,37 +37,37 @@ def _name(pid: str) -> str:
 
 
 @contextmanager
-def locked(folder: Path, timeout_s: float = 5.0) -> Iterator[None]:
-    """Hold the lock on a folder; it binds whoever asks for it, and leaves no file behind.
+def locked(path: Path, timeout_s: float = 5.0) -> Iterator[None]:
+    """Hold the lock file `path`, which is made when it is not there; it binds whoever asks for it.
 
-    Unavailable when somebody else holds it for longer than `timeout_s`, or the folder cannot be opened.
+    Unavailable when somebody else holds it for longer than `timeout_s`, or it cannot be opened.
     """
     try:
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as problem:
         raise Unavailable(
-            f"{folder} cannot be opened: {problem.strerror}", hint="look at the folder and its rights"
+            f"the lock {path} cannot be opened: {problem.strerror}", hint="look at the folder and its rights"
         ) from problem
     try:
-        _take(fd, folder, time.monotonic() + timeout_s, timeout_s)
+        _take(fd, path, time.monotonic() + timeout_s, timeout_s)
         yield
     finally:
         os.close(fd)
 
 
-def _take(fd: int, folder: Path, deadline: float, timeout_s: float) -> None:
+def _take(fd: int, path: Path, deadline: float, timeout_s: float) -> None:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
             if problem.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise Unavailable(f"{folder} cannot be locked: {problem.strerror}") from problem
+                raise Unavailable(f"{path} cannot be locked: {problem.strerror}") from problem
         else:
             return
         if time.monotonic() >= deadline:
-            who = holders(folder) or "another process"
+            who = holders(path) or "another process"
             raise Unavailable(
-                f"{folder} is locked for more than {timeout_s:g} s by {who}",
-                hint="wait for its deployment to end, or end it, then try again",
+                f"{path} is locked for more than {timeout_s:g} s by {who}",
+                hint="wait for that deployment to end, or end it, then try again",
             )
         time.sleep(_POLL_S)

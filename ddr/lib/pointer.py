@@ -6,8 +6,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddr.errors import Conflict, Damaged, Missing
-from ddr.lib import durable, openfiles
+from ddr.errors import Conflict, Damaged, Missing, Unavailable
+from ddr.lib import digest, durable, openfiles, redact
+
+LOCK = ".lock"  # beside the link; whoever moves the link holds it
+UNLOCKED = "stop a deployer who moves the link without its lock"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,16 @@ class Pointer:
             known = ", ".join(self.names()) or "nothing"
             raise Missing(f"there is no {name!r} in {self.folder}", hint=f"there is: {known}")
         return self.folder / name
+
+    def digest(self, name: str) -> str:
+        """Digest of the folder of `name`, read now. Missing; Unavailable when a file of it cannot be read."""
+        folder = self.path(name)
+        try:
+            return digest.of_tree(folder)
+        except OSError as problem:
+            raise Unavailable(
+                f"{folder} cannot be read: {redact.foreign(problem)}", hint="look at its rights and its disk"
+            ) from problem
 
     def read(self) -> str:
         """The name it points at. Missing when there is no link or no target, Damaged when it is no such link."""
@@ -58,9 +71,9 @@ class Pointer:
         """Point at `to` if it points at `expect`: of two callers at once, one wins.
 
         Conflict when it points elsewhere, and nothing was changed; Missing when `to` is not there; Unavailable when
-        somebody keeps the lock on the link's folder.
+        somebody keeps the lock.
         """
-        with openfiles.locked(self.link.parent):
+        with openfiles.locked(self.link.with_name(LOCK)):
             found = self.read()
             if found != expect:
                 raise Conflict(

@@ -1,0 +1,93 @@
+"""What the connector asks of MLflow, whichever way it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+DELETED_STAGE = "Deleted_Internal"
+READY = "READY"
+MLMODEL = "MLmodel"
+LOGGED_MODEL = "models:/m-"  # how a version's source begins when it was registered from a logged model
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model: alias to version number, tag to value."""
+
+    name: str
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A model version. `location` is where its files are, '' where the transport finds out when it reads them."""
+
+    model: str
+    number: str
+    created_at: datetime
+    source: str = ""
+    location: str = ""
+    run: str = ""
+    status: str = READY
+    stage: str = ""
+    user: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Files:
+    """A version's files: relative name to digest, and the bytes of MLmodel. `unread` says why there are none."""
+
+    entries: Mapping[str, str] = field(default_factory=dict)
+    mlmodel: bytes | None = None
+    unread: str = ""
+
+
+class Transport(Protocol):
+    """Writes change what MLflow's own client would change, and nothing else.
+
+    Every method may raise Unavailable, Refused (no rights) and InputError (no MLflow there).
+    """
+
+    @property
+    def where(self) -> str:
+        """For people: the file or the address, without secrets."""
+        ...
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether `move` compares and sets in one step."""
+        ...
+
+    def schema(self) -> str:
+        """Which MLflow is there, for people."""
+        ...
+
+    def model(self, name: str) -> Model:
+        """Missing."""
+        ...
+
+    def versions(self, name: str, only: str = "") -> Sequence[Version]:
+        """By number, deleted ones left out; one when `only` is given. Missing when that one is not there."""
+        ...
+
+    def files(self, version: Version) -> Files:
+        """Digests read now. Damaged when there are no files where the registry says."""
+        ...
+
+    def move(self, name: str, alias: str, expect: str, to: str) -> None:
+        """Set an alias that is there from one version to another. Missing; Conflict, and nothing was changed."""
+        ...
+
+    def tag(self, name: str, number: str, key: str, value: str | None) -> None:
+        """Set a tag, or delete it with None, on a version or with '' on the model. Repeatable. Missing."""
+        ...
+
+
+def time_of(milliseconds: object) -> datetime:
+    """MLflow's times: milliseconds since the epoch."""
+    return datetime.fromtimestamp(int(str(milliseconds or 0)) / 1000, UTC)
