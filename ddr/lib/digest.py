@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PREFIX = "sha256:"
@@ -29,12 +29,13 @@ def of_file(path: Path) -> str:
         return PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def of_tree(root: Path) -> str:
+def of_tree(root: Path, without: Sequence[str] = ()) -> str:
     """Digest of a folder: relative names and contents of all regular files, links by where they point.
 
-    `__pycache__` is left out: bytecode appears by itself in a folder that is only read.
+    `__pycache__` is left out, as bytecode appears by itself in a folder that is only read, and so is every file or
+    folder that has a name of `without`.
     """
-    return of_entries(tree(root))
+    return of_entries(tree(root), without)
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -49,9 +50,10 @@ def tree(root: Path) -> dict[str, str]:
     return entries
 
 
-def of_entries(entries: Mapping[str, str]) -> str:
+def of_entries(entries: Mapping[str, str], without: Sequence[str] = ()) -> str:
     """What `of_tree` says of a folder with these entries, wherever they were digested."""
-    kept = (name for name in entries if "__pycache__" not in name.split("/"))
+    skipped = {"__pycache__", *without}
+    kept = (name for name in entries if skipped.isdisjoint(name.split("/")))
     lines = [f"{name}\0{entries[name]}" for name in sorted(kept, key=lambda name: name.split("/"))]
     return of_bytes("\n".join(lines).encode())
 

@@ -20,6 +20,8 @@ from ddr.lib import digest, endpoint
 
 FROZEN_TAG = "ddr.frozen"
 BLOCKED_TAG = "ddr.blocked"
+# MLflow writes this file into a local version's folder whenever someone loads it, with other bytes for each URI form.
+WRITTEN_BY_LOADING = ("registered_model_meta",)
 _LONGEST_TAG = 5000
 _ALIAS = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = re.compile(r"(?i:latest|v\d+)")
@@ -195,4 +197,6 @@ class ModelPlane:
             return revisions.Revision(self.which, self.model, version.number, "", facts)
         place = f"{where} ({version.location})" if version.location else where
         facts |= mlmodel.facts(files, place)
-        return revisions.Revision(self.which, self.model, version.number, digest.of_entries(files.entries), facts)
+        return revisions.Revision(
+            self.which, self.model, version.number, digest.of_entries(files.entries, WRITTEN_BY_LOADING), facts
+        )
