@@ -16,6 +16,9 @@ from ddr.domain import incidents, planes
 StepKind = Literal["probe", "action", "gate"]
 EndStatus = Literal["recovered", "contained", "failed"]
 
+APPROVAL = "approval"
+"""The one gate that is built into the engine: a person agrees to what all following actions will do."""
+
 
 @dataclass(frozen=True)
 class Metadata:

@@ -1,0 +1,158 @@
+"""Approvals: bound to the digest of everything the following actions would do, counted by person, gone when late."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from ddr.domain import records
+from ddr.errors import DdrError, InputError, Refused
+from ddr.lib import digest, timetext
+from ddr.ports import platform
+from ddr.runbook import history
+
+LEAST_DIGITS = 8
+"""How many digits of a plan digest an approver must give at least."""
+
+
+class Standing(StrEnum):
+    """What a request is worth right now."""
+
+    GRANTED = "granted"
+    WAITING = "waiting"
+    REJECTED = "rejected"
+    VOID = "void"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What would be approved: for each following action the digest of what it is settled on, and text for people."""
+
+    settled: Mapping[str, str]
+    summary: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        return digest.of_value(dict(self.settled))
+
+
+def of_step(verb_name: str, settled: Mapping[str, str]) -> str:
+    """The digest of what one action would do."""
+    return digest.of_value({"verb": verb_name, "settled": dict(settled)})
+
+
+def _person(actor: str) -> str:
+    return actor.strip().casefold()
+
+
+def objection(request: history.Request, requester: str, decision: history.Decision, approvers: Sequence[str]) -> str:
+    """Why a decision does not count, '' when it does. `approvers` are those of the service as it is now."""
+    asked, who = request.record, _person(decision.actor)
+    if decision.at > asked.expires:
+        return f"the approval had expired at {timetext.format_clock(asked.expires)}"
+    if decision.record.break_glass:
+        return "" if decision.record.why else "breaking the glass needs a reason"
+    allowed = {_person(name) for name in asked.approvers} & {_person(name) for name in approvers}
+    if who not in allowed:
+        return f"{decision.actor} is not among the approvers: {', '.join(asked.approvers) or 'there are none'}"
+    if decision.record.granted and asked.separation_of_duties and who in (_person(requester), _person(request.actor)):
+        return f"{decision.actor} asked for it; who asks may not approve"
+    return ""
+
+
+def counted(request: history.Request, requester: str, approvers: Sequence[str]) -> tuple[history.Decision, ...]:
+    """The decisions that count: the newest of each person, objections left out."""
+    newest: dict[str, history.Decision] = {}
+    for decision in request.decisions:
+        if not objection(request, requester, decision, approvers):
+            newest[_person(decision.actor)] = decision
+    return tuple(newest.values())
+
+
+def standing(
+    request: history.Request, requester: str, approvers: Sequence[str], now: datetime
+) -> tuple[Standing, tuple[history.Decision, ...]]:
+    """How the request stands, by which decisions. A rejection wins; broken glass is enough; late is void."""
+    found = counted(request, requester, approvers)
+    rejections = tuple(decision for decision in found if not decision.record.granted)
+    grants = tuple(decision for decision in found if decision.record.granted)
+    broken = tuple(decision for decision in grants if decision.record.break_glass)
+    if now > request.record.expires:
+        return Standing.VOID, found
+    if broken:
+        return Standing.GRANTED, broken
+    if rejections:
+        return Standing.REJECTED, rejections
+    if len(grants) >= request.record.required:
+        return Standing.GRANTED, grants
+    return Standing.WAITING, grants
+
+
+def was_granted(request: history.Request, requester: str, approvers: Sequence[str]) -> bool:
+    """Whether it was granted in time, however long ago that is."""
+    return standing(request, requester, approvers, request.record.expires)[0] is Standing.GRANTED
+
+
+def decide(
+    on: platform.Platform,
+    run: str,
+    *,
+    plan: str,
+    granted: bool = True,
+    why: str = "",
+    break_glass: bool = False,
+) -> records.ApprovalDecided:
+    """Write the decision of this platform's actor into the journal. Repeating it changes nothing.
+
+    `plan` is the plan digest, or its first digits. Raises Missing, InputError (another plan), Refused with the
+    reason why the decision would not count.
+    """
+    seen = history.Follower(on.journal, run).read()
+    if not seen.requests or seen.is_finished:
+        raise Refused(f"run {run} waits for no approval", hint=f"`ddr runbook resume {run}` goes on")
+    request = seen.requests[-1]
+    _require_plan(request.record, plan)
+    record = records.ApprovalDecided(run, request.record.plan_digest, granted, why, break_glass)
+    now = on.clock.now()
+    approvers = on.service(seen.started.service).owners.approvers
+    problem = objection(request, seen.requester, history.Decision(record, on.actor, now), approvers)
+    if problem:
+        raise Refused(f"run {run}: {problem}", hint=_way_out(run, problem))
+    for decision in counted(request, seen.requester, approvers):
+        if _person(decision.actor) == _person(on.actor) and decision.record == record:
+            return record
+    on.journal.append(record)
+    if break_glass:
+        _tell(on, seen, request.record, why)
+    return record
+
+
+def _tell(on: platform.Platform, seen: history.History, request: records.ApprovalRequested, why: str) -> None:
+    """Broken glass is told to the whole team. Telling may fail; that is recorded and stops nothing."""
+    service = on.service(seen.started.service)
+    text = f"GLASS BROKEN by {on.actor} on run {request.run} ({service.name}): {why}. Plan: "
+    text += "; ".join(request.summary)
+    key = f"{request.run}/break-glass/{digest.short(request.plan_digest)}"
+    problem = ""
+    try:
+        on.notifier.post(service.owners.team, text, key)
+    except DdrError as failure:
+        problem = failure.message
+    on.journal.append(records.MessagePosted(service.owners.team, text, key, delivered=not problem, why=problem))
+
+
+def _require_plan(request: records.ApprovalRequested, plan: str) -> None:
+    digits = digest.short(plan, 64)
+    if len(digits) < LEAST_DIGITS or not digest.short(request.plan_digest, 64).startswith(digits):
+        raise InputError(
+            f"run {request.run} does not wait for plan {plan!r}; it waits for {digest.short(request.plan_digest)}",
+            hint="read the plan that is asked for now; it may have changed",
+        )
+
+
+def _way_out(run: str, problem: str) -> str:
+    if "expired" in problem:
+        return f"`ddr runbook resume {run}` asks anew"
+    return f"another approver decides, or: ddr runbook approve {run} --break-glass REASON (loud and recorded)"

@@ -1,0 +1,236 @@
+"""Runs procedures: start, resume, undo, preview. Every effect has a durable intent before it and a result behind it.
+
+Promise: each effect at least once, at most once where the target offers compare-and-set or an idempotency key; after
+any crash `resume` or `undo` brings the run to a defined end. Verbs run in the calling thread; see `deadline` for how
+a step's time limit is kept. Asking `Tools.stop` once pauses behind the step at work (Ctrl-C once); a KeyboardInterrupt
+pauses at once, and resume then looks whether the step's effect is there (Ctrl-C twice).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ddr.domain import records, runbooks
+from ddr.errors import ApprovalRequired, BadDocument, DdrError, Interrupted, Problem, Refused
+from ddr.ports import platform, verb
+from ddr.runbook import (
+    check,
+    gates,
+    history,
+    parse,
+    perform,
+    preview,
+    procedure,
+    progress,
+    stepping,
+    undo,
+    work,
+)
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a run ended: recovered, contained, failed, undone or injected."""
+
+    run: str
+    status: str
+    why: str = ""
+
+
+class Engine:
+    """`report` is told what happens as it happens; `stop` pauses between two steps."""
+
+    def __init__(
+        self,
+        on: platform.Platform,
+        catalog: verb.Catalog,
+        *,
+        report: progress.Report = progress.nowhere,
+        stop: work.Stop | None = None,
+        tools: work.Tools | None = None,
+    ) -> None:
+        self._tools = tools or work.Tools(on, catalog, report, stop or work.Stop())
+
+    def preview(
+        self, document: parse.Document, service: str, parameters: Mapping[str, str] | None = None, *, incident: str = ""
+    ) -> preview.Preview:
+        """What `start` would do. Writes nothing anywhere. Raises BadDocument."""
+        on = self._tools.platform
+        found = on.service(service)
+        values = check.require(document, self._tools.catalog, found, parameters or {})
+        what = procedure.of_runbook(document)
+        return preview.preview(on, self._tools.catalog, what, found, values, incident)
+
+    def start(
+        self,
+        document: parse.Document,
+        service: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        incident: str = "",
+        run: str = "",
+        beside: bool = False,
+        break_glass: str = "",
+    ) -> Finish:
+        """Check the runbook whole, freeze it and run it.
+
+        Raises BadDocument (nothing was started), Refused when another run of the service has no end yet (unless
+        `beside`), ApprovalRequired and Interrupted when the run is paused, Conflict where it stopped to ask,
+        Unavailable when the journal cannot be written.
+        """
+        found = self._tools.platform.service(service)
+        values = check.require(document, self._tools.catalog, found, parameters or {})
+        what = procedure.of_runbook(document)
+        if not beside:
+            self._require_alone(service, run="")
+        name = self._begin(what, service, values, incident, document.path, run)
+        if not beside:
+            self._require_alone(service, run=name)
+        return self._drive(name, break_glass, take_over=False, resumed=False)
+
+    def start_steps(
+        self,
+        title: str,
+        steps: Sequence[runbooks.Step],
+        service: str,
+        *,
+        incident: str = "",
+        run: str = "",
+        source: str = "",
+    ) -> Finish:
+        """Run a plain list of actions, such as faults. It ends as `injected`, and `undo` takes all of it back.
+
+        Raises BadDocument where a verb or its inputs do not fit; nothing was started then.
+        """
+        found = self._tools.platform.service(service)
+        what = procedure.of_steps(title, steps)
+        wrong = [
+            Problem(title, 1, f"steps[{at}].{key}", problem)
+            for at, key, problem in check.steps_problems(steps, self._tools.catalog, found)
+        ]
+        if wrong:
+            raise BadDocument(wrong, hint="nothing was started")
+        name = self._begin(what, service, {}, incident, source, run)
+        return self._drive(name, "", take_over=False, resumed=False)
+
+    def resume(self, run: str, *, take_over: bool = False, break_glass: str = "") -> Finish:
+        """Go on where the run stands. A run that has its end is left as it is.
+
+        Raises Missing, Refused when a living process works on it (unless `take_over`) or an undo has begun, and
+        what `start` raises.
+        """
+        seen = history.Follower(self._tools.platform.journal, run).read()
+        if seen.undoing:
+            raise Refused(f"run {run} is being taken back", hint=f"`ddr runbook undo {run}` goes on with that")
+        if seen.end is not None:
+            return Finish(run, seen.end.status, seen.end.why)
+        return self._drive(run, break_glass, take_over=take_over, resumed=True)
+
+    def undo(self, run: str, *, take_over: bool = False) -> Finish:
+        """Take back what the run changed, newest first; also of a run that has ended. Repeatable.
+
+        Raises Missing, Refused when a living process works on it (unless `take_over`).
+        """
+        seen = history.Follower(self._tools.platform.journal, run).read()
+        if seen.is_finished and seen.end is not None and seen.end.status == "undone":
+            return Finish(run, seen.end.status, seen.end.why)
+        mine = work.Work(self._tools, run, take_over=take_over)
+        with self._paused_on_failure(mine):
+            status, why = undo.undo(mine)
+            return self._end(mine, status, why)
+
+    def _begin(
+        self,
+        what: procedure.Procedure,
+        service: str,
+        parameters: Mapping[str, str],
+        incident: str,
+        source: str,
+        run: str,
+    ) -> str:
+        on = self._tools.platform
+        taken = history.runs(on.journal.events())
+        name = run or new_name(on.clock.now().strftime("%m%d"), taken)
+        if name in taken:
+            raise Refused(f"run {name} exists", hint=f"`ddr runbook resume {name}`")
+        on.journal.append(
+            records.RunStarted(
+                name, what.title, what.purpose, what.document, what.digest, service, parameters, incident, source
+            )
+        )
+        return name
+
+    def _require_alone(self, service: str, run: str) -> None:
+        """Of two runbooks started at once for a service the one that the journal has first goes on."""
+        journal = self._tools.platform.journal
+        for name, seen in history.runs(journal.events()).items():
+            if name == run:
+                return
+            is_runbook = seen.started.purpose == "runbook" and seen.started.service == service
+            if is_runbook and not seen.is_finished:
+                if run:
+                    journal.append(records.RunEnded(run, "failed", f"run {name} of {service} was first"))
+                raise Refused(
+                    f"run {name} ({seen.started.title}) of {service} has no end yet",
+                    hint=f"`ddr runbook resume {name}` or `ddr runbook undo {name}`; --beside runs this one as well",
+                )
+
+    def _drive(self, run: str, break_glass: str, *, take_over: bool, resumed: bool) -> Finish:
+        mine = work.Work(self._tools, run, take_over=take_over)
+        steps = tuple(step.name for step in mine.procedure.steps)
+        self._tools.report(progress.RunBegan(run, mine.procedure.title, mine.service.name, steps, resumed))
+        with self._paused_on_failure(mine):
+            while True:
+                place = stepping.position(mine.procedure, mine.seen().outcomes)
+                if isinstance(place, stepping.Ending):
+                    return self._end(mine, place.status, place.why)
+                if self._tools.stop.asked:
+                    raise Interrupted(f"run {run} was asked to stop before step {place.name!r}")
+                try:
+                    perform.perform(mine, place)
+                except ApprovalRequired:
+                    if not break_glass:
+                        raise
+                    gates.break_glass(mine, break_glass)
+
+    def _end(self, mine: work.Work, status: str, why: str) -> Finish:
+        mine.check_fence()
+        mine.append(records.RunEnded(mine.run, status, why))  # type: ignore[arg-type]
+        self._tools.report(progress.RunEnded(mine.run, status, why))
+        return Finish(mine.run, status, why)
+
+    @contextlib.contextmanager
+    def _paused_on_failure(self, mine: work.Work) -> Iterator[None]:
+        """Whatever stops the run leaves it paused, with the reason; a killed process leaves it interrupted."""
+        try:
+            yield
+        except work.TakenOver:
+            raise
+        except KeyboardInterrupt:
+            self._pause(mine, "stopped from the keyboard; the step at work may or may not have taken effect")
+            raise
+        except DdrError as problem:
+            self._pause(mine, problem.message)
+            if not problem.hint:
+                problem.hint = f"`ddr runbook resume {mine.run}` goes on, `ddr runbook undo {mine.run}` takes it back"
+            raise
+        except Exception as problem:
+            self._pause(mine, f"a defect in ddr or in a verb: {type(problem).__name__}: {problem}")
+            raise
+
+    def _pause(self, mine: work.Work, why: str) -> None:
+        with contextlib.suppress(DdrError):  # the journal itself may be what failed
+            mine.check_fence()
+            mine.append(records.RunPaused(mine.run, why))
+            self._tools.report(progress.RunPaused(mine.run, why))
+
+
+def new_name(day: str, taken: Mapping[str, object]) -> str:
+    """`run-1102-7f3a`: the day and four random digits, so that two engineers without a store do not collide."""
+    while True:
+        name = f"run-{day}-{secrets.token_hex(2)}"
+        if name not in taken:
+            return name

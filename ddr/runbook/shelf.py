@@ -1,0 +1,51 @@
+"""The runbooks at hand: by name, and by the plane they take back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+import ddr
+from ddr.domain import planes
+from ddr.errors import BadDocument, Missing
+from ddr.runbook import parse
+
+
+def folder() -> Path:
+    """Where the shipped runbooks lie: in the wheel, or beside the package in a checkout."""
+    package = Path(ddr.__file__).parent
+    packaged = package / "shipped" / "runbooks"
+    return packaged if packaged.is_dir() else package.parent / "runbooks"
+
+
+def names(shelf: Path | None = None) -> tuple[str, ...]:
+    """Every runbook there, sorted."""
+    return tuple(sorted(path.stem for path in (shelf or folder()).glob("*.yaml")))
+
+
+def find(name: str, shelf: Path | None = None) -> Path:
+    """A path as given, or the shipped runbook of that name. Raises Missing with the names there are."""
+    given = Path(name)
+    if given.suffix in (".yaml", ".yml") or given.parent != Path():
+        if given.is_file():
+            return given
+        raise Missing(f"{given}: there is no such file", hint="`ddr runbook list` shows the shipped ones")
+    known = names(shelf)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known) or 'none'}"
+        raise Missing(f"there is no runbook {name!r}", hint=hint)
+    return (shelf or folder()) / f"{name}.yaml"
+
+
+def by_plane(shelf: Path | None = None) -> Mapping[planes.Plane, str]:
+    """For each plane the first runbook, by name, that takes it back. Files that do not parse are left out."""
+    found: dict[planes.Plane, str] = {}
+    for name in names(shelf):
+        try:
+            book = parse.read(find(name, shelf)).book
+        except BadDocument:
+            continue
+        found.setdefault(book.target.plane, name)
+    return found

@@ -1,0 +1,60 @@
+"""Taking a run back: the steps that intended an effect, newest first, each behind a durable intent of its own.
+
+Undo never forces. What someone else changed since is a conflict: it is left alone, said, and the run ends as failed;
+the other steps are still taken back, because each of them checks the world for itself. Undo may be cut off and called
+again: every verb's undo may be repeated.
+"""
+
+from __future__ import annotations
+
+from ddr.domain import outcomes, records, runbooks
+from ddr.errors import DdrError
+from ddr.runbook import history, progress
+from ddr.runbook import work as works
+
+ATTEMPTS = 3
+"""How often an undo is tried against a system that does not answer."""
+
+
+def undo(work: works.Work) -> tuple[str, str]:
+    """('undone' or 'failed', why). Needs a run whose owner this process is."""
+    names = _effects(work.seen())
+    for at, name in enumerate(names, start=1):
+        if not work.seen().step(name).is_taken_back:
+            _undo(work, work.procedure.step(name), at, len(names))
+    seen = work.seen()
+    left = [f"{name}: {_why(seen.step(name))}" for name in names if not seen.step(name).is_taken_back]
+    if left:
+        return "failed", "not everything could be taken back: " + "; ".join(left)
+    taken = ", ".join(names)
+    return "undone", f"taken back: {taken}" if taken else "nothing had been changed"
+
+
+def _effects(seen: history.History) -> tuple[str, ...]:
+    """Steps that intended an effect, newest first."""
+    intended = [(name, step.intended_at) for name, step in seen.steps.items() if step.intended is not None]
+    return tuple(name for name, _ in reversed(intended))
+
+
+def _why(step: history.Step) -> str:
+    return step.undo_ended.outcome.summary if step.undo_ended is not None else "cut off"
+
+
+def _undo(work: works.Work, step: runbooks.Step, at: int, of: int) -> None:
+    found = work.verb_of(step)
+    seen = work.seen()
+    state = seen.step(step.name)
+    assert state.intended is not None
+    call = work.call(step, seen, strict=False)
+    attempt = state.undo_attempt + 1
+    work.check_fence()
+    work.tools.report(progress.UndoBegan(step.name, at, of, state.intended.undo))
+    work.append(records.UndoIntended(work.run, step.name, attempt))
+    work.check_fence()
+    settled = state.intended.settled
+    try:
+        outcome = work.patiently(step, ATTEMPTS, lambda: found.undo(call, settled))
+    except DdrError as problem:
+        outcome = outcomes.Outcome(outcomes.Status.FAILED, problem.message)
+    work.append(records.UndoEnded(work.run, step.name, attempt, outcome))
+    work.tools.report(progress.UndoEnded(step.name, outcome))
