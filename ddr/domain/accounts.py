@@ -73,11 +73,12 @@ class Happening:
 
 @dataclass(frozen=True)
 class Series:
-    """Every judgement of one signal, oldest first."""
+    """Every judgement of one signal, oldest first. `detector` says how it is judged ('' if unknown)."""
 
     signal: str
     plane: planes.Plane | None
     judgements: tuple[signals.Judgement, ...]
+    detector: str = ""
 
     @property
     def unit(self) -> str:
