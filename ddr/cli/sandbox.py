@@ -102,11 +102,14 @@ def break_(session: sessions.Session, fault: str, inputs: tuple[str, ...], servi
 
     Exit codes: 0 injected, 64 no such fault or no sandbox.
     """
-    from ddr.gameday import inject
+    from ddr.domain import runbooks
+    from ddr.runbook import engine
 
     wired = session.wired()
-    run = inject.one(wired.fault_engine(), session.service(service).name, fault, options.pairs(inputs))
-    session.show({"run": run}, lambda: f"injected {fault}\n  take it back: ddr runbook undo {run}")
+    step = runbooks.Step("break", action=fault, inputs=options.pairs(inputs))
+    made = engine.Engine(wired.platform, wired.faults())
+    ended = made.start_steps(f"break {fault}", [step], session.service(service).name)
+    session.show(ended, lambda: f"injected {fault}\n  take it back: ddr runbook undo {ended.run}")
 
 
 @command.command()

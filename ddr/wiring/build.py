@@ -43,16 +43,31 @@ class Wired:
 
         return catalog.build(self.platform)
 
-    def faults(self) -> verb.Catalog:
-        """The faults of the sandbox. Elsewhere there are none: ddr breaks nothing it did not build."""
+    def require_sandbox(self) -> Path:
+        """The sandbox. Elsewhere there is none: ddr breaks nothing it did not build. Raises Unsupported."""
         if self.sandbox is None:
             raise Unsupported(
                 f"{self.config.path} is no sandbox; ddr breaks only platforms it built itself",
                 hint="`ddr sandbox up demo` builds one",
             )
-        from ddr.sandbox import faults
+        return self.sandbox
 
-        return faults.catalog(self.sandbox)
+    def faults(self) -> verb.Catalog:
+        """The faults of the sandbox."""
+        from ddr.sandbox.faults import catalog
+
+        return catalog.build(self.require_sandbox())
+
+    def catalog_of(self, run: str) -> verb.Catalog:
+        """The verbs a run was started with: faults where it injected some, else those of runbooks."""
+        started = self.board().runs[run].started if run and run in self.board().runs else None
+        return self.faults() if started is not None and started.purpose == "faults" else self.catalog()
+
+    def state_digest(self) -> str:
+        """The sandbox's state as a digest: equal before and after means nothing was left behind."""
+        from ddr.sandbox import state
+
+        return state.digest(self.require_sandbox())
 
     def board(self) -> views.Board:
         """The journal, folded now."""
