@@ -50,7 +50,11 @@ class Store(Protocol):
         ...
 
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
-        """Entries whose key begins with `prefix` and sorts behind `after`, in order of their UTF-8 bytes."""
+        """Entries whose key begins with `prefix` and sorts behind `after`, in order of their UTF-8 bytes.
+
+        Has every key that was there before and stays. Of two keys made while it runs it may have the later one
+        alone: whoever sees a gap looks again before believing it.
+        """
         ...
 
     def create(self, key: str, content: bytes) -> Entry:

@@ -1,0 +1,49 @@
+"""What the operating system says about a folder, with the next move."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from ddr.errors import Unavailable
+from ddr.lib import redact
+from ddr.ports import store
+
+_PERSON_MUST_ACT = {
+    errno.EROFS: "the file system is read-only, as after a disk error: look at `dmesg` and `mount`",
+    errno.EACCES: "this user may not: compare `ls -ld {root}` with `id`, and run ddr as the folder's owner",
+    errno.EPERM: "this user may not: compare `ls -ld {root}` with `id` and look at `lsattr -d {root}`",
+    errno.ENAMETOOLONG: "{root} is too long a path: move the store nearer to the top",
+    errno.ENOTDIR: "something on the way is a file: look at {root}",
+    errno.ENOLCK: "this file system has no locks: put the store on a local disk, or take S3",
+    errno.EOPNOTSUPP: "this file system has no links or locks: put the store on a local disk, or take S3",
+    errno.ELOOP: "a symbolic link stands where ddr keeps a file of its own: look at `ls -la {root}`",
+}
+_MAY_PASS = {
+    errno.ENOSPC: "the disk is full: make room (`df -h {root}`); what was there before is intact",
+    errno.EDQUOT: "this user's quota is used up: make room; what was there before is intact",
+    errno.EFBIG: "the file would be larger than allowed here: look at `ulimit -f`",
+    errno.EIO: "the disk reports errors: look at `dmesg`, and copy {root} to another disk",
+    errno.EMFILE: "too many open files: look at `ulimit -n`",
+}
+_OTHERWISE = "try again; if it stays so, look at {root} by hand"
+
+
+def translate(problem: OSError, name: str, root: Path, doing: str) -> Unavailable:
+    """The error of ddr for an error of the operating system, met while `doing` something to the store `name`."""
+    code = problem.errno or 0
+    what = redact.foreign(problem.strerror or problem)
+    if code in _PERSON_MUST_ACT:
+        return store.Unusable(f"{name}: cannot {doing}: {what}", hint=_PERSON_MUST_ACT[code].format(root=root))
+    return Unavailable(f"{name}: cannot {doing}: {what}", hint=_MAY_PASS.get(code, _OTHERWISE).format(root=root))
+
+
+def check_parent(name: str, root: Path) -> None:
+    """Raise Unusable where the store's folder cannot be: a disk that is not mounted must not look like no bytes."""
+    if root.exists():
+        raise store.Unusable(f"{name}: {root} is not a folder", hint="name a folder, or move that file away")
+    if not root.parent.is_dir():
+        raise store.Unusable(
+            f"{name}: the folder {root.parent} is not there",
+            hint=f"is its disk mounted? if it is new: `mkdir -p {root.parent}`",
+        )

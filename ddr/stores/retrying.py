@@ -1,0 +1,99 @@
+"""A store that tries again while the one beneath it is away for a moment."""
+
+from __future__ import annotations
+
+import itertools
+import random as randoms
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from ddr.errors import Unavailable
+from ddr.lib import clock as clocks
+from ddr.ports import store
+
+T = TypeVar("T")
+
+
+class Retrying:
+    """Repeats what raised Unavailable, and nothing else, after longer and longer pauses drawn at random.
+
+    The pause after try n is uniform in 0 .. min(longest_s, first_s * 2^(n-1)) ("full jitter": Brooker, AWS
+    Architecture Blog, 2015), so that many clients do not come back in step. No try begins later than `deadline_s`
+    after the first one did. Unusable is not repeated: waiting does not help there.
+
+    A write that was cut off may have had its effect. S3Store recognises its own write when it is repeated; on
+    another store the repeated create may raise Exists, and the repeated swap Conflict, about our own bytes.
+    """
+
+    def __init__(
+        self,
+        inner: store.Store,
+        clock: clocks.Clock,
+        random: randoms.Random,
+        *,
+        first_s: float = 0.1,
+        longest_s: float = 5.0,
+        deadline_s: float = 30.0,
+    ) -> None:
+        self._inner = inner
+        self._clock = clock
+        self._random = random
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._deadline_s = deadline_s
+        self.name = inner.name
+        self.is_shared = inner.is_shared
+
+    def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        return self._repeated(lambda: self._inner.get(key, start, size))
+
+    def head(self, key: str) -> store.Entry | None:
+        return self._repeated(lambda: self._inner.head(key))
+
+    def list(self, prefix: str, after: str = "") -> Iterator[store.Entry]:
+        return self._listed(self._inner.list(prefix, after), prefix, after)
+
+    def create(self, key: str, content: bytes) -> store.Entry:
+        return self._repeated(lambda: self._inner.create(key, content))
+
+    def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
+        return self._repeated(lambda: self._inner.swap(key, content, expect))
+
+    def delete(self, key: str) -> None:
+        self._repeated(lambda: self._inner.delete(key))
+
+    def _listed(self, listing: Iterator[store.Entry], prefix: str, after: str) -> Iterator[store.Entry]:
+        """A listing that breaks off goes on behind the last key it gave."""
+        fresh: Iterator[store.Entry] | None = listing
+
+        def step() -> store.Entry | None:
+            nonlocal fresh
+            fresh = fresh or self._inner.list(prefix, after)
+            try:
+                return next(fresh, None)
+            except Unavailable:
+                fresh = None  # a generator that has raised is over
+                raise
+
+        while entry := self._repeated(step):
+            after = entry.key
+            yield entry
+
+    def _repeated(self, call: Callable[[], T]) -> T:
+        began = self._clock.now()
+        waited_s = 0.0
+        for tries in itertools.count(1):
+            try:
+                return call()
+            except store.Unusable:
+                raise
+            except Unavailable as problem:
+                pause_s = self._random.uniform(0, min(self._longest_s, self._first_s * 2.0 ** min(tries - 1, 60)))
+                # A clock that was set back must not prolong this for ever: what was slept counts in any case.
+                passed_s = max(waited_s, (self._clock.now() - began).total_seconds())
+                if passed_s + pause_s > self._deadline_s:
+                    message = f"{problem.message} (tried {tries} times in {passed_s:.1f} s)"
+                    raise Unavailable(message, hint=problem.hint) from problem
+                self._clock.sleep(pause_s)
+                waited_s += pause_s
+        raise AssertionError("unreachable: the loop has no end")

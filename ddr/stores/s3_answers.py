@@ -1,0 +1,60 @@
+"""What the error codes of S3 mean for ddr, with the next move."""
+
+from __future__ import annotations
+
+from ddr.errors import DdrError, Unavailable, Unsupported
+from ddr.ports import store
+
+_CREDENTIALS = (
+    "check `accessKey` and `secretKey` in ddr.yaml and the AWS_* variables; temporary ones expire: renew them"
+)
+_REGION = "set `repository.region` in ddr.yaml to the bucket's region"
+_PERMISSIONS = (
+    "the credentials are known and not allowed to: ddr needs s3:GetObject, s3:PutObject and s3:DeleteObject on the "
+    "keys and s3:ListBucket on the bucket"
+)
+
+_PERSON_MUST_ACT = {
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "InvalidToken": _CREDENTIALS,
+    "ExpiredToken": _CREDENTIALS,
+    "TokenRefreshRequired": _CREDENTIALS,
+    "RequestTimeTooSkewed": "the clock of this machine is wrong: set it (`timedatectl`)",
+    "PermanentRedirect": _REGION,
+    "AuthorizationHeaderMalformed": _REGION,
+    "IllegalLocationConstraintException": _REGION,
+    "InvalidBucketName": "correct `repository.bucket` in ddr.yaml",
+}
+_MAY_PASS = {
+    "SlowDown": "the server asks for fewer requests: try again",
+    "RequestTimeout": "the connection was too slow: try again",
+    "BadDigest": "the bytes were changed on the way and not stored: try again",
+    "OperationAborted": "another change of the bucket is under way: try again",
+    "ConditionalRequestConflict": "another writer was there at the same time: try again",
+}
+_PASSING_STATUS = (408, 409, 425, 429)
+
+
+def translate(status: int, code: str, text: str, failed: str, bucket: str) -> DdrError:
+    """The error of ddr for an error that S3 answered with. `failed` says what could not be done and where."""
+    message = f"{failed}: {code}: {text}" if text and text != code else f"{failed}: {code}"
+    if code == "NoSuchBucket" or status == 404:
+        return store.Unusable(
+            f"{failed}: there is no bucket {bucket!r}",
+            hint=f"create it (`aws s3 mb s3://{bucket}`), or correct `repository.bucket` and `repository.endpoint`",
+        )
+    if code in ("NotImplemented", "MethodNotAllowed") or status == 501:
+        return Unsupported(message, hint="this server lacks what ddr needs; `ddr doctor` says what: take another store")
+    if code in _PERSON_MUST_ACT:
+        return store.Unusable(message, hint=_PERSON_MUST_ACT[code])
+    if code in _MAY_PASS or status in _PASSING_STATUS or status >= 500:
+        return Unavailable(message, hint=_MAY_PASS.get(code, "the server has trouble: try again"))
+    if status in (401, 403):
+        # An answer to HEAD has no body, so it cannot say which of the two it is.
+        return store.Unusable(
+            message, hint=_PERMISSIONS if code == "AccessDenied" else f"{_CREDENTIALS}; {_PERMISSIONS}"
+        )
+    if status in (301, 307):
+        return store.Unusable(message, hint=_REGION)
+    return store.Unusable(message, hint="the server refuses the request as such: is it S3, and `repository` right?")
