@@ -1,0 +1,156 @@
+"""What speaks for and against each plane: independent tests with fixed likelihood ratios.
+
+Ratios as in the design, to be learnt later from our own scenarios: how much more often a test comes out like this
+when the plane is the cause than when it is not. Within one plane the signals are alternatives (stale values, zeros
+and nulls are different ways to be broken), so the strongest counts for all of them, and only when all of them are
+clean do they speak against the plane, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import timedelta
+
+from ddr.diagnose import scene as scenes
+from ddr.diagnose import swap
+from ddr.domain import changes, diagnoses, planes, services, signals
+from ddr.lib import digest, timetext
+
+IDENTITY = "identity"
+SWAP = "swap"
+CO_TIMING = "co-timing"
+
+MISMATCH_RATIO = 100.0
+SWAP_RATIO = 100.0
+CLEAN_RATIO = 0.1
+CO_TIMING_RATIO = 2.0
+UPSTREAM_RATIO = 10.0
+
+_NEW_VERSION_RATIO = 50.0  # a test fails on the new version and passed on the known-good one
+_INFRA_RATIO = 5.0  # loud infrastructure noise accompanies most incidents and causes few
+_RATIOS: dict[services.DetectorKind, float] = {
+    "identity": MISMATCH_RATIO,
+    "columns": 30.0,
+    "shift": 30.0,
+    "ceiling": 20.0,
+    "floor": 20.0,
+    "share": 5.0,
+    "distribution": 5.0,
+}
+
+HORIZON = timedelta(hours=24)
+"""How long before the onset a change may have been made: all planes, features of one daily cadence included."""
+
+FADING = timedelta(hours=6)
+"""The time in which a change's co-timing loses a factor e."""
+
+
+def of_plane(scene: scenes.Scene, plane: planes.Plane, swaps: swap.Report) -> tuple[diagnoses.Evidence, ...]:
+    """Every line about this plane, also the neutral ones."""
+    lines = [*_identity(scene, plane), *_signals(scene, plane), *_timing(scene, plane)]
+    others = ", ".join(test.plane for test in swaps.tests if test.restores and test.plane is not plane)
+    for test in swaps.tests:
+        if test.plane is plane:
+            lines.append(diagnoses.Evidence(SWAP, str(test), SWAP_RATIO if test.restores else CLEAN_RATIO))
+            if test.restores and others:
+                says = f"taking back {others} restores too: they are wrong only together"
+                lines.append(diagnoses.Evidence("interaction", says, 1.0))
+    return tuple(lines)
+
+
+def _identity(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
+    was, now, held = scene.recorded(plane), scene.live.get(plane), scene.loaded.get(plane)
+    if was and now and scene.good and scene.is_overwritten(plane):
+        yield diagnoses.Evidence(
+            IDENTITY,
+            f"overwritten in place: {now.object} {now.name} has bytes {digest.short(now.digest)}, "
+            f"release {scene.good.id} has {digest.short(was.digest)} (limit: equal, n=1)",
+            MISMATCH_RATIO,
+        )
+    if now and held and scene.is_served_otherwise(plane):
+        yield diagnoses.Evidence(
+            IDENTITY,
+            f"the server holds {held.object} {held.name} with bytes {digest.short(held.digest)}, "
+            f"its plane has {digest.short(now.digest)} (limit: equal, n=1)",
+            1.0 if scene.is_overwritten(plane) else MISMATCH_RATIO,  # one overwriting shows in both
+        )
+    elif now and held and held.name != now.name:
+        yield diagnoses.Evidence(
+            "loaded", f"the server holds {held.name}, its plane points at {now.name}", CO_TIMING_RATIO
+        )
+    if scene.good and now and scene.is_as_recorded(plane):
+        # The features' revision is their program; that says nothing about the values it wrote.
+        ratio = 1.0 if plane is planes.Plane.FEATURES else CLEAN_RATIO
+        yield diagnoses.Evidence(IDENTITY, f"{now} is byte for byte that of release {scene.good.id}", ratio)
+
+
+def _signals(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
+    bad = scene.spoken_of(plane, signals.State.BAD)
+    clean = scene.spoken_of(plane, signals.State.OK)
+    strongest = max((_ratio(scene, one) for one in bad), default=1.0)
+    counted = False
+    for one in bad:
+        ratio = _ratio(scene, one) if not counted and _ratio(scene, one) == strongest else 1.0
+        counted = counted or ratio > 1.0
+        yield diagnoses.Evidence(_test_name(scene, one), str(one), ratio)
+    for at, one in enumerate(clean):
+        yield diagnoses.Evidence(_test_name(scene, one), str(one), CLEAN_RATIO if not bad and at == 0 else 1.0)
+
+
+def _test_name(scene: scenes.Scene, judgement: signals.Judgement) -> str:
+    return IDENTITY if scene.spec(judgement.signal).detector == "identity" else judgement.signal
+
+
+def _ratio(scene: scenes.Scene, judgement: signals.Judgement) -> float:
+    if judgement.plane is planes.Plane.INFRA:
+        return _INFRA_RATIO
+    detector = scene.spec(judgement.signal).detector
+    if detector == "share" and judgement.plane is not None and scene.is_new(judgement.plane):
+        return _NEW_VERSION_RATIO
+    return _RATIOS[detector]
+
+
+def _timing(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
+    change = culprit(scene, plane)
+    if change is None or scene.onset is None:
+        return
+    gap = before_onset(scene, change)
+    when = f"{timetext.format_duration(gap)} before the onset" if gap else "in the interval in which it began"
+    ratio = CO_TIMING_RATIO * math.exp(-gap / FADING)
+    yield diagnoses.Evidence(CO_TIMING, f"{change.name} {when}", ratio)
+
+
+def before_onset(scene: scenes.Scene, change: changes.Change) -> timedelta:
+    """How long before the onset it came, 0 inside the interval."""
+    assert scene.onset is not None
+    return max(scene.onset.since - change.at, timedelta(0))
+
+
+def is_too_late(scene: scenes.Scene, change: changes.Change) -> bool:
+    """Came after it was bad already, so it cannot be the cause. An unseen move came some time after `not_before`."""
+    earliest = change.at if change.recorded or change.not_before is None else change.not_before
+    return scene.onset is not None and earliest > scene.onset.until
+
+
+def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change, ...]:
+    """The plane's changes that may have caused it, oldest first."""
+    since = scene.onset.since - HORIZON if scene.onset else scene.at - HORIZON
+    return tuple(
+        change
+        for change in scene.changes
+        if change.plane is plane and change.at >= since and not is_too_late(scene, change)
+    )
+
+
+def culprit(scene: scenes.Scene, plane: planes.Plane) -> changes.Change | None:
+    """The change to name: the newest before the onset that led to what is live; else the newest."""
+    possible = in_horizon(scene, plane)
+    now = scene.loaded.get(plane) or scene.live.get(plane)
+    led_here = [change for change in possible if now and _leads_to(change, now.name, now.digest)]
+    best = led_here or possible
+    return best[-1] if best else None
+
+
+def _leads_to(change: changes.Change, name: str, bytes_: str) -> bool:
+    return change.after == name or (change.after.startswith(f"{name} (") and digest.short(bytes_) in change.after)

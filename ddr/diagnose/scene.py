@@ -1,0 +1,190 @@
+"""All that is looked at before anything is concluded: revisions, judgements, onset, changes, the known-good release."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ddr.diagnose import watch
+from ddr.domain import changes, planes, releases, revisions, services, signals, timelines
+from ddr.errors import DdrError
+from ddr.lib import timetext
+from ddr.ports import platform as platforms
+
+A_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`live` is what the planes point at, `loaded` what the server has in memory.
+
+    `changes` are all that could matter, oldest first, those that nobody recorded included. `not_checked` says what
+    could not be looked at, and why.
+    """
+
+    service: services.Service
+    at: datetime
+    good: releases.Release | None
+    live: Mapping[planes.Plane, revisions.Revision]
+    loaded: Mapping[planes.Plane, revisions.Revision]
+    judged: tuple[signals.Judgement, ...]
+    onset: watch.Onset | None = None
+    changes: tuple[changes.Change, ...] = ()
+    usual_error: float = 0.0
+    seasonal: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = field(default=())
+
+    @property
+    def bad(self) -> tuple[signals.Judgement, ...]:
+        return tuple(judgement for judgement in self.judged if judgement.state is signals.State.BAD)
+
+    def spoken_of(self, plane: planes.Plane, state: signals.State) -> tuple[signals.Judgement, ...]:
+        """The signals about this plane that are in that state."""
+        return tuple(one for one in self.judged if one.plane is plane and one.state is state)
+
+    def recorded(self, plane: planes.Plane) -> revisions.Revision | None:
+        """What the known-good release has for this plane."""
+        return self.good.revisions.get(plane) if self.good else None
+
+    def is_overwritten(self, plane: planes.Plane) -> bool:
+        """The known-good revision's name with other bytes."""
+        was, now = self.recorded(plane), self.live.get(plane)
+        return was is not None and now is not None and was.name == now.name and not was.is_same(now)
+
+    def is_served_otherwise(self, plane: planes.Plane) -> bool:
+        """The server has other bytes in memory than the plane has under the same name."""
+        now, held = self.live.get(plane), self.loaded.get(plane)
+        return now is not None and held is not None and held.name == now.name and not _same_bytes(held, now)
+
+    def is_new(self, plane: planes.Plane) -> bool:
+        """What is live is known not to be the known-good revision."""
+        was, now = self.recorded(plane), self.live.get(plane)
+        return was is not None and now is not None and not was.is_same(now)
+
+    def is_as_recorded(self, plane: planes.Plane) -> bool:
+        """What is live, and loaded where the server says so, is byte for byte the known-good revision."""
+        was, now, held = self.recorded(plane), self.live.get(plane), self.loaded.get(plane)
+        if was is None or now is None or not was.digest or not now.digest or not was.is_same(now):
+            return False
+        return held is None or (held.name == was.name and _same_bytes(held, was))
+
+    def spec(self, name: str) -> services.SignalSpec:
+        return next(spec for spec in self.service.signals if spec.name == name)
+
+
+def _same_bytes(one: revisions.Revision, other: revisions.Revision) -> bool:
+    return not one.digest or not other.digest or one.digest == other.digest
+
+
+def look(platform: platforms.Platform, service: str, timeline: timelines.Timeline | None) -> Scene:
+    """Reads everything, each source with its own failure."""
+    entry, at = platform.service(service), platform.clock.now()
+    not_checked = [f"changes of {who}" for who in timeline.silent] if timeline else ["changes: no timeline was given"]
+    good = watch.last_good(platform, service)
+    if good is None:
+        not_checked.append("the ledger: no release is recorded as known good")
+    live = _live(platform, entry, not_checked)
+    loaded = _loaded(platform, service, not_checked)
+    watcher = watch.Watcher(platform, service, good)
+    judged = tuple(watcher.judge(spec, at - spec.window, at) for spec in entry.signals)
+    not_checked += [f"{one.signal}: {one.why}" for one in judged if one.state is signals.State.UNKNOWN]
+    return Scene(
+        service=entry,
+        at=at,
+        good=good,
+        live=live,
+        loaded=loaded,
+        judged=judged,
+        onset=_onset(watcher, entry, judged, good, at),
+        changes=_all_changes(timeline, entry.name, good, live, at),
+        usual_error=_usual_error(watcher, entry),
+        seasonal=_seasonal(watcher, entry, judged, at),
+        not_checked=tuple(not_checked),
+    )
+
+
+def _live(
+    platform: platforms.Platform, entry: services.Service, not_checked: list[str]
+) -> dict[planes.Plane, revisions.Revision]:
+    found = {}
+    for plane in entry.planes:
+        try:
+            found[plane] = platform.plane(entry.name, plane).revision()
+        except DdrError as problem:
+            not_checked.append(f"{plane}: {problem.message}")
+    return found
+
+
+def _loaded(
+    platform: platforms.Platform, service: str, not_checked: list[str]
+) -> Mapping[planes.Plane, revisions.Revision]:
+    if service not in platform.servers:
+        not_checked.append("what the server has loaded: the service names no server")
+        return {}
+    try:
+        return platform.servers[service].loaded()
+    except DdrError as problem:
+        not_checked.append(f"what the server has loaded: {problem.message}")
+        return {}
+
+
+def _onset(
+    watcher: watch.Watcher,
+    entry: services.Service,
+    judged: Sequence[signals.Judgement],
+    good: releases.Release | None,
+    at: datetime,
+) -> watch.Onset | None:
+    """From the symptoms that have a past to walk back in; else some time since the known-good release."""
+    bad = {one.signal for one in judged if one.state is signals.State.BAD}
+    if not bad:
+        return None
+    walked = [
+        watcher.onset(spec, at)
+        for spec in entry.signals
+        if spec.name in bad and spec.plane is None and spec.detector in ("share", "shift", "distribution", "columns")
+    ]
+    if walked:
+        return watch.Onset(min(one.since for one in walked), min(one.until for one in walked))
+    return watch.Onset(max(good.at, at - watch.FURTHEST) if good else at - watch.FURTHEST, at)
+
+
+def _all_changes(
+    timeline: timelines.Timeline | None,
+    service: str,
+    good: releases.Release | None,
+    live: Mapping[planes.Plane, revisions.Revision],
+    at: datetime,
+) -> tuple[changes.Change, ...]:
+    """The timeline, and what differs from the known-good release without being in it."""
+    told = timeline.changes if timeline else ()
+    if good is None:
+        return told
+    now = releases.Release("live", service, at, live)
+    return timelines.merged(itertools.chain(told, timelines.unrecorded(good, now, told)))
+
+
+def _usual_error(watcher: watch.Watcher, entry: services.Service) -> float:
+    """The share of wrong answers in the reference, 0 where no symptom measures one."""
+    for spec in entry.signals:
+        reading = watcher.reference(spec) if spec.plane is None and spec.detector == "shift" else None
+        if reading and isinstance(reading.sample, signals.Share):
+            return reading.sample.rate
+    return 0.0
+
+
+def _seasonal(
+    watcher: watch.Watcher, entry: services.Service, judged: Sequence[signals.Judgement], at: datetime
+) -> tuple[str, ...]:
+    """Bad symptoms that were as bad at the same hour a week ago."""
+    bad = {one.signal for one in judged if one.state is signals.State.BAD}
+    told = []
+    for spec in entry.signals:
+        if spec.name in bad and spec.plane is None:
+            then = at - A_WEEK
+            before = watcher.judge(spec, then - spec.window, then)
+            if before.state is signals.State.BAD and before.value is not None:
+                told.append(f"{spec.name} was {before.value:.4g}{spec.unit} at {timetext.format_clock(then)} too")
+    return tuple(told)
