@@ -1,0 +1,41 @@
+"""Every verb a runbook can name. This list is the registration; a name that stands here twice is a crash at start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ddr.actions import gates, looking, promotions, serving, switching, telling
+from ddr.domain import runbooks
+from ddr.ports import platform as platforms
+from ddr.ports import verb
+
+VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
+    looking.ListChanges,
+    looking.ReadSignals,
+    gates.CheckTarget,
+    gates.HoldSignals,
+    promotions.Freeze,
+    promotions.Thaw,
+    switching.SwitchPlane,
+    switching.BlockRevision,
+    serving.Roll,
+    serving.Fallback,
+    serving.Refresh,
+    telling.Post,
+    telling.Move,
+)
+
+
+def build(on: platforms.Platform) -> verb.Catalog:
+    """The verbs, made for this platform."""
+    return join([made(on) for made in VERBS])
+
+
+def join(*groups: Iterable[verb.Verb]) -> verb.Catalog:
+    """One catalog of several groups, such as the verbs of runbooks and the faults of a sandbox."""
+    catalog: dict[str, verb.Verb] = {}
+    for found in (found for group in groups for found in group):
+        if found.name in catalog or found.name == runbooks.APPROVAL:
+            raise ValueError(f"two verbs are called {found.name!r}")
+        catalog[found.name] = found
+    return catalog

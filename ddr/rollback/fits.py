@@ -1,0 +1,86 @@
+"""Whether a target fits the planes that stay, and if not, the smallest combination that would fit. Pure.
+
+A fact that two planes both carry must be the same on both: the inputs a model wants and the features give
+(`inputs_schema`), the embedder an index was built with and the service asks with (`embedder`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+from ddr.domain import planes, plans, releases, revisions, signals
+from ddr.lib import digest
+
+_SPOKEN = {revisions.INPUTS_SCHEMA: "input columns", revisions.EMBEDDER: "embedder"}
+
+_CARRIERS: Mapping[str, tuple[planes.Plane, ...]] = {
+    revisions.INPUTS_SCHEMA: (planes.Plane.MODEL, planes.Plane.FEATURES),
+    revisions.EMBEDDER: (planes.Plane.INDEX,),
+}
+"""The planes that must say it; another plane may say it too and is then held to it."""
+
+
+def checks(
+    plane: planes.Plane,
+    target: revisions.Revision,
+    live: Mapping[planes.Plane, revisions.Revision],
+    good: Sequence[releases.Release],
+    unread: Mapping[planes.Plane, str],
+) -> tuple[plans.Check, ...]:
+    """One check for every fact the plane's revisions carry. `good` are known-good releases, newest first."""
+    after = {**live, plane: target}
+    found: list[plans.Check] = []
+    for fact in (revisions.INPUTS_SCHEMA, revisions.EMBEDDER):
+        if plane in _CARRIERS[fact] or fact in target.facts or fact in live[plane].facts:
+            found.append(_check(fact, plane, after, good, unread))
+    return tuple(found)
+
+
+def _check(
+    fact: str,
+    plane: planes.Plane,
+    after: Mapping[planes.Plane, revisions.Revision],
+    good: Sequence[releases.Release],
+    unread: Mapping[planes.Plane, str],
+) -> plans.Check:
+    name, what = f"fits {_SPOKEN[fact]}", _SPOKEN[fact]
+    mine = after[plane].facts.get(fact, "")
+    others = {
+        other: revision.facts[fact] for other, revision in after.items() if other != plane and fact in revision.facts
+    }
+    silent = [f"{other}: {why}" for other, why in unread.items() if other in _CARRIERS[fact]]
+    if not mine or not others:
+        why = f"{after[plane]} does not say its {what}" if not mine else f"no other plane says its {what}"
+        return plans.Check(name, signals.State.UNKNOWN, "; ".join([why, *silent]))
+    wrong = [other for other, value in others.items() if value != mine]
+    if not wrong:
+        against = ", ".join(f"{other} {after[other].name}" for other in others)
+        return plans.Check(name, signals.State.OK, f"{what} {digest.short(mine)} as on {against}")
+    differs = ", ".join(f"{other} {after[other].name} has {digest.short(others[other])}" for other in wrong)
+    way_out = smallest_fit(plane, after, good)
+    detail = f"{after[plane].object} {after[plane].name} has {what} {digest.short(mine)}, but {differs}; {way_out}"
+    return plans.Check(name, signals.State.BAD, detail)
+
+
+def smallest_fit(
+    plane: planes.Plane, after: Mapping[planes.Plane, revisions.Revision], good: Sequence[releases.Release]
+) -> str:
+    """The fewest other planes to take back as well, to revisions of known-good releases, newest first."""
+    others = [other for other in after if other is not plane and other in planes.ROLLED_BACK]
+    for size in range(1, len(others) + 1):
+        for chosen in itertools.combinations(others, size):
+            for release in good:
+                if all(other in release.revisions for other in chosen):
+                    candidate = {**after, **{other: release.revisions[other] for other in chosen}}
+                    if _agree(candidate):
+                        moves = " and ".join(f"{other} to {release.revisions[other].name}" for other in chosen)
+                        return f"it fits together with {moves} (release {release.id})"
+    return "no known-good combination fits it"
+
+
+def _agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:
+    for fact in _CARRIERS:
+        if len({revision.facts[fact] for revision in all_planes.values() if fact in revision.facts}) > 1:
+            return False
+    return True
