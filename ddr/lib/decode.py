@@ -70,7 +70,7 @@ def _decode(kind: Any, node: located.Node, complaints: list[Complaint], key: str
         return _decode_sequence(typing.get_args(kind)[0], node, complaints, key)
     if origin in (dict, Mapping):
         return _decode_mapping(typing.get_args(kind)[1], node, complaints, key)
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind) and kind is not located.Node:
         return _decode_dataclass(typing.cast(type, kind), node, complaints, key)
     return _decode_scalar(kind, node, complaints, key)
 
