@@ -1,0 +1,229 @@
+"""The journal of one repository, as one process of one machine writes and reads it."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ddr.domain import events as events_
+from ddr.domain import records
+from ddr.errors import Unavailable
+from ddr.journal import codec, layout, mirror, outage, reader, reading, seen, segments, tail, witness
+from ddr.journal import spool as spools
+from ddr.lib import clock as clocks
+from ddr.lib import process
+from ddr.ports import store
+
+Warn = Callable[[str], None]
+
+
+def _silent(text: str) -> None: ...
+
+
+class Log:
+    """Implements ports.journal.Journal. Safe between threads; processes and machines need nothing in common but the
+    store.
+
+    `spool` and `state` are folders of this repository on this machine: events that wait for the store, and what was
+    seen of it. `clock` gives `Event.at`, the time of the platform; `wall` and `mono` are the clocks of the machine.
+    `warn` gets a sentence for the person when the store is away, is back, or does not show what was seen before.
+    """
+
+    def __init__(
+        self,
+        target: store.Store,
+        spool: Path,
+        state: Path,
+        actor: str,
+        host: str,
+        clock: clocks.Clock,
+        *,
+        wall: clocks.Clock | None = None,
+        mono: Callable[[], float] = time.monotonic,
+        warn: Warn = _silent,
+    ) -> None:
+        self.store = target
+        self.spool = spools.Spool(spool, warn)
+        copy = mirror.Mirror(state) if target.is_shared else None
+        self.witness = witness.Witness(target, seen.Seen(state), copy, warn)
+        self._outage = outage.Outage(state, mono, process.boot_id())
+        self._tail = tail.Tail(target, self.witness)
+        self._reader = reader.Reader(target, self.witness, self._outage, warn)
+        self._actor = actor
+        self._host = host
+        self._clock = clock
+        self._wall = wall or clocks.SystemClock()
+        self._mono = mono
+        self._warn = warn
+        self._is_told_away = False
+        self._lock = threading.RLock()
+
+    def append(self, record: records.Record) -> events_.Event:
+        """Durable when it returns. With the store away the event is in the spool and `is_spooled`.
+
+        A shared store comes second: the event is in the spool before the network is asked, and leaves it afterwards.
+        A store on this machine is as durable as the spool and comes alone. Unavailable when the event could be
+        written to neither: then nothing may be done. Broken when the store does not show what this machine has seen.
+        """
+        with self._lock:
+            base = self._tail.base()
+            draft = self._draft(record)
+            entry = self._spooled_first(base, draft) if self.store.is_shared else None
+            problem: Unavailable | None = None
+            if not self._outage.lasts():
+                try:
+                    return self._join(draft, entry, base)
+                except Unavailable as away:
+                    problem = away
+            if entry is None:
+                self._spooled(base, draft, problem)
+            if not self._is_told_away:
+                self._tell_away(f"{self.store.name} did not answer a moment ago")
+            return codec.of_draft(draft)
+
+    def events(self, after: int = 0) -> Iterator[events_.Event]:
+        """Events with seq > `after` in order, then the spooled ones. Broken where the chain does not hold.
+
+        A torn event is left out. With a shared store away: what this machine has seen of it, and a warning.
+        """
+        waiting = self._waiting()  # before the store is read: what is joined in between is then seen there
+        start = min([after, *(entry.base for entry in waiting)])
+        ids = set()
+        last: reading.Link | None = None
+        for last in self._reader.links(max(start, 1)):
+            if last.event is None or last.seq <= start:
+                continue
+            if waiting:
+                ids.add(last.event.id)
+            if last.seq > after:
+                yield last.event
+        if last is not None:
+            with self._lock:
+                self._tail.learn(last.head)
+        for entry in waiting:
+            if entry.draft.id not in ids:
+                yield codec.of_draft(entry.draft)
+
+    def head(self) -> layout.Head:
+        """The newest event in the store, looked for now. Unavailable, Broken."""
+        with self._lock:
+            return self._tail.head()
+
+    def sync(self) -> Sequence[events_.Event]:
+        """Join what waits in the spool, in order, each event once also after a crash. The events as they stand now.
+
+        Unavailable when the store is (still) away: what was joined until then is joined.
+        """
+        with self._lock:
+            joined = [this.event for this in self._join_all(self._waiting()) if this.event is not None]
+            self._end_outage()
+            return joined
+
+    def compact(self) -> segments.Compacted:
+        """Fold old events into segments and delete them one by one. Anyone may, at any time, also two at once."""
+        return segments.compact(self.store, self._reader.links)
+
+    def _draft(self, record: records.Record) -> codec.Draft:
+        body = codec.body_of(record)
+        return codec.Draft(
+            id=secrets.token_hex(8),
+            at=self._clock.now(),
+            wall=self._wall.now(),
+            mono_s=round(self._mono(), 6),
+            actor=self._actor,
+            host=self._host,
+            kind=record.kind,
+            body=body,
+        )
+
+    def _join(self, draft: codec.Draft, entry: spools.Waiting | None, base: int) -> events_.Event:
+        """Put the draft behind all that wait before it. Unavailable, and then the store is left alone for a while."""
+        before = [other for other in self._waiting() if entry is None or other.path < entry.path]
+        began_s = self._outage.now_s()
+        try:
+            known: dict[str, reading.Link] = {}
+            earlier = self._join_all(before, known)
+            this = self._tail.place(draft, known, base if entry else None)
+        except Unavailable as problem:
+            self._begin_outage(problem, began_s)
+            raise
+        self._done(entry, this)
+        if self._end_outage() and earlier:
+            self._warn(f"{len(earlier)} events that waited on this machine were joined, up to {earlier[-1].seq}")
+        assert this.event is not None  # we have just encoded it
+        return this.event
+
+    def _join_all(
+        self, waiting: Sequence[spools.Waiting], known: dict[str, reading.Link] | None = None
+    ) -> list[reading.Link]:
+        known = {} if known is None else known
+        if waiting:
+            known.update(self._tail.look(min(entry.base for entry in waiting)))
+        joined = []
+        for entry in waiting:
+            this = self._tail.place(entry.draft, known, entry.base)
+            self._done(entry, this)
+            joined.append(this)
+        return joined
+
+    def _done(self, entry: spools.Waiting | None, this: reading.Link) -> None:
+        self.witness.note([this])
+        if entry is not None:
+            try:
+                self.spool.remove(entry)
+            except OSError as problem:
+                self._warn(f"{entry.path} is in the store and cannot be removed ({problem.strerror}); it does no harm")
+
+    def _waiting(self) -> Sequence[spools.Waiting]:
+        try:
+            return self.spool.waiting()
+        except OSError as problem:
+            self._warn(f"the journal's spool {self.spool.folder} cannot be read ({problem.strerror})")
+            return []
+
+    def _spooled_first(self, base: int, draft: codec.Draft) -> spools.Waiting | None:
+        """None when the spool cannot be written: with the store there, that stops nobody."""
+        try:
+            return self.spool.add(base, draft)
+        except OSError as problem:
+            self._warn(
+                f"the journal's spool {self.spool.folder} cannot be written ({problem.strerror}): "
+                f"when {self.store.name} goes away, ddr must stop"
+            )
+            return None
+
+    def _spooled(self, base: int, draft: codec.Draft, problem: Unavailable | None) -> None:
+        try:
+            self.spool.add(base, draft)
+        except OSError as full:
+            away = problem.message if problem else f"{self.store.name} is away"
+            raise Unavailable(
+                f"the journal can be written nowhere: {away}; and its spool {self.spool.folder}: {full.strerror}",
+                hint="nothing was done, and nothing may be done unrecorded: make room, or name another spool",
+            ) from problem or full
+
+    def _begin_outage(self, problem: Unavailable, began_s: float) -> None:
+        try:
+            self._outage.begin(began_s)
+        except OSError as full:
+            self.witness.tell(full)
+        self._tell_away(problem.message)
+
+    def _tell_away(self, why: str) -> None:
+        self._is_told_away = True
+        self._warn(
+            f"THE STORE IS AWAY: {why}. ddr goes on from {self.spool.folder}; others do not see what you do. "
+            "When it is back: `ddr journal sync`"
+        )
+
+    def _end_outage(self) -> bool:
+        """Whether the store was away before."""
+        self._is_told_away = False
+        try:
+            return self._outage.end()
+        except OSError as problem:
+            self.witness.tell(problem)
+            return True

@@ -1,0 +1,193 @@
+"""Reading events out of a store in order, and holding the chain against them while they pass."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+from dataclasses import dataclass
+
+from ddr.domain import events
+from ddr.errors import Damaged, Missing
+from ddr.journal import codec, layout
+from ddr.lib import digest
+from ddr.ports import store
+
+_AT_ONCE = 16  # reads in flight on a store behind a network, where each takes some 20 ms
+_LOOK = "`ddr journal verify` lists everything that is wrong"
+
+
+class Broken(Damaged):
+    """The chain does not hold at event `seq`."""
+
+    def __init__(self, seq: int, what: str, *, expected: str = "", found: str = "") -> None:
+        super().__init__(f"journal event {seq}: {what}", hint=_LOOK)
+        self.seq = seq
+        self.expected = expected
+        self.found = found
+
+
+@dataclass(frozen=True)
+class Link:
+    """One event in the chain. `event` is None where its bytes are torn; the chain goes on over them."""
+
+    seq: int
+    raw: bytes
+    digest: str
+    event: events.Event | None
+
+    @property
+    def head(self) -> layout.Head:
+        return layout.Head(self.seq, self.digest)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What lies under the journal's keys, from some event on. `others` are keys that have no business there."""
+
+    singles: frozenset[int]
+    segments: frozenset[layout.Span]
+    others: tuple[str, ...] = ()
+
+    @property
+    def newest(self) -> int:
+        """The highest number there is anything for, 0 when there is nothing."""
+        return max(max(self.singles, default=0), max((span.last for span in self.segments), default=0))
+
+
+def survey(source: store.Store, start: int = 1) -> Inventory:
+    """What is there from event `start` on.
+
+    Single events are listed before segments. A segment is there before the events it holds are removed, so an event
+    that is missing from the one part of the listing is in the other, however much happens in between.
+    """
+    singles: set[int] = set()
+    segments: set[layout.Span] = set()
+    others: list[str] = []
+    for entry in source.list(layout.ROOT, after=layout.event_key(start - 1) if start > 1 else ""):
+        seq, span = layout.seq_of(entry.key), layout.segment_of(entry.key)
+        if seq is not None:
+            singles.add(seq)
+        elif span is None:
+            others.append(entry.key)
+        elif span.last >= start:
+            segments.add(span)
+    return Inventory(frozenset(singles), frozenset(segments), tuple(others))
+
+
+def segment(source: store.Store, span: layout.Span) -> list[bytes]:
+    """The events of a segment. Missing; Broken when it does not hold as many as it should."""
+    content = source.get(layout.segment_key(span))
+    try:
+        raws = layout.unpack(content)
+    except ValueError as problem:
+        raise Broken(span.first, f"its segment {layout.segment_key(span)} cannot be read: {problem}") from problem
+    if len(raws) != layout.SEGMENT_SIZE:
+        raise Broken(
+            span.first,
+            f"its segment {layout.segment_key(span)} has {len(raws)} events instead of {layout.SEGMENT_SIZE}",
+        )
+    return raws
+
+
+def singles(source: store.Store, seqs: Iterable[int]) -> Iterator[tuple[int, bytes | None]]:
+    """The events kept one by one, in the order asked for; None for one that is not there (any more)."""
+    if not source.is_shared:
+        yield from ((seq, _single(source, seq)) for seq in seqs)
+        return
+    waiting = iter(seqs)
+    with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        while batch := list(itertools.islice(waiting, 4 * _AT_ONCE)):
+            yield from zip(batch, pool.map(lambda seq: _single(source, seq), batch), strict=True)
+
+
+def _single(source: store.Store, seq: int) -> bytes | None:
+    try:
+        return source.get(layout.event_key(seq))
+    except Missing:
+        return None
+
+
+def at(source: store.Store, seq: int) -> bytes | None:
+    """One event, from wherever it is kept; None when it is not there. Broken when its segment cannot be read."""
+    raw = _single(source, seq)
+    if raw is not None:
+        return raw
+    span = layout.span_of(seq)
+    try:
+        return segment(source, span)[seq - span.first]
+    except Missing:
+        return None
+
+
+def stored(source: store.Store, start: int = 1) -> Iterator[tuple[int, bytes]]:
+    """Every event from `start` on, as bytes, from its segment where there is one. Broken at a gap."""
+    seq = start
+    stuck_at = 0
+    while True:
+        seen = survey(source, seq)
+        for found, raw in _stored(source, seen, seq):
+            yield found, raw
+            seq = found + 1
+        if seq > seen.newest:
+            return
+        if seq == stuck_at:
+            raise Broken(seq, f"it is missing, and {seen.newest} is there")
+        stuck_at = seq  # a gap, or a compactor has folded the event since the survey: look again, once
+
+
+def _stored(source: store.Store, seen: Inventory, seq: int) -> Iterator[tuple[int, bytes]]:
+    while True:
+        span = layout.span_of(seq)
+        if span in seen.segments:
+            yield from itertools.islice(enumerate(segment(source, span), span.first), seq - span.first, None)
+            seq = span.last + 1
+            continue
+        run = list(itertools.takewhile(seen.singles.__contains__, range(seq, span.last + 1)))
+        for found, raw in singles(source, run):
+            if raw is None:
+                return
+            yield found, raw
+        seq += len(run)
+        if seq <= span.last:
+            return
+
+
+def link(seq: int, raw: bytes) -> Link:
+    """The event with its digest; not held against anything."""
+    of = layout.digest_of(raw)
+    try:
+        return Link(seq, raw, of, codec.decode(raw, of))
+    except codec.Torn:
+        return Link(seq, raw, of, None)
+
+
+def check(this: Link, previous: str | None) -> None:
+    """Broken unless the event says that it is number `seq` and follows the one with digest `previous`."""
+    event = this.event
+    if event is None:
+        return
+    if event.seq != this.seq:
+        raise Broken(this.seq, f"what stands there says that it is event {event.seq}")
+    if previous is not None and event.previous != previous:
+        before = this.seq - 1
+        raise Broken(
+            this.seq,
+            f"the chain is broken here: it follows an event {before} with digest {_short(event.previous)}, "
+            f"and event {before} has {_short(previous)}; one of the two was changed",
+            expected=event.previous,
+            found=previous,
+        )
+
+
+def checked(raws: Iterable[tuple[int, bytes]], previous: str | None) -> Iterator[Link]:
+    """The same as links. Broken where the chain does not hold; `previous` None accepts what the first one follows."""
+    for seq, raw in raws:
+        this = link(seq, raw)
+        check(this, previous)
+        previous = this.digest
+        yield this
+
+
+def _short(text: str) -> str:
+    return digest.short(text) or "none"
