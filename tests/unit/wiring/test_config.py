@@ -66,7 +66,7 @@ BAD = [
     ("tracking:", "trackin:", ["ddr.yaml:4: connectors.registry.trackin: is not known here; did you mean tracking?",
                                "ddr.yaml:4: connectors.registry.tracking: is missing"]),
     ("{connector: registry,", "{connector: registri,",
-     ["ddr.yaml:11: services.s.planes.model.connector: 'registri' is no connector here; known: registry, code, server"]),
+     ["ddr.yaml:11: services.s.planes.model.connector: 'registri' is no connector here; known: registry, code, "]),
     ("      model: {", "      modle: {",
      ["ddr.yaml:11: services.s.planes.modle: is no plane; one of code, model"]),
     ("alias: champion", "alas: champion", ["ddr.yaml:11: services.s.planes.model.alas: is not known here; did you",

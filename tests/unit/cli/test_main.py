@@ -1,0 +1,96 @@
+"""The command itself: quick help, one place for errors, nothing imported that is not needed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from ddr import errors
+from ddr.cli import main
+
+
+def test_help_imports_click_and_nothing_else_from_outside() -> None:
+    """The list is exact: a new import at the start is a decision, not an accident."""
+    program = (
+        "import sys; before = set(sys.modules); from ddr.cli import main; main.run(['--help']); "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}"
+        " - set(sys.stdlib_module_names) - {'__mp_main__'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == ["click", "ddr"]
+
+
+def _commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        found.append(((*path, name), command))
+        if isinstance(command, click.Group):
+            found += _commands(command, (*path, name))
+    return found
+
+
+def test_the_table_of_commands_says_what_the_commands_say() -> None:
+    for name, _, line in main.COMMANDS:
+        command = main.command.get_command(click.Context(main.command), name)
+        assert command is not None
+        assert (command.help or "").strip().splitlines()[0] == line
+
+
+def test_every_command_has_help_that_ends_with_its_exit_codes_and_knows_json() -> None:
+    leaves = [(path, entry) for path, entry in _commands(main.command) if not isinstance(entry, click.Group)]
+    for path, command in leaves:
+        assert "Exit codes:" in (command.help or ""), path
+        if path != ("completion",):
+            assert any("--json" in option.opts for option in command.params), path
+    assert len(leaves) > 25
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["completion", shell]) == 0
+    assert "_DDR_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["statsu"], 64, "No such command 'statsu'"),
+        (["status", "--nope"], 64, "No such option"),
+        (["runbook"], 64, "Usage"),
+        (["--config", "/nowhere/ddr.yaml", "status"], 64, "there is no such file"),
+        (["runbook", "show", "bad-model-promotio"], 1, "did you mean bad-model-promotion?"),
+        (["changes", "--since", "soon"], 64, "no duration"),
+    ],
+)
+def test_bad_usage_has_its_exit_code(
+    arguments: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    assert main.run(arguments) == code
+    captured = capsys.readouterr()
+    assert text in captured.out + captured.err
+
+
+def test_an_error_is_one_json_document_with_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ddr.yaml").write_text("apiVersion: v3\n")
+    assert main.run(["--config", str(tmp_path), "status", "--json"]) == errors.EXIT_USAGE
+    found = json.loads(capsys.readouterr().out)["error"]
+    assert found["kind"] == "BadDocument"
+    assert found["exit_code"] == 64
+    assert len(found["problems"]) == 3
+
+
+def test_a_broken_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m ddr --help | head -1", shell=True, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("Usage: ")
+    assert "Traceback" not in done.stderr
