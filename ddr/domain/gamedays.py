@@ -134,6 +134,8 @@ class Head:
 
 @dataclass(frozen=True)
 class GameDay:
+    """`ended` when every scenario had its turn; `why` says what cut it short."""
+
     id: str
     at: datetime
     wall: datetime
@@ -143,6 +145,7 @@ class GameDay:
     head: Head = Head(0, "")
     wall_s: float = 0.0
     ended: bool = False
+    why: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -156,4 +159,4 @@ class GameDay:
     @property
     def passed(self) -> bool:
         """Exit code 0 means this, and only this."""
-        return self.ended and bool(self.played) and all(played.passed for played in self.played)
+        return self.ended and not self.why and bool(self.played) and all(played.passed for played in self.played)

@@ -91,7 +91,6 @@ class Scenario:
     warm_up: timedelta = timedelta(hours=2)
     give_up_after: timedelta = timedelta(hours=6)
     hypothesis: str = ""
-    impact: str = field(default="", metadata={"note": "the signal whose series counts what customers got wrong"})
 
     @property
     def name(self) -> str:

@@ -56,19 +56,17 @@ def _signals(source: parse.Source, service: services.Service) -> Iterator[Proble
     scenario = source.scenario
     known = {spec.name for spec in service.signals}
     listed = ", ".join(sorted(known)) or "there are none"
-    groups: tuple[tuple[list[str | int], Sequence[str], bool], ...] = (
-        (["steady-state-hypothesis", "signals"], scenario.steady_state.signals, True),
-        (["invariants"], scenario.invariants, True),
-        (["expect", "detect", "signals"], scenario.expect.detect.signals, True),
-        (["impact"], (scenario.impact,) if scenario.impact else (), False),
+    groups: tuple[tuple[list[str | int], Sequence[str]], ...] = (
+        (["steady-state-hypothesis", "signals"], scenario.steady_state.signals),
+        (["invariants"], scenario.invariants),
+        (["expect", "detect", "signals"], scenario.expect.detect.signals),
     )
-    for keys, names, is_list in groups:
-        if is_list and not names:
+    for keys, names in groups:
+        if not names:
             yield source.problem(keys, f"is empty; known signals: {listed}")
         for at, name in enumerate(names):
             if name not in known:
-                where = [*keys, at] if is_list else keys
-                yield source.problem(where, f"{service.name} has no signal {name!r}; known: {listed}")
+                yield source.problem([*keys, at], f"{service.name} has no signal {name!r}; known: {listed}")
     for name in sorted(set(scenario.invariants) & set(scenario.expect.detect.signals)):
         yield source.problem(["invariants"], f"{name} cannot stay green and be expected to go bad")
 
