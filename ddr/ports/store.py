@@ -29,7 +29,7 @@ class Entry:
 @runtime_checkable
 class Store(Protocol):
     """Keys are `a/b/c` of [A-Za-z0-9._-], at most 512 characters; no part is empty, begins with a dot or is
-    longer than 200 characters, and no key is the folder of another (`a` beside `a/b`). InputError otherwise.
+    longer than 200 characters. No key is or was the folder of another (`a` and `a/b`). InputError otherwise.
 
     Every method may raise Unavailable (temporary; the effect of a write is then unknown) and may be repeated.
     Writes are durable when they return and atomic for every reader.

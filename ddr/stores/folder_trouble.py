@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import stat
 from pathlib import Path
 
 from ddr.errors import Unavailable
@@ -38,12 +39,16 @@ def translate(problem: OSError, name: str, root: Path, doing: str) -> Unavailabl
     return Unavailable(f"{name}: cannot {doing}: {what}", hint=_MAY_PASS.get(code, _OTHERWISE).format(root=root))
 
 
-def check_parent(name: str, root: Path) -> None:
-    """Raise Unusable where the store's folder cannot be: a disk that is not mounted must not look like no bytes."""
-    if root.exists():
-        raise store.Unusable(f"{name}: {root} is not a folder", hint="name a folder, or move that file away")
-    if not root.parent.is_dir():
+def check(name: str, root: Path) -> None:
+    """Raise Unusable where the store's folder is not and cannot be: an unmounted disk must not look like no bytes."""
+    try:
+        if stat.S_ISDIR(root.stat().st_mode):
+            return
+    except FileNotFoundError:
+        if root.parent.is_dir():
+            return  # nothing was written yet
         raise store.Unusable(
             f"{name}: the folder {root.parent} is not there",
             hint=f"is its disk mounted? if it is new: `mkdir -p {root.parent}`",
-        )
+        ) from None
+    raise store.Unusable(f"{name}: {root} is not a folder", hint="name a folder, or move that file away")

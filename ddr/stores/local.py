@@ -13,13 +13,12 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ddr.errors import Conflict, InputError, Missing, Refused, Unavailable
+from ddr.errors import Conflict, InputError, Missing, Refused
 from ddr.lib import durable
 from ddr.ports import store
 from ddr.stores import folder_trouble, keys, locking
 
 _LOCK_NAME = ".lock"
-_ROUNDS = 8
 
 
 class LocalStore:
@@ -66,23 +65,18 @@ class LocalStore:
     def create(self, key: str, content: bytes) -> store.Entry:
         keys.check(key)
         with self._watched(f"create {key!r}"):
-            for _ in range(_ROUNDS):
-                try:
-                    written = durable.create(self._file(key, make=True), content, fraction_ns=_any_fraction())
-                except FileExistsError as taken:
-                    found = self._found(key)
-                    if found:
-                        raise store.Exists(f"{self.name} has {key!r} already", found=_version(found)) from taken
-                    self._clear_folders(key)
-                except FileNotFoundError:
-                    continue  # someone cleared an empty folder that we were about to use
-                except NotADirectoryError as taken:
-                    raise InputError(
-                        f"{self.name}: {key!r} cannot be below another key", hint="choose another key"
-                    ) from taken
-                else:
-                    return _entry(key, written)
-        raise Unavailable(f"{self.name}: {key!r} comes and goes; it was not created", hint="try again")
+            try:
+                written = durable.create(self._file(key, make=True), content, fraction_ns=_any_fraction())
+            except FileExistsError as taken:
+                found = self._found(key)
+                if not found and self._file(key).is_dir():
+                    raise self._tangled(key) from taken
+                raise store.Exists(
+                    f"{self.name} has {key!r} already", found=_version(found) if found else ""
+                ) from taken
+            except NotADirectoryError as taken:
+                raise self._tangled(key) from taken
+        return _entry(key, written)
 
     def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
         keys.check(key)
@@ -111,6 +105,11 @@ class LocalStore:
             f"{self.name}: {key!r} is at version {found or 'none'}, not {expect}", expected=expect, found=found
         )
 
+    def _tangled(self, key: str) -> InputError:
+        return InputError(
+            f"{self.name}: {key!r} is the folder of other keys, or below one", hint="no key may be; choose another"
+        )
+
     @contextlib.contextmanager
     def _watched(self, doing: str) -> Iterator[None]:
         try:
@@ -119,9 +118,8 @@ class LocalStore:
             raise folder_trouble.translate(problem, self.name, self._root, doing) from problem
 
     def _check_root(self) -> None:
-        """Absence means something only where the folder is, or could be: raise when its disk is not mounted."""
-        if not self._root.is_dir():
-            folder_trouble.check_parent(self.name, self._root)
+        """To be asked before absence is believed."""
+        folder_trouble.check(self.name, self._root)
 
     def _file(self, key: str, *, make: bool = False) -> Path:
         """Where the key's bytes are or would be. Looks at every folder on the way, so that no link leads out."""
@@ -213,17 +211,6 @@ class LocalStore:
             elif key > after:
                 yield _entry(key, found)
 
-    def _clear_folders(self, key: str) -> None:
-        """Remove the folders that deleted keys have left where this key is to stand; InputError if one is in use."""
-        path = self._file(key)
-        for folder, _, _ in os.walk(path, topdown=False):
-            try:
-                Path(folder).rmdir()
-            except OSError as used:
-                raise InputError(
-                    f"{self.name}: {key!r} is the folder of other keys", hint="choose another key"
-                ) from used
-
 
 def _names(folder: Path, base: str, prefix: str) -> list[tuple[str, Path]]:
     """What is in the folder and matters for the prefix, as keys in order; folders end with a slash."""
@@ -233,10 +220,10 @@ def _names(folder: Path, base: str, prefix: str) -> list[tuple[str, Path]]:
             for each in scan:
                 if keys.is_part(each.name):
                     key = f"{base}{each.name}" + ("/" if each.is_dir(follow_symlinks=False) else "")
-                    if key.startswith(prefix) or prefix.startswith(key):
+                    if key.startswith(prefix):
                         found.append((key, Path(each.path)))
     except FileNotFoundError:
-        return []  # the folder was cleared since
+        return []  # removed since
     return sorted(found)
 
 

@@ -121,9 +121,10 @@ class S3Store:
         written, found = self._put(key, content, "", IfNoneMatch="*")
         if written:
             return written
-        if found:
-            raise store.Exists(f"{self.name} has {key!r} already", found=found.version)
-        raise Unavailable(f"{self.name}: {key!r} was being changed; it was not created", hint="try again")
+        raise store.Exists(
+            f"{self.name} has {key!r} already" if found else f"{self.name} had {key!r}, or keys below it",
+            found=found.version if found else "",
+        )
 
     def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
         keys.check(key)
@@ -133,8 +134,6 @@ class S3Store:
         if written:
             return written
         version = found.version if found else ""
-        if version == expect:
-            raise Unavailable(f"{self.name}: {key!r} was being changed; it was not replaced", hint="try again")
         raise Conflict(
             f"{self.name}: {key!r} is at version {version or 'none'}, not {expect}", expected=expect, found=version
         )
@@ -162,7 +161,7 @@ class S3Store:
             **condition,
         }
         try:
-            return self._put_marked(key, mark, arguments)
+            return self._put_marked(key, expect, mark, arguments)
         except Unavailable:
             if len(self._unsettled) >= _MOST_UNSETTLED:
                 self._unsettled.clear()
@@ -170,27 +169,30 @@ class S3Store:
             raise
 
     def _put_marked(
-        self, key: str, mark: str, arguments: dict[str, Any]
+        self, key: str, expect: str, mark: str, arguments: dict[str, Any]
     ) -> tuple[store.Entry | None, store.Entry | None]:
         doing = f"write {key!r}"
-        silence: s3_wire.Silent | None = None
+        unsure: DdrError | None = None
         try:
             response = self._wire.ask(doing, "put_object", Key=self._root + key, **arguments)
         except s3_wire.Answered as answer:
-            # The condition did not hold. On an absent key If-Match gives 404 here and 412 there; 409 is a photo finish.
+            # 412: the condition did not hold. If-Match on an absent key gives 404 on some servers. 409: two writers
+            # met; on some servers all but the winner get it, on others nobody has won.
             if answer.status not in (404, 409, 412) or answer.code == "NoSuchBucket":
                 raise self._translated(answer, doing) from answer
+            if answer.status == 409:
+                unsure = self._translated(answer, doing)
         except s3_wire.Silent as problem:
             if not problem.was_sent:
                 raise
-            silence = problem
+            unsure = problem
         else:
             return store.Entry(key, len(arguments["Body"]), self._etag(response, doing)), None
         found, its_mark = self._look(key)
         if its_mark == mark:
             return found, None
-        if silence:
-            raise silence
+        if unsure and (isinstance(unsure, s3_wire.Silent) or expect == (found.version if found else "")):
+            raise unsure
         return None, found
 
     def _look(self, key: str) -> tuple[store.Entry | None, str]:
