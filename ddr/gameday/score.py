@@ -32,7 +32,7 @@ def score(
             "detect": _detect(scenario, service, account),
             "diagnose": _diagnose(scenario, account),
             "affected": _affected(scenario, account),
-            "recover": _recover(scenario, account),
+            "recover": _recover(scenario, service, account),
         }
     return tuple(_total(name, scenario.scoring[name], checks.get(name, ())) for name in gamedays.EXPECTATIONS)
 
@@ -134,12 +134,19 @@ def _affected(scenario: scenarios.Scenario, account: accounts.Account) -> Sequen
     what = "exactly these are impaired or exposed"
     if diagnosis is None:
         return [_check(what, expected, "there was no diagnosis", met=None)]
-    named = set(diagnosis.impaired) | set(diagnosis.exposed)
+    named = {_name(entry) for entry in (*diagnosis.impaired, *diagnosis.exposed)}
     found = [f"impaired {', '.join(diagnosis.impaired) or 'none'}", f"exposed {', '.join(diagnosis.exposed) or 'none'}"]
     return [_check(what, expected, "; ".join(found), met=named == wanted)]
 
 
-def _recover(scenario: scenarios.Scenario, account: accounts.Account) -> Sequence[gamedays.Check]:
+def _name(entry: str) -> str:
+    """`postcode` of `postcode (golden 0.43, limit 0.06, n=300)`."""
+    return entry.partition(" (")[0]
+
+
+def _recover(
+    scenario: scenarios.Scenario, service: services.Service, account: accounts.Account
+) -> Sequence[gamedays.Check]:
     expect = scenario.expect.recover
     responses = [run for run in account.runs if run.purpose == "runbook"]
     if not responses:
@@ -147,11 +154,12 @@ def _recover(scenario: scenarios.Scenario, account: accounts.Account) -> Sequenc
     last = responses[-1]
     ended = f"{last.status}: {last.why}" if last.why else last.status
     changed = rules.changed_planes(account.view(BEFORE_RESPONSE), account.view(AFTER_RESPONSE))
-    only = set(expect.only)
+    only, times = set(expect.only), account.times
     checks = [
         _check("the runbook that is followed", expect.runbook, last.name, met=last.name == expect.runbook),
         _check("the recovery is proved", "the run ends recovered", ended, met=last.status == "recovered"),
-        _within("from detection to proof", expect.within, account.times.detected, account.times.verified),
+        _within("from detection to containment (the RTO)", service.objectives.rto, times.detected, times.contained),
+        _within("from detection to proof", expect.within, times.detected, times.verified),
         _check(
             "the incident is closed",
             "resolved",
