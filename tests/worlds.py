@@ -6,6 +6,7 @@ weights, the code and the features it saw. Seeded: the same calls give the same 
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,7 +149,7 @@ class World:
 
     def _digit(self, lane: int, at: datetime) -> int:
         slot = int((at - START) / timedelta(minutes=15))
-        return random.Random(f"{self.seed}/{lane}/{slot}").randrange(10)
+        return int(10 * draws(f"{self.seed}/{lane}/{slot}")[0])
 
     def _serve(self, after: timedelta) -> None:
         at, lane = self.clock.now() + after, self._random.randrange(LANES)
@@ -198,10 +199,18 @@ def _right(content: bytes) -> float:
     return float(content.split()[0].removeprefix(b"right="))
 
 
+def draws(text: str) -> tuple[float, float, float]:
+    """Three numbers in [0, 1) that belong to the text."""
+    content = hashlib.blake2b(text.encode(), digest_size=12).digest()
+    return tuple(int.from_bytes(content[at : at + 4]) / 2**32 for at in (0, 4, 8))  # type: ignore[return-value]
+
+
 def answer_of(id_: str, seen: int, zeroed: frozenset[str], weights: bytes, code: bytes) -> tuple[str, float]:
     """The digit and its score. Weights, code and missing columns each spoil their share of the requests."""
-    chance = random.Random(f"answer/{id_}")
+    chance, score, other = draws(f"answer/{id_}")
     right = _right(weights) * _right(code) * (1.0 if not zeroed else 0.4)
-    if chance.random() < right:
-        return str(seen), min(1.0, 0.8 + 0.3 * chance.random())
-    return str((seen + 1 + chance.randrange(9)) % 10), 0.3 + 0.6 * chance.random()
+    if b"brittle" in weights and b"rounds" in code:  # each harmless without the other
+        right *= 0.5
+    if chance < right:
+        return str(seen), min(1.0, 0.8 + 0.3 * score)
+    return str((seen + 1 + int(9 * other)) % 10), 0.3 + 0.6 * score

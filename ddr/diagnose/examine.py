@@ -36,13 +36,13 @@ def examine(
         return _quiet(scene)
     if not mismatched and len(scene.seasonal) == len(scene.bad):
         return _seasonal(scene)
-    report = swap.Report((), ("swap test: switched off",))
-    if replay:
+    report = swap.Report((), () if replay else ("swap test: switched off",))
+    if replay and scene.bad:
         report = swap.run(platform, scene, _worth_swapping(scene))
     suspects = [plane for plane in planes.Plane if _is_candidate(scene, plane, report)]
     lines = {plane: evidence.of_plane(scene, plane, report) for plane in suspects}
     culprits = {plane: evidence.culprit(scene, plane) for plane in suspects}
-    ranked = ranking.rank(lines, culprits, _for_unknown(report))
+    ranked = ranking.rank(lines, culprits, _for_unknown(suspects, report))
     verdict = ranking.verdict(ranked)
     blamed = None if verdict is diagnoses.Verdict.INCONCLUSIVE else ranked[0].plane
     reached = affected.of(platform, scene, blamed) if scene.bad else affected.Affected()
@@ -68,8 +68,9 @@ def _is_mismatched(scene: scenes.Scene, plane: planes.Plane) -> bool:
 
 
 def _quiet(scene: scenes.Scene) -> diagnoses.Diagnosis:
-    """Nothing is bad: healthy where something was measured, else nothing is known."""
-    measured = any(one.state is signals.State.OK for one in scene.judged)
+    """Nothing is bad: healthy where a symptom was measured, else nothing is known."""
+    symptoms = [one for one in scene.judged if one.plane is None] or scene.judged
+    measured = any(one.state is signals.State.OK for one in symptoms)
     return diagnoses.Diagnosis(
         service=scene.service.name,
         at=scene.at,
@@ -115,9 +116,10 @@ def _is_candidate(scene: scenes.Scene, plane: planes.Plane, report: swap.Report)
     )
 
 
-def _for_unknown(report: swap.Report) -> tuple[diagnoses.Evidence, ...]:
-    restoring = [test for test in report.tests if test.restores]
-    if not report.tests or restoring:
+def _for_unknown(suspects: list[planes.Plane], report: swap.Report) -> tuple[diagnoses.Evidence, ...]:
+    """No plane restores right answers: then it is none of them. Only when every suspect could be tried."""
+    untried = set(suspects) & set(planes.ROLLED_BACK) - {test.plane for test in report.tests}
+    if not report.tests or untried or any(test.restores for test in report.tests):
         return ()
     tried = ", ".join(test.plane for test in report.tests)
     return (
