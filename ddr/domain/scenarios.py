@@ -30,7 +30,7 @@ class SteadyState:
 
 @dataclass(frozen=True)
 class Injection:
-    """One fault or decoy. `at` is platform time counted from the start of the method; negative is before it."""
+    """One fault or decoy. `at` is platform time counted from the start of the method."""
 
     name: str
     fault: str

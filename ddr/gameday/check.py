@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import timedelta
 
 from ddr.domain import gamedays, services
 from ddr.errors import BadDocument, Problem
@@ -47,9 +46,6 @@ def _method(source: parse.Source, faults: verb.Catalog, service: services.Servic
             continue
         for what in found.problems(injection.inputs, service):
             yield source.problem(["method", at, "with"], what)
-    first_fault = min((entry.at for entry in method if not entry.decoy), default=timedelta(0))
-    if first_fault < timedelta(0):
-        yield source.problem(["method"], "a fault before 0m: the method begins with the first fault")
 
 
 def _signals(source: parse.Source, service: services.Service) -> Iterator[Problem]:
