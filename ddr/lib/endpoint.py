@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-from ddr.errors import InputError, Unavailable
-from ddr.lib import redact
+from ddr.errors import Damaged, InputError, Unavailable
+from ddr.lib import jsonl, redact
 
 if TYPE_CHECKING:
     import http.client
@@ -137,6 +138,7 @@ class Line:
                 )
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
+        response.close()  # read1 leaves it open at the end, and the connection would not take the next call
         return b"".join(kept)
 
     def _ours(self, problem: Exception, method: str, path: str) -> Unavailable:
@@ -159,3 +161,19 @@ class Line:
             )
         text = redact.foreign(problem) or type(problem).__name__
         return Unavailable(f"{what}: the connection broke: {text}", hint="look at the server's log, then try again")
+
+
+def of(url: str, address: Path, timeout_s: float) -> Endpoint:
+    """The endpoint at `url`; without one, on loopback at the port that the JSON file `address` names, read now.
+
+    Unavailable when the file is not there: who listens writes it, and nobody does.
+    """
+    if url:
+        return Endpoint(url, timeout_s)
+    said = jsonl.of_file(address)
+    if said is None:
+        raise Unavailable(f"there is no {address}: nobody listens", hint="start the server")
+    port = said.get("port")
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise Damaged(f"{address} names no port: {port!r}", hint="start the server again")
+    return Endpoint(f"http://127.0.0.1:{port}", timeout_s)

@@ -1,15 +1,16 @@
 """Logs of one JSON object a line, written by others: read whole when short, found by time when long.
 
-A line counts when its newline is there: a torn last line is still being written and is left alone.
+A last line without its newline counts when it is whole; when it is not, it is still being written, or torn.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from ddr.errors import Damaged, Unavailable
 from ddr.lib import redact
@@ -17,30 +18,36 @@ from ddr.lib import redact
 LONGEST_LINE_BYTES = 1 << 20
 SLACK_S = 60.0  # how far a line may stand from its place in time: several threads write, buffers are flushed late
 
-TimeOf = Callable[[bytes], float | None]
-"""When a line happened in epoch seconds, None for a line that cannot be read."""
+_LONG_AGO_S = 400 * 86400.0
+
+T = TypeVar("T")
+Decode = Callable[[bytes], tuple[float, T] | None]
+"""A line as epoch seconds and what it says, None for a line that cannot be read."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """The objects of a file, and how many of its lines are none."""
+    """The objects of a file, how many of its lines are none, and whether the last line is only begun."""
 
     objects: tuple[dict[str, object], ...]
     bad: int
+    torn: bool
 
 
 def read(path: Path) -> Records:
     """Every line; a file that is not there has none. Unavailable when it cannot be read."""
     objects: list[dict[str, object]] = []
     bad = 0
-    content = _content(path) or b""
-    for line in content[: content.rfind(b"\n") + 1].splitlines():
+    torn = False
+    for line in (_content(path) or b"").splitlines(keepends=True):
         value = parse(line)
         if value is not None:
             objects.append(value)
+        elif not line.endswith(b"\n"):
+            torn = True
         elif line.strip():
             bad += 1
-    return Records(tuple(objects), bad)
+    return Records(tuple(objects), bad, torn)
 
 
 def of_file(path: Path) -> dict[str, object] | None:
@@ -67,55 +74,56 @@ def parse(line: bytes) -> dict[str, object] | None:
     """The object on a line, None when it is none."""
     try:
         value = json.loads(line)
-    except ValueError:  # also what is no UTF-8
+    except (ValueError, RecursionError):  # also what is no UTF-8, and a million brackets
         return None
     return value if isinstance(value, dict) else None
 
 
-def between(path: Path, time_of: TimeOf, since: float, until: float) -> Iterator[bytes]:
-    """The lines that may lie in [since, until), with SLACK_S at both ends and with those that cannot be read.
+def between(path: Path, decode: Decode[T], since: float, until: float) -> Iterator[tuple[float, T] | None]:
+    """The lines of [since, until), and None for each line near them that cannot be read.
 
-    Times ascend but for SLACK_S, so the start is found by bisection over byte offsets: a window of a long log costs
-    its own length, not the log's. FileNotFoundError when there is no file, OSError when it cannot be read.
+    Lines ascend in time but for SLACK_S, so the start is found by bisection over byte offsets: a window of a long
+    log costs its own length, not the log's. Yields nothing where there is no file; Unavailable when it cannot be read.
     """
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        file.seek(_start(file, end, time_of, since - SLACK_S))
-        while file.tell() < end:
-            line = file.readline(LONGEST_LINE_BYTES)
-            if not line.endswith(b"\n") and len(line) < LONGEST_LINE_BYTES:
-                return
-            at = time_of(line)
-            if at is not None and at >= until + SLACK_S:
-                return
-            yield line
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, 2)
+            file.seek(_start(file, end, decode, since - SLACK_S))
+            while file.tell() < end:
+                line = file.readline(LONGEST_LINE_BYTES)
+                found = decode(line)
+                if found is None:
+                    if line.endswith(b"\n") or file.tell() < end:
+                        yield None
+                elif found[0] >= until + SLACK_S:
+                    return
+                elif since <= found[0] < until:
+                    yield found
+    except FileNotFoundError:
+        return
+    except OSError as problem:
+        raise Unavailable(f"{path} cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
 
 
-def last_before(path: Path, time_of: TimeOf, at: float) -> bytes | None:
-    """The last readable line older than `at - SLACK_S`, None where there is none."""
-    with path.open("rb") as file:
-        end = file.seek(0, 2)
-        start = _start(file, end, time_of, at - SLACK_S)
-        size = 4096
-        while start:
-            size = min(size, start)
-            file.seek(start - size)
-            lines = file.read(size).splitlines(keepends=True)[0 if size == start else 1 :]
-            for line in reversed(lines):
-                if time_of(line) is not None:
-                    return line
-            if size == start:
-                return None
-            size *= 8
-    return None
+def last_before(path: Path, decode: Decode[T], at: float) -> tuple[float, T] | None:
+    """The last readable line older than `at`, None where there is none. Unavailable when it cannot be read."""
+    reach = SLACK_S
+    while True:
+        begins = at - reach if reach < _LONG_AGO_S else -math.inf
+        latest: tuple[float, T] | None = None
+        for found in between(path, decode, begins, at):
+            latest = found or latest
+        if latest is not None or begins == -math.inf:
+            return latest
+        reach *= 16
 
 
-def _start(file: BinaryIO, end: int, time_of: TimeOf, since: float) -> int:
+def _start(file: BinaryIO, end: int, decode: Decode[T], since: float) -> int:
     """Offset of the first line that is not older than `since`; `end` when all are."""
     low, high = 0, end
     while low < high:
         middle = (low + high) // 2
-        begin, at = _first_timed(file, middle, high, time_of)
+        begin, at = _first_timed(file, middle, high, decode)
         if at is None or at >= since:
             high = middle
         else:
@@ -128,17 +136,19 @@ def _line_at(file: BinaryIO, offset: int, end: int) -> int:
     if offset == 0:
         return 0
     file.seek(offset - 1)
-    file.readline()
-    return min(file.tell(), end)
+    while True:
+        piece = file.readline(LONGEST_LINE_BYTES)
+        if piece.endswith(b"\n") or not piece:
+            return min(file.tell(), end)
 
 
-def _first_timed(file: BinaryIO, offset: int, end: int, time_of: TimeOf) -> tuple[int, float | None]:
-    """The first readable line that begins in [offset, end): where the next one begins, and its time."""
+def _first_timed(file: BinaryIO, offset: int, end: int, decode: Decode[T]) -> tuple[int, float | None]:
+    """Of the first readable line that begins in [offset, end): where the next one begins, and its time."""
     begin = _line_at(file, offset, end)
     while begin < end:
         file.seek(begin)
-        at = time_of(file.readline(LONGEST_LINE_BYTES))
+        found = decode(file.readline(LONGEST_LINE_BYTES))
         begin = file.tell()
-        if at is not None:
-            return begin, at
+        if found is not None:
+            return begin, found[0]
     return end, None

@@ -1,0 +1,18 @@
+"""MLflow's own server and client, started once for whoever needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ddr.lib import process
+from tests.unit.connectors.official import Official
+
+
+@pytest.fixture(scope="session")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Official]:
+    """A test that uses it carries `@pytest.mark.xdist_group("mlflow")`: it takes half a minute to start."""
+    started = Official(tmp_path_factory.mktemp("mlflow"), process.free_port())
+    yield started
+    started.close()
