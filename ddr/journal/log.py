@@ -112,15 +112,18 @@ class Log:
         with self._lock:
             return self._tail.head()
 
-    def sync(self) -> Sequence[events_.Event]:
-        """Join what waits in the spool, in order, each event once also after a crash. The events as they stand now.
+    def sync(self) -> int:
+        """Join what waits in the spool, in order, each event once also after a crash; how many were joined.
 
-        Unavailable when the store is (still) away: what was joined until then is joined.
+        They keep their times, actor and host. Unavailable when the store is (still) away: what was joined until
+        then is joined.
         """
         with self._lock:
-            joined = [this.event for this in self._join_all(self._waiting()) if this.event is not None]
+            joined = self._join_all(self._waiting())
+            if not joined:
+                self._tail.head()  # says whether the store is there
             self._end_outage()
-            return joined
+            return len(joined)
 
     def compact(self) -> segments.Compacted:
         """Fold old events into segments and delete them one by one. Anyone may, at any time, also two at once."""

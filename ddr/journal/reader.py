@@ -12,6 +12,7 @@ from ddr.lib import digest
 from ddr.ports import store
 
 _BATCH = 1000  # events between two writes to the copy
+_HELD = 10_000  # events kept in memory (some 2 kB each); a longer journal is read anew every time
 
 
 class Reader:
@@ -25,12 +26,38 @@ class Reader:
         self._outage = away
         self._warn = warn
         self._is_told = False
+        self._held: tuple[reading.Link, ...] = ()
 
     def links(self, start: int) -> Iterator[reading.Link]:
         """Every event from `start` (1 or more) on. Broken; Unavailable only for a store that is not shared.
 
-        What the first event follows is not checked, unless it is event 1.
+        What the first event follows is not checked, unless it is event 1. What this process has read and checked
+        once is not read again, as long as the newest of it is still the store's.
         """
+        held = self._held
+        newest = held[-1] if held else None
+        if newest is None or start > newest.seq:
+            yield from self._holding((), self._chain(start)) if start == 1 else self._chain(start)
+            return
+        behind = self._chain(newest.seq)
+        first = next(behind, None)
+        if first is None or first.digest != newest.digest:
+            self._held = ()
+            yield from self._chain(start)
+            return
+        yield from held[start - 1 :]
+        yield from self._holding(held, behind)
+
+    def _holding(self, held: tuple[reading.Link, ...], links: Iterable[reading.Link]) -> Iterator[reading.Link]:
+        fresh: list[reading.Link] = []
+        for this in links:
+            if len(held) + len(fresh) <= _HELD:
+                fresh.append(this)
+            yield this
+        if fresh and len(held) + len(fresh) <= _HELD:
+            self._held = (*held, *fresh)
+
+    def _chain(self, start: int) -> Iterator[reading.Link]:
         copy = self._watch.copy
         if copy is None:
             yield from self._followed(reading.stored(self._store, start), start)

@@ -13,17 +13,21 @@ from ddr.ports import store
 
 @dataclass(frozen=True)
 class Report:
-    """`findings` mean that the journal is not what was written; `notes` are things to know."""
+    """`findings` mean that the journal is not what was written; `notes` are things to know.
+
+    `events` counts those that are there, `head` is the digest of the newest, '' where there is none.
+    """
 
     events: int
-    head: layout.Head
+    newest: int
+    head: str
     segments: int
     findings: tuple[trial.Finding, ...] = ()
     notes: tuple[trial.Finding, ...] = ()
 
     @property
-    def is_whole(self) -> bool:
-        return not self.findings
+    def is_broken(self) -> bool:
+        return bool(self.findings)
 
 
 def verify(journal: log.Log) -> Report:
@@ -41,7 +45,9 @@ def verify(journal: log.Log) -> Report:
             court.take(seq, raw)
     court.end(seen.newest)
     _look_at_spool(journal, court)
-    return Report(court.events, court.head, len(seen.segments), tuple(court.findings), tuple(court.notes))
+    return Report(
+        court.events, seen.newest, court.head.digest, len(seen.segments), tuple(court.findings), tuple(court.notes)
+    )
 
 
 def _memory(journal: log.Log) -> trial.Memory:

@@ -1,0 +1,229 @@
+"""A run as its events tell it: who works on it, what each step set out to do, did, and took back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from ddr.domain import events, outcomes, records
+
+Alive = Callable[[int, str, str], bool | None]
+"""Whether the process (pid, started, boot) runs; None when that cannot be known here, as for another machine."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is known of one step. A probe or gate may have an end without an intent: it sets out to change nothing.
+
+    `intended` and its time are those of the first attempt, when the world was as it had been; `attempts` is the
+    number of the newest, `ended` its result. The undo takes back all of them together.
+    """
+
+    name: str
+    attempts: int = 0
+    intended: records.StepIntended | None = None
+    intended_at: datetime | None = None
+    ended: records.StepEnded | None = None
+    ended_at: datetime | None = None
+    undo_intended_at: datetime | None = None
+    undo_ended: records.UndoEnded | None = None
+    undo_ended_at: datetime | None = None
+
+    @property
+    def outcome(self) -> outcomes.Outcome | None:
+        return self.ended.outcome if self.ended else None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """There is an intent and no result: the effect may be there or not."""
+        return self.intended is not None and self.ended is None
+
+    @property
+    def is_undo_cut_off(self) -> bool:
+        return self.undo_intended_at is not None and self.undo_ended is None
+
+    @property
+    def undone(self) -> bool:
+        """An undo came to its end and did not fail."""
+        return self.undo_ended is not None and self.undo_ended.outcome.status is not outcomes.Status.FAILED
+
+    @property
+    def has_effect(self) -> bool:
+        """The world may show something of it: it set out to act, and that is not taken back."""
+        return self.intended is not None and not self.undone
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Who works on the run. `event` is the id of the claim: the newest one is the fence."""
+
+    event: str
+    record: records.RunClaimed
+    at: datetime
+    actor: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    record: records.ApprovalDecided
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A request with the decisions made for its plan, in order. Whether that is enough is the runbook's to say."""
+
+    request: records.ApprovalRequested
+    requester: str
+    at: datetime
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def granted_by(self) -> tuple[str, ...]:
+        """Everyone whose last word is yes, each once."""
+        last = {decision.actor: decision.record.granted for decision in self.decisions}
+        return tuple(actor for actor, granted in last.items() if granted)
+
+    @property
+    def refused_by(self) -> tuple[str, ...]:
+        last = {decision.actor: decision.record.granted for decision in self.decisions}
+        return tuple(actor for actor, granted in last.items() if not granted)
+
+
+@dataclass(frozen=True)
+class Run:
+    """`steps` are in the order in which they began, `last_actor` wrote the newest event of the run.
+
+    `end` is None again while an ended run is worked on anew (its undo). `paused` says why it waits, '' if it does not.
+    """
+
+    started: records.RunStarted
+    at: datetime
+    requester: str
+    host: str
+    seq: int
+    last_at: datetime
+    last_actor: str
+    claim: Claim | None = None
+    steps: dict[str, Step] = field(default_factory=dict)
+    approvals: tuple[Approval, ...] = ()
+    paused: str = ""
+    is_paused: bool = False
+    end: records.RunEnded | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        return self.started.run
+
+    @property
+    def status(self) -> str:
+        """`running`, `paused`, or how it ended."""
+        if self.end is not None:
+            return self.end.status
+        return "paused" if self.is_paused else "running"
+
+    @property
+    def is_awaiting_approval(self) -> bool:
+        """An approval was asked for, not refused, and too few have granted it."""
+        if self.end is not None or not self.approvals:
+            return False
+        newest = self.approvals[-1]
+        is_past = any(step.intended_at and step.intended_at > newest.at for step in self.steps.values())
+        return not is_past and not newest.refused_by and len(newest.granted_by) < newest.request.required
+
+    @property
+    def to_undo(self) -> tuple[Step, ...]:
+        """The steps whose effect may still be there, the newest first."""
+        return tuple(step for step in reversed(self.steps.values()) if step.has_effect)
+
+    def is_interrupted(self, now: datetime, alive: Alive) -> bool:
+        """It has no end, waits for nobody, and nobody works on it: its process is gone, or its lease has passed."""
+        if self.end is not None or self.is_paused or self.is_awaiting_approval:
+            return False
+        if self.claim is None:
+            return True  # cut off between its first event and the claim
+        owner = self.claim.record
+        runs = alive(owner.pid, owner.process_started, owner.boot)
+        return now >= owner.until if runs is None else not runs
+
+
+class RunFold:
+    """Takes the events of one run, one after the other."""
+
+    def __init__(self, event: events.Event, record: records.RunStarted) -> None:
+        self._started = record
+        self._first = event
+        self._last = event
+        self._claim: Claim | None = None
+        self._steps: dict[str, Step] = {}
+        self._approvals: list[Approval] = []
+        self._paused: str | None = None
+        self._end: records.RunEnded | None = None
+        self._ended_at: datetime | None = None
+
+    def take(self, event: events.Event) -> None:
+        """Any event that names the run."""
+        self._last = event
+        match event.record:
+            case records.RunClaimed() as record:
+                self._claim = Claim(event.id, record, event.at, event.actor, event.host)
+                self._paused, self._end, self._ended_at = None, None, None
+            case records.RunPaused() as record:
+                self._paused = record.why
+            case records.RunEnded() as record:
+                self._end, self._ended_at, self._paused = record, event.at, None
+            case records.ApprovalRequested() as record:
+                self._approvals.append(Approval(record, event.actor, event.at))
+            case records.ApprovalDecided() as record:
+                self._decide(Decision(record, event.actor, event.at))
+            case records.StepIntended() | records.StepEnded() | records.UndoIntended() | records.UndoEnded():
+                self._take_step(event, event.record)
+
+    def _decide(self, decision: Decision) -> None:
+        """It belongs to the newest request, if that asked for the same plan; for an older plan it is void."""
+        if self._approvals and self._approvals[-1].request.plan_digest == decision.record.plan_digest:
+            newest = self._approvals[-1]
+            self._approvals[-1] = replace(newest, decisions=(*newest.decisions, decision))
+
+    def _take_step(
+        self,
+        event: events.Event,
+        record: records.StepIntended | records.StepEnded | records.UndoIntended | records.UndoEnded,
+    ) -> None:
+        step = self._steps.get(record.step, Step(record.step))
+        match record:
+            case records.StepIntended() if step.intended is None or step.undone:
+                step = Step(record.step, record.attempt, intended=record, intended_at=event.at)
+            case records.StepIntended():
+                step = replace(step, attempts=record.attempt, ended=None, ended_at=None)
+            case records.StepEnded():
+                attempts = max(step.attempts, record.attempt)
+                step = replace(step, attempts=attempts, ended=record, ended_at=event.at)
+            case records.UndoIntended():
+                step = replace(step, undo_intended_at=event.at, undo_ended=None, undo_ended_at=None)
+            case records.UndoEnded():
+                step = replace(step, undo_ended=record, undo_ended_at=event.at)
+        self._steps[record.step] = step
+
+    def run(self) -> Run:
+        """The run as it stands now."""
+        return Run(
+            started=self._started,
+            at=self._first.at,
+            requester=self._first.actor,
+            host=self._first.host,
+            seq=self._first.seq,
+            last_at=self._last.at,
+            last_actor=self._last.actor,
+            claim=self._claim,
+            steps=dict(self._steps),
+            approvals=tuple(self._approvals),
+            paused=self._paused or "",
+            is_paused=self._paused is not None,
+            end=self._end,
+            ended_at=self._ended_at,
+        )

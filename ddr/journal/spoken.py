@@ -1,0 +1,135 @@
+"""Events as a person reads them: one line each, and as JSON values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ddr.domain import events, records
+from ddr.lib import decode, digest
+
+
+def line(event: events.Event) -> str:
+    """What happened, on one line, without when and by whom."""
+    return " ".join(of(event.record).split())
+
+
+def document(event: events.Event) -> dict[str, Any]:
+    """The event as JSON values: its envelope, and the record's fields under `body`."""
+    record = event.record
+    envelope = {
+        "seq": event.seq,
+        "id": event.id,
+        "at": event.at,
+        "wall": event.wall,
+        "mono_s": event.mono_s,
+        "actor": event.actor,
+        "host": event.host,
+        "kind": record.kind,
+        "previous": event.previous,
+        "digest": event.digest,
+    }
+    if isinstance(record, records.Foreign):
+        original = json.loads(record.original)
+        return {**decode.encode(envelope), "kind": original.get("kind", record.kind), "body": original.get("body")}
+    return {**decode.encode(envelope), "body": decode.encode(record)}
+
+
+def of(record: records.Record) -> str:
+    """The record as a sentence. A note says exactly what was noted."""
+    match record:
+        case records.IncidentNoted():
+            return record.text
+        case records.IncidentDeclared():
+            return f"{record.severity} declared: {record.title}"
+        case records.IncidentMoved():
+            return _because(f"incident is {record.status}", record.why)
+        case records.DiagnosisMade():
+            return _diagnosis(record)
+        case records.ReleaseRecorded(release=release):
+            good = "known good" if release.known_good else "seen live"
+            return _because(f"release {release.id} of {release.service} is {good}", release.note)
+        case records.RevisionMarked():
+            verb = "may be used again" if record.good else "blocked"
+            return _because(f"{record.plane} {record.object}@{record.name} {verb}", record.why)
+        case records.ChangeRecorded(change=change):
+            return _because(f"{change.name} by {change.actor}", change.summary)
+        case records.MessagePosted():
+            sent = "told" if record.delivered else f"could not tell ({record.why})"
+            return f"{sent} {record.channel}: {record.text}"
+        case _:
+            return _of_run(record)
+
+
+def _of_run(record: records.Record) -> str:
+    match record:
+        case records.RunStarted():
+            return f"run {record.run} started: {record.title}"
+        case records.RunClaimed():
+            return f"run {record.run} claimed by process {record.pid} until {record.until:%H:%M:%SZ}"
+        case records.StepIntended():
+            again = f" (attempt {record.attempt})" if record.attempt > 1 else ""
+            return f"{record.step}{again} is about to: {record.will}"
+        case records.StepEnded():
+            adopted = ", found done" if record.adopted else ""
+            return _because(f"{record.step} {record.outcome.status}{adopted}", record.outcome.summary)
+        case records.UndoIntended():
+            return f"{record.step} is about to be taken back"
+        case records.UndoEnded():
+            return _because(f"undo of {record.step} {record.outcome.status}", record.outcome.summary)
+        case records.ApprovalRequested():
+            plan = digest.short(record.plan_digest)
+            return f"approval of plan {plan} asked of {', '.join(record.approvers)}: {'; '.join(record.summary)}"
+        case records.ApprovalDecided():
+            verb = "granted" if record.granted else "denied"
+            glass = ", breaking the glass" if record.break_glass else ""
+            return _because(f"plan {digest.short(record.plan_digest)} {verb}{glass}", record.why)
+        case records.RunPaused():
+            return _because(f"run {record.run} paused", record.why)
+        case records.RunEnded():
+            return _because(f"run {record.run} {record.status}", record.why)
+        case _:
+            return _of_gameday(record)
+
+
+def _of_gameday(record: records.Record) -> str:
+    match record:
+        case records.GameDayStarted():
+            return f"game day {record.gameday} started: {', '.join(record.scenarios)}"
+        case records.ScenarioStarted():
+            return f"scenario {record.scenario} started"
+        case records.ScenarioReached():
+            return _because(f"scenario {record.scenario}: {record.phase}", record.why)
+        case records.ScenarioScored():
+            met = f"{sum(record.points.values())} of {sum(record.possible.values())} points"
+            return f"scenario {record.scenario} {'passed' if record.passed else 'not passed'}: {met}"
+        case records.GameDayEnded():
+            return _because(f"game day {record.gameday} {'passed' if record.passed else 'not passed'}", record.why)
+        case records.SignalsJudged():
+            bad = [judgement.signal for judgement in record.judgements if judgement.state == "bad"]
+            return f"{len(record.judgements)} signals of {record.service}: {', '.join(bad) or 'none'} bad"
+        case records.PlanesObserved():
+            seen = ", ".join(f"{revision.plane} {revision}" for revision in record.revisions)
+            return f"{record.service} at {record.moment}: {seen}"
+        case records.CommandEnded():
+            return f"ddr {' '.join(record.words)} (by {record.by}) ended with {record.exit_code}"
+        case records.ImpactMeasured(service=service, impact=impact):
+            return f"{service}: {impact.wrong} of {impact.answers} answers were wrong"
+        case records.Foreign():
+            return "written by a newer ddr; not understood here"
+        case _:
+            return record.kind
+
+
+def _diagnosis(record: records.DiagnosisMade) -> str:
+    found = record.diagnosis
+    leading = found.leading
+    if leading is None:
+        return f"{record.service}: {found.verdict}"
+    who = leading.plane or "unknown"
+    change = f", {leading.change.name}" if leading.change else ""
+    return f"{record.service}: {found.verdict} {who} (p={leading.probability:.2f}){change}"
+
+
+def _because(what: str, why: str) -> str:
+    return f"{what}: {why}" if why else what

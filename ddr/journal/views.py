@@ -1,0 +1,193 @@
+"""Everything the journal knows, folded from its events in one pass. No second copy of the truth: fold it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ddr.domain import changes as changes_
+from ddr.domain import diagnoses as diagnoses_
+from ddr.domain import events as events_
+from ddr.domain import incidents as incidents_
+from ddr.domain import planes, records
+from ddr.domain import releases as releases_
+from ddr.journal import gameday_view, incident_view, release_view, run_view
+
+Alive = run_view.Alive
+Run = run_view.Run
+Step = run_view.Step
+Claim = run_view.Claim
+Approval = run_view.Approval
+GameDay = gameday_view.GameDay
+
+
+@dataclass(frozen=True)
+class Board:
+    """The state after the events that were folded. Mappings are in order of first mention.
+
+    `spooled` counts events that only this machine has; `foreign` those a newer ddr wrote, which are not understood.
+    """
+
+    incidents: dict[str, incidents_.Incident] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    releases: dict[str, list[releases_.Release]] = field(default_factory=dict)
+    changes: dict[str, list[changes_.Change]] = field(default_factory=dict)
+    diagnoses: dict[str, list[diagnoses_.Diagnosis]] = field(default_factory=dict)
+    messages: dict[str, records.MessagePosted] = field(default_factory=dict)
+    gamedays: dict[str, GameDay] = field(default_factory=dict)
+    bad: dict[tuple[str, planes.Plane, str], dict[release_view.Name, str]] = field(default_factory=dict)
+    newest: events_.Event | None = None
+    events: int = 0
+    spooled: int = 0
+    foreign: int = 0
+
+    def last_good(self, service: str) -> releases_.Release | None:
+        """The newest release recorded known good, none of whose revisions was marked bad since."""
+        return release_view.last_good(self.releases.get(service, []), self.bad)
+
+    def blocked(self, service: str, plane: planes.Plane) -> dict[release_view.Name, str]:
+        """(name, digest) of revisions that nothing may bring back, with the reason."""
+        return {
+            name: why
+            for (of, on, _), marks in self.bad.items()
+            if (of, on) == (service, plane)
+            for name, why in marks.items()
+        }
+
+    def open_incidents(self, service: str) -> Sequence[incidents_.Incident]:
+        """Those not resolved, oldest first."""
+        return [each for each in self.incidents.values() if each.service == service and each.is_open]
+
+    def interrupted_runs(self, now: datetime, alive: Alive) -> Sequence[Run]:
+        """Runs without an end that nobody works on and that wait for nobody, oldest first.
+
+        `alive(pid, process_started, boot)` says whether that process runs; None when it cannot know (another
+        machine, another boot): then the run's lease decides, by `now`.
+        """
+        return [run for run in self.runs.values() if run.is_interrupted(now, alive)]
+
+    def interrupted_gamedays(self) -> Sequence[GameDay]:
+        """Game days that were started and have no end."""
+        return [day for day in self.gamedays.values() if day.ended is None]
+
+
+class Fold:
+    """Takes events one after the other, each once; `board` may be asked for in between."""
+
+    def __init__(self) -> None:
+        self._incidents: dict[str, incident_view.IncidentFold] = {}
+        self._runs: dict[str, run_view.RunFold] = {}
+        self._incident_of: dict[str, incident_view.IncidentFold] = {}
+        self._releases = release_view.ReleaseFold()
+        self._gamedays = gameday_view.GameDayFold()
+        self._changes: dict[str, list[changes_.Change]] = {}
+        self._diagnoses: dict[str, list[diagnoses_.Diagnosis]] = {}
+        self._messages: dict[str, records.MessagePosted] = {}
+        self._newest: events_.Event | None = None
+        self._counts = {"events": 0, "spooled": 0, "foreign": 0}
+
+    def take(self, event: events_.Event) -> None:
+        """The next event, in the order of the journal."""
+        self._counts["events"] += 1
+        if event.seq:
+            self._newest = event
+        else:
+            self._counts["spooled"] += 1
+        record = event.record
+        match record:
+            case records.RunStarted():
+                self._start(event, record)
+            case (
+                records.RunClaimed()
+                | records.RunPaused()
+                | records.RunEnded()
+                | records.StepIntended()
+                | records.StepEnded()
+                | records.UndoIntended()
+                | records.UndoEnded()
+                | records.ApprovalRequested()
+                | records.ApprovalDecided()
+            ):
+                self._take_run(event, record.run)
+            case records.IncidentDeclared():
+                if record.incident not in self._incidents:  # of two that took one number, the first has it
+                    self._incidents[record.incident] = incident_view.IncidentFold(event, record)
+            case records.IncidentMoved() | records.IncidentNoted():
+                self._take_incident(event, record.incident)
+            case records.ReleaseRecorded():
+                self._releases.record(record.release)
+            case records.RevisionMarked():
+                self._releases.mark(record)
+            case _:
+                self._take_other(event)
+
+    def _take_other(self, event: events_.Event) -> None:
+        record = event.record
+        match record:
+            case records.ChangeRecorded():
+                self._changes.setdefault(record.service, []).append(record.change)
+            case records.DiagnosisMade():
+                self._diagnoses.setdefault(record.service, []).append(record.diagnosis)
+                self._take_incident(event, record.incident)
+            case records.MessagePosted():
+                known = self._messages.get(record.key)
+                if known is None or not known.delivered:
+                    self._messages[record.key] = record
+                self._take_message(event, record)
+            case records.Foreign():
+                self._counts["foreign"] += 1
+            case _:
+                self._gamedays.take(event)
+
+    def _start(self, event: events_.Event, record: records.RunStarted) -> None:
+        if record.run in self._runs:
+            return  # a second start under a taken name is none
+        self._runs[record.run] = run_view.RunFold(event, record)
+        self._gamedays.take(event)
+        if record.incident in self._incidents:
+            self._incident_of[record.run] = self._incidents[record.incident]
+            self._incident_of[record.run].take(event)
+
+    def _take_run(self, event: events_.Event, run: str) -> None:
+        if run in self._runs:
+            self._runs[run].take(event)
+        if run in self._incident_of and not isinstance(event.record, records.RunClaimed | records.StepIntended):
+            self._incident_of[run].take(event)
+
+    def _take_incident(self, event: events_.Event, incident: str) -> None:
+        if incident in self._incidents:
+            self._incidents[incident].take(event)
+
+    def _take_message(self, event: events_.Event, record: records.MessagePosted) -> None:
+        """A message belongs to the incident of the run whose step posted it, or to the one it names."""
+        of_run = self._incident_of.get(record.key.partition("/")[0])
+        if of_run is not None:
+            of_run.take(event)
+            return
+        for name, incident in self._incidents.items():
+            if name in record.key or name in record.text:
+                incident.take(event)
+
+    def board(self) -> Board:
+        """The state after all events taken so far."""
+        return Board(
+            incidents={name: fold.incident() for name, fold in self._incidents.items()},
+            runs={name: fold.run() for name, fold in self._runs.items()},
+            releases=self._releases.releases(),
+            changes={service: list(found) for service, found in self._changes.items()},
+            diagnoses={service: list(found) for service, found in self._diagnoses.items()},
+            messages=dict(self._messages),
+            gamedays=self._gamedays.days(),
+            bad=self._releases.bad(),
+            newest=self._newest,
+            **self._counts,
+        )
+
+
+def fold(of: Iterable[events_.Event]) -> Board:
+    """The board after these events."""
+    folding = Fold()
+    for event in of:
+        folding.take(event)
+    return folding.board()
