@@ -198,7 +198,7 @@ class _Checker:
         for at, step in enumerate(steps):
             if step.name not in alive:
                 self._say("is never reached; the step before it ends the run or jumps past it", "steps", at)
-        for step in flow.after_a_failure(steps):
+        for step in flow.after_a_jump(steps):
             if step.is_end and step.end_status == "recovered":
                 at = steps.index(step)
                 self._say(

@@ -98,8 +98,9 @@ def surely_succeeded(steps: Steps) -> Mapping[str, frozenset[str]]:
     return before
 
 
-def after_a_failure(steps: Steps) -> tuple[runbooks.Step, ...]:
-    """The steps that can run after a critical step has failed."""
-    starts = [way for step in steps if step.is_critical and (way := after_failure(steps, step)) is not None]
+def after_a_jump(steps: Steps) -> tuple[runbooks.Step, ...]:
+    """The steps that can run after a critical step has failed and the run jumped."""
+    failing = [step for step in steps if step.is_critical and step.on_failure.startswith(JUMP)]
+    starts = [way for step in failing if (way := after_failure(steps, step)) is not None]
     names = {step.name for start in starts for step in reachable(steps, start)}
     return tuple(step for step in steps if step.name in names)
