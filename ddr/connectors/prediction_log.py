@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +54,7 @@ class _Answered(Protocol):
     index: str
     features: str
     config: str
+    event_ts: float | None
 
 
 @dataclass
@@ -66,7 +67,11 @@ class _Window:
 
 @dataclass(frozen=True)
 class PredictionLog:
-    """Implements Signal, RequestLog and History. `scores` are in order of time, `wrong-answers` counts requests."""
+    """Implements Signal, RequestLog and History. `scores` are in order of time.
+
+    Both series count observations, not requests: the same revisions asked again about the same row say nothing new,
+    and counted as if they did they would make a test alarm twenty times as often as it should.
+    """
 
     predictions: Path
     truths: Path | None
@@ -112,12 +117,12 @@ class PredictionLog:
         return window
 
     def _scores(self, window: _Window) -> tuple[signals.Sample | None, str]:
-        scores = tuple(line.score for line in window.lines if line.score is not None and line.status == 200)
+        scores = tuple(line.score for line in _once(window.lines) if line.score is not None)
         return (signals.Values(scores), "") if scores else (None, "no answers in the window")
 
     def _wrong(self, window: _Window, since: datetime, until: datetime) -> tuple[signals.Sample | None, str]:
         truths = self._known(since, until)
-        judged = [line for line in window.lines if line.id in truths and line.status == 200]
+        judged = _once((line for line in window.lines if line.id in truths), truths)
         if not judged:
             return None, f"no truth is known yet of {len(window.lines)} requests in the window"
         return signals.Share(sum(line.answer != truths[line.id] for line in judged), len(judged)), ""
@@ -128,6 +133,20 @@ class PredictionLog:
             return {}
         found = jsonl.between(self.truths, _truth, since.timestamp(), until.timestamp() + 1e-6)
         return dict(entry[1] for entry in found if entry is not None)
+
+
+def _once(lines: Iterable[_Answered], truths: Mapping[str, str] | None = None) -> Sequence[_Answered]:
+    """The first good answer of each row by each set of revisions, with each truth: a stale row outlives many truths.
+
+    A line that does not tell its row counts always.
+    """
+    first: dict[object, _Answered] = {}
+    for line in lines:
+        if line.status == 200:
+            truth = truths[line.id] if truths else ""
+            known = line.entity and line.event_ts is not None
+            first.setdefault((line.entity, line.event_ts, truth, *_revisions(line)) if known else line.id, line)
+    return tuple(first.values())
 
 
 class _Seen:
@@ -204,6 +223,7 @@ def _decoders() -> tuple[Any, Any]:
             ("status", int, 200),
             ("answer", str, ""),
             ("score", float | None, None),
+            ("event_ts", float | None, None),
             *text,
         ],
     )
