@@ -116,7 +116,7 @@ def lead(result: gamedays.GameDay) -> str:
     if wrong:
         parts.append(f"Customers got {plural(sum(impact.wrong for impact in wrong), 'wrong answer')} meanwhile.")
     if result.played and all(played.is_restored for played in result.played):
-        parts.append("The platform is, byte for byte, what it was before.")
+        parts.append("The platform's state has the digest it had before.")
     return " ".join(parts)
 
 
