@@ -10,7 +10,7 @@ import click
 from ddr.lib import timetext
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[timedelta]):
     """`24h`, `90m`, `7d`."""
 
     name = "duration"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -64,6 +64,12 @@ def onset(platform: platforms.Platform, service: str, judgement: signals.Judgeme
         raise Missing(f"{service} has no signal {judgement.signal}")
     watcher = Watcher(platform, service, last_good(platform, service))
     return watcher.onset(specs[judgement.signal], judgement.at)
+
+
+def first_bad(platform: platforms.Platform, service: str, judgements: Iterable[signals.Judgement]) -> datetime | None:
+    """When the first of these signals is known to have been bad; None when none of them is."""
+    bad = [judgement for judgement in judgements if judgement.state is signals.State.BAD]
+    return min((onset(platform, service, judgement).until for judgement in bad), default=None)
 
 
 def _oldest_bad(newest: int, count: int, is_bad: Callable[[int], bool]) -> int:

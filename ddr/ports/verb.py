@@ -45,9 +45,13 @@ class Seen(StrEnum):
 class Verb(Protocol):
     """`prepare`, `observe` only look. `act` and `undo` obey `settled` alone and may be repeated."""
 
-    name: str
-    changes: bool
-    """False for a probe: then `act` only looks and `observe`, `undo` are never called."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def changes(self) -> bool:
+        """False for a probe: then `act` only looks and `observe`, `undo` are never called."""
+        ...
 
     def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
         """Everything wrong with the call that can be known without asking any system."""

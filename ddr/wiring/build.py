@@ -54,9 +54,9 @@ class Wired:
 
     def faults(self) -> verb.Catalog:
         """The faults of the sandbox."""
-        from ddr.sandbox.faults import catalog
+        from ddr.sandbox import faults
 
-        return catalog.build(self.require_sandbox())
+        return faults.catalog(self.require_sandbox())
 
     def catalog_of(self, run: str) -> verb.Catalog:
         """The verbs a run was started with: faults where it injected some, else those of runbooks."""
