@@ -45,7 +45,7 @@ def test_the_same_row_asked_again_is_one_observation(tmp_path: Path) -> None:
 def test_another_row_another_model_another_truth_are_others(tmp_path: Path) -> None:
     row = {"entity": "lane-1", "event_ts": 1.0}
     lines: list[dict[str, Any]] = [row, row | {"event_ts": 2.0}, row | {"model": "3"}, row | {"weights": "sha256:b"}]
-    assert _counted(tmp_path, lines + [row | {"truth": "4"}]) == (4, 5, 1)
+    assert _counted(tmp_path, [*lines, row | {"truth": "4"}]) == (4, 5, 1)
 
 
 def test_lines_that_do_not_tell_their_row_all_count(tmp_path: Path) -> None:
