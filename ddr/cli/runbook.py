@@ -183,7 +183,7 @@ def _decide(
     on = session.wired().platform
     if not plan:
         seen = history.Follower(on.journal, run_id).read()
-        request = seen.requests[-1].record if seen.requests else None
+        request = seen.approvals[-1].request if seen.approvals else None
         if request is not None:
             plan = request.plan_digest
             if not sessions.is_terminal():

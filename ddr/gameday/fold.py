@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ddr.domain import accounts, diagnoses, events, gamedays, incidents, outcomes, records, scenarios, services, signals
 from ddr.errors import Missing
 from ddr.gameday import happenings, parse, score
-from ddr.runbook import history
+from ddr.journal import views
 
 CONTAINING = frozenset({"plane.switch", "serving.roll", "serving.fallback", "features.refresh"})
 """Verbs that end what customers see. The last of them that succeeded in the response is when it was contained."""
@@ -169,7 +169,7 @@ def _account(
     tally: _Tally,
 ) -> accounts.Account:
     begun = chunk[0]
-    runs = history.runs(chunk)
+    runs = views.fold(chunk).runs
     series = _series(tally.judged, service)
     return accounts.Account(
         service=scenario.service,
@@ -189,10 +189,10 @@ def _account(
     )
 
 
-def _run(run: history.History) -> accounts.Run:
+def _run(run: views.Run) -> accounts.Run:
     started = run.started
-    status = run.end.status if run.end else "paused" if run.paused else "running"
-    return accounts.Run(run.run, started.title, started.purpose, status, run.end.why if run.end else run.paused)
+    why = run.end.why if run.end else run.paused
+    return accounts.Run(run.id, started.title, started.purpose, run.status, why)
 
 
 def _series(

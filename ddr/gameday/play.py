@@ -9,7 +9,6 @@ from ddr.domain import gamedays, records
 from ddr.errors import Interrupted
 from ddr.gameday import fold, parse, progress, scene, stage
 from ddr.journal import views
-from ddr.runbook import history
 
 
 def play(
@@ -63,16 +62,16 @@ def _play_all(sources: Sequence[parse.Source], on: stage.Stage, name: str) -> st
 def require_nothing_left(on: stage.Stage, sources: Sequence[parse.Source]) -> None:
     """Raises Interrupted when faults of an earlier run are still in, or a runbook has no end."""
     wanted = {source.scenario.service for source in sources}
-    for name, run in history.runs(on.platform.journal.events()).items():
+    for name, run in views.fold(on.platform.journal.events()).runs.items():
         if run.started.service not in wanted:
             continue
         is_fault = run.started.purpose == "faults"
-        if is_fault and run.steps and (run.end is None or run.end.status != "undone" or run.undoing):
+        if is_fault and run.steps and run.status != "undone":
             raise Interrupted(
                 f"run {name} ({run.started.title}) broke {run.started.service} and was not taken back",
                 hint=f"ddr runbook undo {name}",
             )
-        if not is_fault and not run.is_finished:
+        if not is_fault and run.end is None:
             raise Interrupted(
                 f"run {name} ({run.started.title}) of {run.started.service} has no end yet",
                 hint=f"ddr runbook resume {name}   or   ddr runbook undo {name}",

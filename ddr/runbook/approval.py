@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from ddr.domain import records
 from ddr.errors import DdrError, InputError, Refused
+from ddr.journal import run_view
 from ddr.lib import digest, timetext
 from ddr.ports import platform
 from ddr.runbook import history
@@ -47,9 +48,9 @@ def _person(actor: str) -> str:
     return actor.strip().casefold()
 
 
-def objection(request: history.Request, requester: str, decision: history.Decision, approvers: Sequence[str]) -> str:
+def objection(request: run_view.Approval, requester: str, decision: run_view.Decision, approvers: Sequence[str]) -> str:
     """Why a decision does not count, '' when it does. `approvers` are those of the service as it is now."""
-    asked, who = request.record, _person(decision.actor)
+    asked, who = request.request, _person(decision.actor)
     if decision.at > asked.expires:
         return f"the approval had expired at {timetext.format_clock(asked.expires)}"
     if decision.record.break_glass:
@@ -57,14 +58,18 @@ def objection(request: history.Request, requester: str, decision: history.Decisi
     allowed = {_person(name) for name in asked.approvers} & {_person(name) for name in approvers}
     if who not in allowed:
         return f"{decision.actor} is not among the approvers: {', '.join(asked.approvers) or 'there are none'}"
-    if decision.record.granted and asked.separation_of_duties and who in (_person(requester), _person(request.actor)):
+    if (
+        decision.record.granted
+        and asked.separation_of_duties
+        and who in (_person(requester), _person(request.requester))
+    ):
         return f"{decision.actor} asked for it; who asks may not approve"
     return ""
 
 
-def counted(request: history.Request, requester: str, approvers: Sequence[str]) -> tuple[history.Decision, ...]:
+def counted(request: run_view.Approval, requester: str, approvers: Sequence[str]) -> tuple[run_view.Decision, ...]:
     """The decisions that count: the newest of each person, objections left out."""
-    newest: dict[str, history.Decision] = {}
+    newest: dict[str, run_view.Decision] = {}
     for decision in request.decisions:
         if not objection(request, requester, decision, approvers):
             newest[_person(decision.actor)] = decision
@@ -72,27 +77,27 @@ def counted(request: history.Request, requester: str, approvers: Sequence[str]) 
 
 
 def standing(
-    request: history.Request, requester: str, approvers: Sequence[str], now: datetime
-) -> tuple[Standing, tuple[history.Decision, ...]]:
+    request: run_view.Approval, requester: str, approvers: Sequence[str], now: datetime
+) -> tuple[Standing, tuple[run_view.Decision, ...]]:
     """How the request stands, by which decisions. A rejection wins; broken glass is enough; late is void."""
     found = counted(request, requester, approvers)
     rejections = tuple(decision for decision in found if not decision.record.granted)
     grants = tuple(decision for decision in found if decision.record.granted)
     broken = tuple(decision for decision in grants if decision.record.break_glass)
-    if now > request.record.expires:
+    if now > request.request.expires:
         return Standing.VOID, found
     if broken:
         return Standing.GRANTED, broken
     if rejections:
         return Standing.REJECTED, rejections
-    if len(grants) >= request.record.required:
+    if len(grants) >= request.request.required:
         return Standing.GRANTED, grants
     return Standing.WAITING, grants
 
 
-def was_granted(request: history.Request, requester: str, approvers: Sequence[str]) -> bool:
+def was_granted(request: run_view.Approval, requester: str, approvers: Sequence[str]) -> bool:
     """Whether it was granted in time, however long ago that is."""
-    return standing(request, requester, approvers, request.record.expires)[0] is Standing.GRANTED
+    return standing(request, requester, approvers, request.request.expires)[0] is Standing.GRANTED
 
 
 def decide(
@@ -110,14 +115,14 @@ def decide(
     reason why the decision would not count.
     """
     seen = history.Follower(on.journal, run).read()
-    if not seen.requests or seen.is_finished:
+    if not seen.approvals or seen.end is not None:
         raise Refused(f"run {run} waits for no approval", hint=f"`ddr runbook resume {run}` goes on")
-    request = seen.requests[-1]
-    _require_plan(request.record, plan)
-    record = records.ApprovalDecided(run, request.record.plan_digest, granted, why, break_glass)
+    request = seen.approvals[-1]
+    _require_plan(request.request, plan)
+    record = records.ApprovalDecided(run, request.request.plan_digest, granted, why, break_glass)
     now = on.clock.now()
     approvers = on.service(seen.started.service).owners.approvers
-    problem = objection(request, seen.requester, history.Decision(record, on.actor, now), approvers)
+    problem = objection(request, seen.requester, run_view.Decision(record, on.actor, now), approvers)
     if problem:
         raise Refused(f"run {run}: {problem}", hint=_way_out(run, problem))
     for decision in counted(request, seen.requester, approvers):
@@ -125,11 +130,11 @@ def decide(
             return record
     on.journal.append(record)
     if break_glass:
-        _tell(on, seen, request.record, why)
+        _tell(on, seen, request.request, why)
     return record
 
 
-def _tell(on: platform.Platform, seen: history.History, request: records.ApprovalRequested, why: str) -> None:
+def _tell(on: platform.Platform, seen: run_view.Run, request: records.ApprovalRequested, why: str) -> None:
     """Broken glass is told to the whole team. Telling may fail; that is recorded and stops nothing."""
     service = on.service(seen.started.service)
     text = f"GLASS BROKEN by {on.actor} on run {request.run} ({service.name}): {why}. Plan: "

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from ddr.domain import records
 from ddr.errors import Refused
+from ddr.journal import run_view
 from ddr.lib import process
 from ddr.ports import journal
 from ddr.runbook import history
@@ -42,7 +43,7 @@ def is_alive(claim: records.RunClaimed, now: datetime) -> bool:
 
 def take(
     log: journal.Journal,
-    seen: history.History,
+    seen: run_view.Run,
     owner: Owner,
     now: datetime,
     longest_s: float,
@@ -51,12 +52,12 @@ def take(
 ) -> str:
     """Claim the run; the id of the claim. Raises Refused when a living process works on it."""
     held = seen.claim
-    is_held = held is not None and not seen.released and not owner.holds(held.record)
+    is_held = held is not None and not history.is_released(seen) and not owner.holds(held.record)
     if held is not None and is_held and not take_over and is_alive(held.record, now):
         raise Refused(
-            f"run {seen.run} is worked on by {held.actor} on {held.host} (process {held.record.pid})",
+            f"run {seen.id} is worked on by {held.actor} on {held.host} (process {held.record.pid})",
             hint="let it end or stop it; with --take-over you become the owner and it stops before its next effect",
         )
     until = now + timedelta(seconds=longest_s) + SLACK
-    record = records.RunClaimed(seen.run, owner.pid, owner.process_started, owner.boot, until)
+    record = records.RunClaimed(seen.id, owner.pid, owner.process_started, owner.boot, until)
     return log.append(record).id

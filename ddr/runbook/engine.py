@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ddr.domain import records, runbooks
 from ddr.errors import ApprovalRequired, BadDocument, DdrError, Interrupted, Problem, Refused
+from ddr.journal import views
 from ddr.ports import platform, verb
 from ddr.runbook import (
     check,
@@ -123,7 +124,7 @@ class Engine:
         what `start` raises.
         """
         seen = history.Follower(self._tools.platform.journal, run).read()
-        if seen.undoing:
+        if history.is_undoing(seen):
             raise Refused(f"run {run} is being taken back", hint=f"`ddr runbook undo {run}` goes on with that")
         if seen.end is not None:
             return Finish(run, seen.end.status, seen.end.why)
@@ -135,7 +136,7 @@ class Engine:
         Raises Missing, Refused when a living process works on it (unless `take_over`).
         """
         seen = history.Follower(self._tools.platform.journal, run).read()
-        if seen.is_finished and seen.end is not None and seen.end.status == "undone":
+        if seen.end is not None and seen.end.status == "undone":
             return Finish(run, seen.end.status, seen.end.why)
         mine = work.Work(self._tools, run, take_over=take_over)
         with self._paused_on_failure(mine):
@@ -152,7 +153,7 @@ class Engine:
         run: str,
     ) -> str:
         on = self._tools.platform
-        taken = history.runs(on.journal.events())
+        taken = views.fold(on.journal.events()).runs
         name = run or new_name(on.clock.now().strftime("%m%d"), taken)
         if name in taken:
             raise Refused(f"run {name} exists", hint=f"`ddr runbook resume {name}`")
@@ -166,11 +167,11 @@ class Engine:
     def _require_alone(self, service: str, run: str) -> None:
         """Of two runbooks started at once for a service the one that the journal has first goes on."""
         journal = self._tools.platform.journal
-        for name, seen in history.runs(journal.events()).items():
+        for name, seen in views.fold(journal.events()).runs.items():
             if name == run:
                 return
             is_runbook = seen.started.purpose == "runbook" and seen.started.service == service
-            if is_runbook and not seen.is_finished:
+            if is_runbook and seen.end is None:
                 if run:
                     journal.append(records.RunEnded(run, "failed", f"run {name} of {service} was first"))
                 raise Refused(
@@ -184,7 +185,7 @@ class Engine:
         self._tools.report(progress.RunBegan(run, mine.procedure.title, mine.service.name, steps, resumed))
         with self._paused_on_failure(mine):
             while True:
-                place = stepping.position(mine.procedure, mine.seen().outcomes)
+                place = stepping.position(mine.procedure, history.outcomes_of(mine.seen()))
                 if isinstance(place, stepping.Ending):
                     return self._end(mine, place.status, place.why)
                 if self._tools.stop.asked:

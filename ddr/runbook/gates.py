@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from ddr.domain import outcomes, records, runbooks
 from ddr.errors import ApprovalRequired, DdrError
+from ddr.journal import run_view
 from ddr.lib import digest, timetext
 from ddr.ports import verb
 from ddr.runbook import approval, flow, history, progress
@@ -37,21 +38,22 @@ def require_approved(
     approval is void and everything that is left is asked for anew.
     """
     seen = work.seen()
-    if not seen.requests or not _is_behind_approval(work, seen):
+    if not seen.approvals or not _is_behind_approval(work, seen):
         return None
-    newest = seen.requests[-1]
-    covered = newest.record.settled.get(step.name) == approval.of_step(found.name, prepared.settled)
+    newest = seen.approvals[-1]
+    covered = newest.request.settled.get(step.name) == approval.of_step(found.name, prepared.settled)
     approvers = work.service.owners.approvers
-    if covered and newest.record.step != step.name and approval.was_granted(newest, seen.requester, approvers):
+    if covered and newest.request.step != step.name and approval.was_granted(newest, seen.requester, approvers):
         return None
     outcome = _settle(work, step, _following(work, step))
     return None if outcome.status is outcomes.Status.OK else outcome
 
 
-def _is_behind_approval(work: works.Work, seen: history.History) -> bool:
+def _is_behind_approval(work: works.Work, seen: run_view.Run) -> bool:
     """Whether an approval gate was passed. Where it failed, the way out that the runbook names needs none."""
+    ended = history.outcomes_of(seen)
     gates = [step.name for step in work.procedure.steps if step.verb == runbooks.APPROVAL]
-    return any(name in seen.outcomes and flow.passed(seen.outcomes[name]) for name in gates)
+    return any(name in ended and flow.passed(ended[name]) for name in gates)
 
 
 def _following(work: works.Work, start: runbooks.Step) -> approval.Asked:
@@ -77,19 +79,19 @@ def _prepare(work: works.Work, step: runbooks.Step, found: verb.Verb, call: verb
 def _settle(work: works.Work, step: runbooks.Step, asked: approval.Asked) -> outcomes.Outcome:
     """Granted or rejected as an outcome; everything else asks (again) and raises ApprovalRequired."""
     seen = work.seen()
-    newest = seen.requests[-1] if seen.requests else None
+    newest = seen.approvals[-1] if seen.approvals else None
     why = ""
-    if newest is not None and newest.record.plan_digest == asked.digest:
+    if newest is not None and newest.request.plan_digest == asked.digest:
         standing, decisions = approval.standing(newest, seen.requester, work.service.owners.approvers, work.now())
         if standing is approval.Standing.GRANTED:
             return outcomes.Outcome(outcomes.Status.OK, _said(decisions), values={"plan": asked.digest})
         if standing is approval.Standing.REJECTED:
             return outcomes.Outcome(outcomes.Status.FAILED, _said(decisions))
         if standing is approval.Standing.WAITING:
-            raise _required(work, newest.record, f"waits for approval ({len(decisions)} of {newest.record.required})")
+            raise _required(work, newest.request, f"waits for approval ({len(decisions)} of {newest.request.required})")
         why = "the last request expired"
     elif newest is not None:
-        why = "the plan changed since it was approved: " + _difference(newest.record, asked)
+        why = "the plan changed since it was approved: " + _difference(newest.request, asked)
     raise _required(work, _request(work, step, asked), why or "waits for approval")
 
 
@@ -128,7 +130,7 @@ def _difference(old: records.ApprovalRequested, new: approval.Asked) -> str:
     return ", ".join(changed or gone) or "order"
 
 
-def _said(decisions: tuple[history.Decision, ...]) -> str:
+def _said(decisions: tuple[run_view.Decision, ...]) -> str:
     parts = []
     for decision in decisions:
         word = "rejected" if not decision.record.granted else "approved"
@@ -142,6 +144,6 @@ def break_glass(work: works.Work, why: str) -> None:
     """Pass over the approval that is asked for now: recorded, told to everyone, never quiet."""
     work.check_fence()
     on = work.tools.platform
-    request = work.seen().requests[-1].record
+    request = work.seen().approvals[-1].request
     approval.decide(on, work.run, plan=request.plan_digest, why=why, break_glass=True)
     work.tools.report(progress.GlassBroken(work.run, on.actor, why))

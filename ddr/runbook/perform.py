@@ -26,7 +26,7 @@ def perform(work: works.Work, step: runbooks.Step) -> None:
     found = work.verb_of(step)
     if not found.changes:
         _look(work, step, found)
-    elif work.seen().step(step.name).is_open:
+    elif history.step_of(work.seen(), step.name).is_cut_off:
         _finish_open(work, step, found)
     else:
         _change(work, step, found)
@@ -125,13 +125,13 @@ def _cut_off(
 
 def _finish_open(work: works.Work, step: runbooks.Step, found: verb.Verb) -> None:
     """A step that an earlier process had begun. Unavailable is raised: nothing was done, resume again later."""
-    state = work.seen().step(step.name)
+    state = history.step_of(work.seen(), step.name)
     intent = state.intended
     assert intent is not None
     call = work.call(step, work.seen())
     work.began(step, verb.Prepared(intent.will, undo=intent.undo))
     seen = work.patiently(step, max(step.max_attempts, 2), lambda: found.observe(call, intent.settled))
-    last = _at(intent, state)
+    last = _with_attempt(intent, state.attempts)
     if seen is verb.Seen.DONE:
         _adopt(work, step, last, f"{intent.will}: found done")
     elif seen is verb.Seen.OTHER:
@@ -159,10 +159,6 @@ def _other(work: works.Work, step: runbooks.Step, intent: records.StepIntended) 
 def _failed(problem: DdrError) -> outcomes.Outcome:
     evidence = (f"hint: {problem.hint}",) if problem.hint else ()
     return outcomes.Outcome(outcomes.Status.FAILED, problem.message, evidence)
-
-
-def _at(intent: records.StepIntended, state: history.Step) -> records.StepIntended:
-    return _with_attempt(intent, state.attempt)
 
 
 def _next(intent: records.StepIntended) -> records.StepIntended:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ddr.domain import outcomes, records, runbooks
 from ddr.errors import DdrError
+from ddr.journal import run_view
 from ddr.runbook import history, progress
 from ddr.runbook import work as works
 
@@ -20,41 +21,39 @@ def undo(work: works.Work) -> tuple[str, str]:
     """('undone' or 'failed', why). Needs a run whose owner this process is."""
     names = _effects(work.seen())
     for at, name in enumerate(names, start=1):
-        if not work.seen().step(name).is_taken_back:
+        if history.step_of(work.seen(), name).has_effect:
             _undo(work, work.procedure.step(name), at, len(names))
     seen = work.seen()
-    left = [f"{name}: {_why(seen.step(name))}" for name in names if not seen.step(name).is_taken_back]
+    left = [f"{step.name}: {_why(step)}" for step in seen.to_undo]
     if left:
         return "failed", "not everything could be taken back: " + "; ".join(left)
     taken = ", ".join(names)
     return "undone", f"taken back: {taken}" if taken else "nothing had been changed"
 
 
-def _effects(seen: history.History) -> tuple[str, ...]:
+def _effects(seen: run_view.Run) -> tuple[str, ...]:
     """Steps that intended an effect, newest first."""
-    intended = [(name, step.intended_at) for name, step in seen.steps.items() if step.intended is not None]
-    return tuple(name for name, _ in reversed(intended))
+    return tuple(name for name, step in reversed(seen.steps.items()) if step.intended is not None)
 
 
-def _why(step: history.Step) -> str:
+def _why(step: run_view.Step) -> str:
     return step.undo_ended.outcome.summary if step.undo_ended is not None else "cut off"
 
 
 def _undo(work: works.Work, step: runbooks.Step, at: int, of: int) -> None:
     found = work.verb_of(step)
     seen = work.seen()
-    state = seen.step(step.name)
+    state = history.step_of(seen, step.name)
     assert state.intended is not None
     call = work.call(step, seen, strict=False)
-    attempt = state.undo_attempt + 1
     work.check_fence()
     work.tools.report(progress.UndoBegan(step.name, at, of, state.intended.undo))
-    work.append(records.UndoIntended(work.run, step.name, attempt))
+    work.append(records.UndoIntended(work.run, step.name, state.attempts))
     work.check_fence()
     settled = state.intended.settled
     try:
         outcome = work.patiently(step, ATTEMPTS, lambda: found.undo(call, settled))
     except DdrError as problem:
         outcome = outcomes.Outcome(outcomes.Status.FAILED, problem.message)
-    work.append(records.UndoEnded(work.run, step.name, attempt, outcome))
+    work.append(records.UndoEnded(work.run, step.name, state.attempts, outcome))
     work.tools.report(progress.UndoEnded(step.name, outcome))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from ddr.domain import outcomes, records, runbooks
 from ddr.errors import Conflict, Damaged, InputError, Unavailable
+from ddr.journal import run_view
 from ddr.lib import digest
 from ddr.ports import platform, verb
 from ddr.runbook import claim, deadline, history, procedure, progress, scope
@@ -60,7 +61,7 @@ class Work:
     def now(self) -> datetime:
         return self.tools.platform.clock.now()
 
-    def seen(self) -> history.History:
+    def seen(self) -> run_view.Run:
         return self.follower.read()
 
     def check_fence(self) -> None:
@@ -87,7 +88,7 @@ class Work:
             )
         return found
 
-    def scope(self, seen: history.History) -> scope.Scope:
+    def scope(self, seen: run_view.Run) -> scope.Scope:
         started = seen.started
         known = {
             **scope.of_service(self.service),
@@ -100,7 +101,7 @@ class Work:
         }
         return known
 
-    def call(self, step: runbooks.Step, seen: history.History, *, strict: bool = True) -> verb.Call:
+    def call(self, step: runbooks.Step, seen: run_view.Run, *, strict: bool = True) -> verb.Call:
         """The step with its templates filled. Raises InputError where a name has no value (unless not `strict`)."""
         known = self.scope(seen)
         inputs: Mapping[str, Any] = (
@@ -112,7 +113,7 @@ class Work:
             step=step.name,
             key=f"{self.run}/{step.name}",
             incident=seen.started.incident,
-            started_at=seen.step(step.name).intended_at or self.now(),
+            started_at=history.step_of(seen, step.name).intended_at or self.now(),
             inputs=inputs,
         )
 
