@@ -6,13 +6,13 @@ import importlib.util
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ddr.domain import revisions
 from ddr.errors import InputError, Refused, Unavailable
-from ddr.lib import digest, durable, redact, timetext
+from ddr.lib import digest, durable, redact
 from ddr.sandbox import (
     clock,
     features,
@@ -20,6 +20,7 @@ from ddr.sandbox import (
     loading,
     lookalikes,
     process,
+    programs_text,
     releases,
     rows,
     schedule,
@@ -28,7 +29,6 @@ from ddr.sandbox import (
 )
 
 _EXTRAS = {"mlflow": "mlflow", "faiss": "faiss-cpu", "sklearn": "scikit-learn"}
-_PROGRAMS = Path(__file__).parent / "programs"
 
 
 def _at(month: int, day: int, hour: int = 9) -> datetime:
@@ -119,28 +119,17 @@ def _make(where: layout.Layout, seed: int, report: Callable[[str], None]) -> Non
         trained = training.register(root, _MODELS)
         told = ", ".join(f"{one.version} ({one.golden_accuracy:.3f})" for one in trained)
         report(f"models: versions {told} right on the golden set; 2 is {layout.ALIAS}")
-        durable.replace(where.settings, (_PROGRAMS / "ddr.yaml").read_bytes())
+        durable.replace(where.settings, programs_text.read("ddr.yaml"))
         address = open_gate()
         report(f"server: http://{process.HOST}:{address.port}, pid {address.pid}")
     where.unfinished.unlink()
     durable.sync_folder(root)
 
 
-def program(name: str) -> bytes:
-    """A program or file that releases are made of."""
-    return (_PROGRAMS / name).read_bytes()
-
-
-def card(name: str, at: datetime, summary: str, **facts: str) -> Mapping[str, object]:
-    """A `release.json`."""
-    commit = digest.short(digest.of_value([name, summary, timetext.format_time(at)]), 12)
-    return {"version": name, "built_at": timetext.format_time(at), "commit": commit, "summary": summary, **facts}
-
-
 def _deploy(
     channel: releases.Channel, name: str, file: str, content: bytes, at: datetime, summary: str, **facts: str
 ) -> None:
-    channel.publish(name, {file: content}, card(name, at, summary, **facts))
+    channel.publish(name, {file: content}, releases.card(name, at, summary, facts=facts))
     _go_live(channel, name, at, summary)
 
 
@@ -152,7 +141,7 @@ def _go_live(channel: releases.Channel, name: str, at: datetime, summary: str) -
 
 def _deploy_code(root: Path) -> None:
     for name, at, summary in _CODE:
-        content = program(f"app_{name.replace('.', '_')}.py")
+        content = programs_text.read(f"app_{name.replace('.', '_')}.py")
         _deploy(loading.code_channel(root), name, "app.py", content, at, summary)
 
 
@@ -160,7 +149,7 @@ def _deploy_features(root: Path) -> None:
     features.create(root)
     for name, at, summary in _FEATURES:
         facts = {revisions.INPUTS_SCHEMA: layout.INPUTS_SCHEMA}
-        content = program(f"materialize_{name}.py")
+        content = programs_text.read(f"materialize_{name}.py")
         _deploy(features.channel(root), name, "materialize.py", content, at, summary, **facts)
 
 
@@ -171,7 +160,7 @@ def _deploy_index(root: Path, parcels: rows.Rows) -> None:
 
 def _deploy_config(root: Path) -> None:
     path = layout.Layout(root).config
-    content = program("serving.yaml")
+    content = programs_text.read("serving.yaml")
     durable.replace(path, content)
     name = digest.short(digest.of_bytes(content))
     releases.Channel(path.parent).announce(releases.Deployment(_at(9, 7), "", name, "first settings"))

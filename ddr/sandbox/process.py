@@ -155,6 +155,15 @@ def roll(root: Path) -> None:
         )
 
 
+def loaded_name(root: Path, plane: str) -> str:
+    """The name of what the running server has loaded for that plane, '' without a running server."""
+    address = find(root)
+    if address is None:
+        return ""
+    told = call(address, "GET", "/-/loaded")[1].get(plane)
+    return str(told.get("name")) if isinstance(told, dict) else ""
+
+
 def stop(root: Path) -> bool:
     """End the server, by force after some seconds. False where none was running."""
     address = find(root)

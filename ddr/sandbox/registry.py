@@ -39,7 +39,7 @@ def digest_of(folder: Path) -> str:
     """The digest of a model folder, whoever has loaded it."""
     if not folder.is_dir():
         raise Missing(f"{folder} is not there: the registry names a model without files")
-    return digest.of_entries({name: found for name, found in digest.tree(folder).items() if name != LOADER_MARK})
+    return digest.of_tree(folder, without=(LOADER_MARK,))
 
 
 @contextlib.contextmanager
@@ -87,15 +87,6 @@ def of_fault(root: Path, key: str) -> Version | None:
             "USING (workspace, name, version) WHERE name = ? AND key = ? AND value = ?"
         )
         return _version(root, registry.execute(query, (layout.MODEL, layout.FAULT_TAG, key)).fetchone())
-
-
-def has_traces(root: Path, key: str) -> bool:
-    """Whether anything of the fault is in the database: a run is the first thing it writes."""
-    with opened(root) as registry:
-        return (
-            registry.execute("SELECT 1 FROM tags WHERE key = ? AND value = ?", (layout.FAULT_TAG, key)).fetchone()
-            is not None
-        )
 
 
 def frozen(root: Path) -> str:
@@ -153,6 +144,9 @@ class Traces:
     versions: tuple[int, ...]
     folders: tuple[Path, ...]
 
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.models or self.versions)
+
 
 def traces(root: Path, key: str) -> Traces:
     with opened(root) as registry:
@@ -161,6 +155,7 @@ def traces(root: Path, key: str) -> Traces:
             return [row[0] for row in registry.execute(query, values)]
 
         tag = (layout.FAULT_TAG, key)
+        # A run is the first thing a training writes, and everything else names it.
         runs = column("SELECT run_uuid FROM tags WHERE key = ? AND value = ?", tag)
         models = column(
             "SELECT model_id FROM logged_models WHERE source_run_id IN "
@@ -193,8 +188,9 @@ _OF_VERSION = ("model_version_tags", "registered_model_aliases", "model_versions
 def erase(root: Path, found: Traces) -> None:
     """Delete these rows for good, in one transaction. The files must be gone before: rows are how they are found."""
     with opened(root) as registry:
-        for table in _OF_VERSION:
-            _delete(registry, table, "version", found.versions)
+        for number in found.versions:
+            for table in _OF_VERSION:
+                registry.execute(f"DELETE FROM {table} WHERE name = ? AND version = ?", (layout.MODEL, number))  # noqa: S608
         datasets = []
         for name in (*found.runs, *found.models):
             linked = registry.execute(

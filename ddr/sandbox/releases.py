@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ddr.errors import Conflict
-from ddr.lib import durable, jsonl, openfiles, pointer, process, timetext
+from ddr.lib import digest, durable, jsonl, openfiles, pointer, process, timetext
 
 PIPELINE = "ci-bot"
 _LEFTOVER = re.compile(r"\..*\.(\d+)-[0-9a-f]{8}\.tmp")
@@ -32,15 +32,15 @@ class Deployment:
     actor: str = PIPELINE
 
     def line(self) -> str:
-        return json.dumps(
-            {
-                "at": timetext.format_time(self.at),
-                "actor": self.actor,
-                "from": self.before,
-                "to": self.after,
-                "summary": self.summary,
-            }
-        )
+        return json.dumps({"at": timetext.format_time(self.at), **self._said()})
+
+    def is_said_by(self, line: str) -> bool:
+        """Whether the line speaks of this deployment, whenever it says it was."""
+        told = jsonl.parse(line.encode()) or {}
+        return {key: told.get(key) for key in self._said()} == self._said()
+
+    def _said(self) -> dict[str, str]:
+        return {"actor": self.actor, "from": self.before, "to": self.after, "summary": self.summary}
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Channel:
         content = {**files, "release.json": json.dumps(card, indent=2).encode() + b"\n"}
         target = self.path(name)
         if target.exists():
-            if self.card(name) != dict(card):
+            if self.card(name).get("commit") != card.get("commit"):
                 raise Conflict(f"{target} was published by someone else", found=str(self.card(name).get("commit")))
             return
         beside = target.with_name(f".{name}.building")
@@ -116,27 +116,35 @@ class Channel:
         return True
 
     def announce(self, deployment: Deployment) -> None:
-        """Append to the deployment log, once."""
+        """Append to the deployment log, if it does not say so already."""
         with openfiles.locked(self.lock):
             lines = self._lines()
-            if deployment.line() not in lines:
+            if not any(deployment.is_said_by(line) for line in lines):
                 durable.replace(self.log, _text([*lines, deployment.line()]))
 
     def retract_announcement(self, deployment: Deployment) -> bool:
-        """Take the line out of the log. False where it is not there."""
+        """Take it out of the deployment log. False where it is not there."""
         with openfiles.locked(self.lock):
             lines = self._lines()
-            kept = [line for line in lines if line != deployment.line()]
+            kept = [line for line in lines if not deployment.is_said_by(line)]
             if kept == lines:
                 return False
             durable.replace(self.log, _text(kept))
             return True
 
     def is_announced(self, deployment: Deployment) -> bool:
-        return deployment.line() in self._lines()
+        return any(deployment.is_said_by(line) for line in self._lines())
 
     def _lines(self) -> list[str]:
         return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+def card(
+    name: str, at: datetime, summary: str, commit: str = "", facts: Mapping[str, str] | None = None
+) -> Mapping[str, object]:
+    """A `release.json`."""
+    made = commit or digest.short(digest.of_value([name, summary]))
+    return {"version": name, "built_at": timetext.format_time(at), "commit": made, "summary": summary, **(facts or {})}
 
 
 def _text(lines: list[str]) -> bytes:

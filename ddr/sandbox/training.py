@@ -33,10 +33,13 @@ class Trained:
     golden_accuracy: float
 
 
-def register(root: Path, plan: Sequence[Entry], fault: str = "") -> tuple[Trained, ...]:
-    """Train, register and promote in order. Refused while promotions are frozen: then nothing was promoted."""
+def register(root: Path, plan: Sequence[Entry], *, fault: str = "", scratch_name: str = "up") -> tuple[Trained, ...]:
+    """Train, register and promote in order. Refused while promotions are frozen: then nothing was promoted.
+
+    With `fault`, the key, everything that is made carries it as a tag.
+    """
     told = [{"recipe": entry.recipe, "at": timetext.format_time(entry.at), "promote": entry.promote} for entry in plan]
-    ended = _run(root, ["--plan", json.dumps(told), "--fault", fault], fault)
+    ended = _run(root, ["--plan", json.dumps(told), "--fault", fault], scratch_name)
     said = _last_line(ended)
     if ended.returncode == train.EXIT_FROZEN:
         raise Refused(
@@ -49,22 +52,22 @@ def register(root: Path, plan: Sequence[Entry], fault: str = "") -> tuple[Traine
     return tuple(Trained(str(one["version"]), float(one["golden_accuracy"])) for one in made)
 
 
-def save(root: Path, recipe: str, folder: Path, fault: str) -> None:
+def save(root: Path, recipe: str, folder: Path, scratch_name: str) -> None:
     """Train by `recipe` and only save the model in `folder`, anew. The registry stays as it is."""
     shutil.rmtree(folder, ignore_errors=True)
     plan = json.dumps([{"recipe": recipe}])
-    ended = _run(root, ["--plan", plan, "--save-to", str(folder.resolve())], fault)
+    ended = _run(root, ["--plan", plan, "--save-to", str(folder.resolve())], scratch_name)
     if ended.returncode != 0:
         raise _failed(ended)
 
 
-def scratch(root: Path, fault: str) -> Path:
+def scratch(root: Path, name: str) -> Path:
     """Where a training keeps its temporary files; a killed one leaves them there."""
-    return layout.Layout(root).faults / f".scratch-{fault or 'up'}"
+    return layout.Layout(root).faults / f".scratch-{name}"
 
 
-def _run(root: Path, arguments: Sequence[str], fault: str) -> subprocess.CompletedProcess[str]:
-    place = scratch(root, fault)
+def _run(root: Path, arguments: Sequence[str], scratch_name: str) -> subprocess.CompletedProcess[str]:
+    place = scratch(root, scratch_name)
     shutil.rmtree(place, ignore_errors=True)
     command = [sys.executable, "-m", "ddr.sandbox.train", "--root", str(root), "--scratch", str(place), *arguments]
     try:

@@ -1,0 +1,47 @@
+"""The verb `model.promote-bad`: one of four ways in which a service comes to answer with a bad model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddr.domain import outcomes, services
+from ddr.ports import verb
+from ddr.sandbox.harm import promotion, weights
+
+KINDS = (*promotion.KINDS, weights.KIND)
+
+
+@dataclass
+class PromoteBad:
+    root: Path
+    name: str = "model.promote-bad"
+    changes: bool = True
+
+    def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
+        found = [f"{name} is not known here; allowed: kind" for name in inputs if name != "kind"]
+        if inputs.get("kind") not in KINDS:
+            found.append(f"kind is {inputs.get('kind')!r}, must be one of {', '.join(KINDS)}")
+        return found
+
+    def prepare(self, call: verb.Call) -> verb.Prepared:
+        kind = str(call.inputs["kind"])
+        return weights.prepare(self.root) if kind == weights.KIND else promotion.prepare(self.root, kind)
+
+    def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
+        if settled["kind"] == weights.KIND:
+            return weights.act(self.root, call.key, settled)
+        return promotion.act(self.root, call.key, settled)
+
+    def observe(self, call: verb.Call, settled: Mapping[str, str]) -> verb.Seen:
+        """NOT_DONE also when it is half done: `act` completes it."""
+        if settled["kind"] == weights.KIND:
+            return weights.observe(self.root, call.key, settled)
+        return promotion.observe(self.root, call.key, settled)
+
+    def undo(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
+        if settled["kind"] == weights.KIND:
+            return weights.undo(self.root, call.key, settled)
+        return promotion.undo(self.root, call.key, settled)
