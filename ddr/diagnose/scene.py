@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -141,11 +140,7 @@ def _onset(
     bad = {one.signal for one in judged if one.state is signals.State.BAD}
     if not bad:
         return None
-    walked = [
-        watcher.onset(spec, at)
-        for spec in entry.signals
-        if spec.name in bad and spec.plane is None and spec.detector in ("share", "shift", "distribution", "columns")
-    ]
+    walked = [watcher.onset(spec, at) for spec in entry.signals if spec.name in bad and watch.has_a_past(spec)]
     if walked:
         return watch.Onset(min(one.since for one in walked), min(one.until for one in walked))
     return watch.Onset(max(good.at, at - watch.FURTHEST) if good else at - watch.FURTHEST, at)
@@ -162,8 +157,7 @@ def _all_changes(
     told = timeline.changes if timeline else ()
     if good is None:
         return told
-    now = releases.Release("live", service, at, live)
-    return timelines.merged(itertools.chain(told, timelines.unrecorded(good, now, told)))
+    return timelines.completed(told, [good, releases.Release("live", service, at, live)])
 
 
 def _usual_error(watcher: watch.Watcher, entry: services.Service) -> float:

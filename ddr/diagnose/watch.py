@@ -66,10 +66,18 @@ def onset(platform: platforms.Platform, service: str, judgement: signals.Judgeme
     return watcher.onset(specs[judgement.signal], judgement.at)
 
 
-def first_bad(platform: platforms.Platform, service: str, judgements: Iterable[signals.Judgement]) -> datetime | None:
-    """When the first of these signals is known to have been bad; None when none of them is."""
-    bad = [judgement for judgement in judgements if judgement.state is signals.State.BAD]
-    return min((onset(platform, service, judgement).until for judgement in bad), default=None)
+def first_bad(platform: platforms.Platform, service: str, judged: Iterable[signals.Judgement]) -> datetime | None:
+    """By when the earliest of the bad ones among these was bad for sure; None when none is bad."""
+    specs = {spec.name: spec for spec in platform.service(service).signals}
+    watcher = Watcher(platform, service, last_good(platform, service))
+    bad = [one for one in judged if one.state is signals.State.BAD]
+    times = [watcher.onset(specs[one.signal], one.at).until if has_a_past(specs[one.signal]) else one.at for one in bad]
+    return min(times, default=None)
+
+
+def has_a_past(spec: services.SignalSpec) -> bool:
+    """Whether the signal can be read over earlier windows: symptoms are logged, probes of a plane look at now."""
+    return spec.plane is None and spec.detector in ("share", "shift", "distribution", "columns")
 
 
 def _oldest_bad(newest: int, count: int, is_bad: Callable[[int], bool]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,42 +59,50 @@ def merged(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
     return tuple(sorted((group.best for group in groups), key=lambda change: change.at))
 
 
-def unrecorded(
-    before: releases.Release, after: releases.Release, told: Sequence[changes.Change]
-) -> tuple[changes.Change, ...]:
-    """What differs between two releases and no change in `told` accounts for.
+def completed(told: Sequence[changes.Change], ledgered: Sequence[releases.Release]) -> tuple[changes.Change, ...]:
+    """`told`, merged, with every difference between successive releases that it does not account for.
 
-    Its time is not known: it is seen `at` the later release and happened after the earlier one.
+    The time of such a difference is not known: it is seen at the later release and happened after the earlier one.
+    Bytes overwritten under one name may have been sighted without their digests; the sighting then gives the time.
     """
-    found = []
-    for was, now in differences(before, after.revisions):
-        if any(_accounts_for(change, was, now, before.at, after.at) for change in told):
-            continue
-        same_name = was.name == now.name
-        found.append(
-            changes.Change(
-                plane=now.plane,
-                object=now.object,
-                at=after.at,
-                before=with_digest(was) if same_name else was.name,
-                after=with_digest(now) if same_name else now.name,
-                summary="its bytes were overwritten in place" if same_name else "nobody recorded this move",
-                source="ledger",
-                recorded=False,
-                not_before=before.at,
-            )
-        )
-    return tuple(found)
+    merged_ = merged(told)
+    found: list[changes.Change] = []
+    used: list[changes.Change] = []
+    for before, after in itertools.pairwise(ledgered):
+        between = [change for change in merged_ if before.at < change.at <= after.at]
+        for was, now in differences(before, after.revisions):
+            if any(_accounts_for(change, was, now) for change in between):
+                continue
+            sightings = [change for change in between if _sights_overwriting(change, now)]
+            used += sightings
+            found.append(_unrecorded(was, now, before.at, sightings[-1].at if sightings else after.at))
+    kept = [*(change for change in merged_ if change not in used), *found]
+    return tuple(sorted(kept, key=lambda change: change.at))
 
 
-def _accounts_for(
-    change: changes.Change, was: revisions.Revision, now: revisions.Revision, since: datetime, until: datetime
-) -> bool:
-    if change.plane is not now.plane or not since < change.at <= until:
+def _accounts_for(change: changes.Change, was: revisions.Revision, now: revisions.Revision) -> bool:
+    if change.plane is not now.plane:
         return False
-    if was.name == now.name:
-        return digest.short(now.digest) in change.after
-    return change.after == now.name
+    return change.after == (with_digest(now) if was.name == now.name else now.name)
+
+
+def _sights_overwriting(change: changes.Change, now: revisions.Revision) -> bool:
+    return change.plane is now.plane and change.before == change.after == now.name and not change.recorded
+
+
+def _unrecorded(was: revisions.Revision, now: revisions.Revision, since: datetime, seen_at: datetime) -> changes.Change:
+    same_name = was.name == now.name
+    return changes.Change(
+        plane=now.plane,
+        object=now.object,
+        at=seen_at,
+        before=with_digest(was) if same_name else was.name,
+        after=with_digest(now) if same_name else now.name,
+        summary="its bytes were overwritten in place" if same_name else "nobody recorded this move",
+        source="ledger",
+        recorded=False,
+        not_before=since,
+    )
 
 
 def with_digest(revision: revisions.Revision) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 
 from ddr.domain import changes as changes_
-from ddr.domain import records, releases, timelines
+from ddr.domain import releases, timelines
 from ddr.errors import DdrError
+from ddr.journal import views
 from ddr.ports import connector
 from ddr.ports import platform as platforms
 from ddr.release import ledger
@@ -33,12 +34,12 @@ def changes(platform: platforms.Platform, service: str, since: datetime) -> time
         ledgered.append(ledger.observe(platform, service))
     except DdrError as problem:
         silent.append(f"what is live: {problem.message}")
-    told = timelines.merged(found)
-    compared = [release for release in ledgered if release.at >= asked]
-    nobody = [
-        change for before, after in itertools.pairwise(compared) for change in timelines.unrecorded(before, after, told)
+    objects = {plane: one.object for release in ledgered for plane, one in release.revisions.items()}
+    named = [
+        change if change.object else dataclasses.replace(change, object=objects.get(change.plane, ""))
+        for change in found
     ]
-    kept = timelines.merged([*told, *nobody])
+    kept = timelines.completed(named, [release for release in ledgered if release.at >= asked])
     return timelines.Timeline(tuple(change for change in kept if change.at >= since), tuple(silent))
 
 
@@ -56,16 +57,10 @@ def _sources(platform: platforms.Platform, service: str, silent: list[str]) -> S
 def _told_by_journal(
     platform: platforms.Platform, service: str, silent: list[str]
 ) -> tuple[list[changes_.Change], list[releases.Release]]:
-    """The changes and the releases recorded in the journal, oldest first; what could be read before it failed."""
-    told: list[changes_.Change] = []
-    ledgered: list[releases.Release] = []
+    """The changes and the releases recorded in the journal, oldest first."""
     try:
-        for event in platform.journal.events():
-            match event.record:
-                case records.ChangeRecorded(service=name, change=change) if name == service:
-                    told.append(change)
-                case records.ReleaseRecorded(release=release) if release.service == service:
-                    ledgered.append(release)
+        board = views.fold(platform.journal.events())
     except DdrError as problem:
         silent.append(f"journal: {problem.message}")
-    return told, ledgered
+        return [], []
+    return list(board.changes.get(service, ())), list(board.releases.get(service, ()))

@@ -105,3 +105,15 @@ def test_an_onset_is_found_with_few_readings() -> None:
     before = source.reads
     watch.onset(scene.on, "digits", judgement)
     assert source.reads - before <= 16
+
+
+def test_the_first_bad_time_is_the_earliest_of_the_bad_signals() -> None:
+    scene = scenes.hurt("bad model promoted", after_hours=2)
+    bad = [one for one in watch.judge(scene.on, "digits") if one.state is BAD]
+    assert "golden" in {one.signal for one in bad}
+    found = watch.first_bad(scene.on, "digits", bad)
+    assert found is not None
+    assert scene.hurt_at <= found <= scene.hurt_at + timedelta(minutes=15)
+    assert watch.first_bad(scene.on, "digits", []) is None
+    golden = [one for one in bad if one.signal == "golden"]
+    assert watch.first_bad(scene.on, "digits", golden) == scene.world.clock.now()

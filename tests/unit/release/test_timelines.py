@@ -110,10 +110,16 @@ def release(minute: float, **names: str) -> releases.Release:
     return releases.Release("r", "digits", worlds.START + timedelta(minutes=minute), found)
 
 
+def found_between(
+    before: releases.Release, after: releases.Release, told: list[changes.Change]
+) -> list[changes.Change]:
+    return [one for one in timelines.completed(told, [before, after]) if one not in told]
+
+
 def test_what_nobody_recorded_is_found_by_comparing() -> None:
     before, after = release(0, model="2", code="1.4.0", index="v1"), release(60, model="3", code="1.4.1", index="v1")
     told = [change(30, "1.4.0", "1.4.1", plane=planes.Plane.CODE)]
-    (found,) = timelines.unrecorded(before, after, told)
+    (found,) = found_between(before, after, told)
     assert (found.plane, found.before, found.after, found.recorded) == (MODEL, "2", "3", False)
     assert (found.not_before, found.at) == (before.at, after.at)
     assert found.summary == "nobody recorded this move"
@@ -121,17 +127,24 @@ def test_what_nobody_recorded_is_found_by_comparing() -> None:
 
 def test_bytes_overwritten_in_place_are_told_apart_by_their_digest() -> None:
     before, after = release(0, model="2"), release(60, model="2:bad")
-    (found,) = timelines.unrecorded(before, after, [change(30, "1", "2")])
+    (found,) = found_between(before, after, [change(30, "1", "2")])
     assert found.name == "model:digit 2 (000000000002) → 2 (000000000bad)"
     assert found.summary == "its bytes were overwritten in place"
     sighted = sighting(30, "2 (000000000002)", "2 (000000000bad)")
-    assert timelines.unrecorded(before, after, [sighted]) == ()
+    assert found_between(before, after, [sighted]) == []
+
+
+def test_a_sighting_without_digests_gives_the_time() -> None:
+    before, after = release(0, model="2"), release(60, model="2:bad")
+    (found,) = timelines.completed([sighting(30, "2", "2")], [before, after])
+    assert found.name == "model:digit 2 (000000000002) → 2 (000000000bad)"
+    assert (found.not_before, found.at) == (before.at, sighting(30, "2", "2").at)
 
 
 def test_a_move_before_the_release_accounts_for_nothing() -> None:
-    assert len(timelines.unrecorded(release(10, model="2"), release(60, model="3"), [change(5, "2", "3")])) == 1
-    assert len(timelines.unrecorded(release(10, model="2"), release(60, model="3"), [change(15, "2", "3")])) == 0
+    assert len(found_between(release(10, model="2"), release(60, model="3"), [change(5, "2", "3")])) == 1
+    assert len(found_between(release(10, model="2"), release(60, model="3"), [change(15, "2", "3")])) == 0
 
 
 def test_a_plane_only_one_side_knows_is_not_compared() -> None:
-    assert timelines.unrecorded(release(0, model="2"), release(60, code="1.4.0"), []) == ()
+    assert found_between(release(0, model="2"), release(60, code="1.4.0"), []) == []
