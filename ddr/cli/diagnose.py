@@ -31,12 +31,11 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     from ddr.domain import diagnoses, records
     from ddr.release import timeline
     from ddr.runbook import shelf
-    from ddr.wiring import shipped
 
     wired = session.wired()
     name = session.service(service).name
     changes = timeline.changes(wired.platform, name, examine.horizon(wired.platform.clock.now()))
-    books = shelf.by_plane(shipped.folder("runbooks"))
+    books = shelf.by_plane()
     found = examine.examine(wired.platform, name, changes=changes, replay=not no_replay, runbooks=books)
     if incident:
         wired.platform.journal.append(records.DiagnosisMade(name, found, incident))

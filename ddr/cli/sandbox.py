@@ -83,8 +83,8 @@ def faults(session: sessions.Session) -> None:
 
     Exit codes: 0 listed, 64 this is no sandbox.
     """
-    found = session.wired().faults()
-    session.show({"faults": sorted(found)}, lambda: "\n".join(sorted(found)))
+    found = sorted(name for name in session.wired().faults() if not name.startswith("gameday."))
+    session.show({"faults": found}, lambda: "\n".join(found))
 
 
 @command.command(name="break")

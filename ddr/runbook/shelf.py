@@ -6,17 +6,15 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-import ddr
 from ddr.domain import planes
 from ddr.errors import BadDocument, Missing
+from ddr.lib import shipped
 from ddr.runbook import parse
 
 
 def folder() -> Path:
-    """Where the shipped runbooks lie: in the wheel, or beside the package in a checkout."""
-    package = Path(ddr.__file__).parent
-    packaged = package / "shipped" / "runbooks"
-    return packaged if packaged.is_dir() else package.parent / "runbooks"
+    """Where the shipped runbooks lie."""
+    return shipped.folder("runbooks")
 
 
 def names(shelf: Path | None = None) -> tuple[str, ...]:

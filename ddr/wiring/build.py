@@ -53,15 +53,20 @@ class Wired:
         return self.sandbox
 
     def faults(self) -> verb.Catalog:
-        """The faults of the sandbox."""
+        """The faults of the sandbox, with the verbs a game day adds to them."""
+        from ddr.gameday import verbs
         from ddr.sandbox import faults
 
-        return faults.catalog(self.require_sandbox())
+        return {**faults.catalog(self.require_sandbox()), **verbs.build(self.platform)}
 
     def catalog_of(self, run: str) -> verb.Catalog:
         """The verbs a run was started with: faults where it injected some, else those of runbooks."""
         started = self.board().runs[run].started if run and run in self.board().runs else None
-        return self.faults() if started is not None and started.purpose == "faults" else self.catalog()
+        if started is None or started.purpose != "faults":
+            return self.catalog()
+        from ddr.gameday import verbs
+
+        return {**self.faults(), **verbs.build(self.platform)}
 
     def state_digest(self) -> str:
         """The sandbox's state as a digest: equal before and after means nothing was left behind."""

@@ -41,3 +41,10 @@ def stop(folder: Path) -> None:
     from ddr.sandbox import process
 
     process.stop(folder)
+
+
+def ensure(folder: Path) -> None:
+    """Start the sandbox's server where it does not run."""
+    from ddr.sandbox import process
+
+    process.ensure(folder)

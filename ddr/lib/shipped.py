@@ -1,14 +1,12 @@
-"""Where the runbooks and scenarios that come with ddr lie: in the wheel, or beside the package in a checkout."""
+"""Where the YAML that comes with ddr lies: inside the package when installed, beside it in a checkout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import ddr
-
 
 def folder(kind: str) -> Path:
     """`runbooks` or `scenarios`."""
-    package = Path(ddr.__file__).parent
+    package = Path(__file__).parent.parent
     packaged = package / "shipped" / kind
     return packaged if packaged.is_dir() else package.parent / kind
