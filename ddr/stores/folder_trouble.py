@@ -44,7 +44,7 @@ def check(name: str, root: Path) -> None:
     try:
         if stat.S_ISDIR(root.stat().st_mode):
             return
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if root.parent.is_dir():
             return  # nothing was written yet
         raise store.Unusable(

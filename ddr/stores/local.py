@@ -1,7 +1,7 @@
 """Keys and bytes in a folder: the key `a/b` is the file `a/b`, readable without ddr.
 
 A create is a file written beside, fsynced and linked into place; a swap is a rename under a lock. What a crash
-leaves behind begins with a dot and is never listed: it may be removed at any time, or stay.
+leaves behind begins with a dot and ends with `.tmp`: never listed, in nobody's way, removable while no ddr runs.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Lock:
         while True:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
-                if self._taken(fd):
+                if _taken(fd):
                     with contextlib.suppress(OSError):  # the name is a courtesy: a full disk must still take deletes
                         os.pwrite(fd, b"%-19d\n" % os.getpid(), 0)
                     return fd
@@ -51,13 +51,10 @@ class Lock:
                 )
             time.sleep(_PAUSE_S)
 
-    def _taken(self, fd: int) -> bool:
-        """Whether we have it now. A file that was removed meanwhile locks nobody out, so it does not count."""
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        try:
-            return os.path.samestat(os.fstat(fd), self._path.lstat())
-        except FileNotFoundError:
-            return False
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -70,6 +70,7 @@ class Wire:
 
         Raises Answered; Silent, Unusable and InputError speak of `doing`.
         """
+        self._check_installed()
         import botocore.exceptions
         import botocore.parsers
 
@@ -103,14 +104,18 @@ class Wire:
                 self._client = self._connect()
         return self._client
 
-    def _connect(self) -> Any:
+    def _check_installed(self) -> None:
         try:
-            import botocore.config
-            import botocore.session
+            import botocore.session  # noqa: F401
         except ModuleNotFoundError as problem:
             raise InputError(
-                f"{self._name} needs boto3, which is not installed", hint="pip install 'ddr[s3]'"
+                f"{self._name} needs boto3: it is not installed", hint="pip install 'ddr[s3]'"
             ) from problem
+
+    def _connect(self) -> Any:
+        import botocore.config
+        import botocore.session
+
         access = self._access
         config = botocore.config.Config(
             connect_timeout=access.connect_timeout_s,
@@ -118,8 +123,8 @@ class Wire:
             retries={"mode": "standard", "total_max_attempts": access.attempts},
             max_pool_connections=_CONNECTIONS,
             user_agent_extra="ddr",
-            # By default botocore adds a CRC32 in a trailer, which Backblaze B2 and older MinIO, Ceph and GCS refuse,
-            # and checks a range against the checksum of the whole, which fails on rclone. We send Content-MD5.
+            # By default botocore adds checksum headers that not every server takes (Backblaze B2 refuses them), and
+            # checks a range against the checksum of the whole, which fails on rclone. We send Content-MD5 instead.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             s3={"addressing_style": "path" if access.endpoint else "auto"},
