@@ -14,7 +14,7 @@ from ddr.sandbox.harm import stash
 
 KIND = "weights-overwritten"
 RECIPE = "transposed"
-FILE = "model.skops"
+FILE = "model.pkl"
 
 
 def prepare(root: Path) -> verb.Prepared:
