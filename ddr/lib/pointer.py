@@ -19,6 +19,7 @@ class Pointer:
 
     link: Path
     folder: Path
+    lock_timeout_s: float = 5.0
 
     def names(self) -> tuple[str, ...]:
         """What the pointer could point at, sorted as text. Nothing when the folder is not there."""
@@ -73,7 +74,7 @@ class Pointer:
         Conflict when it points elsewhere, and nothing was changed; Missing when `to` is not there; Unavailable when
         somebody keeps the lock.
         """
-        with openfiles.locked(self.link.with_name(LOCK)):
+        with openfiles.locked(self.link.with_name(LOCK), self.lock_timeout_s):
             found = self.read()
             if found != expect:
                 raise Conflict(

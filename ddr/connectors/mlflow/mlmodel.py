@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ddr.connectors.mlflow import transport
 from ddr.domain import revisions
@@ -72,7 +73,9 @@ def _schema(said: Mapping[str, object], where: str) -> str:
     return revisions.schema_digest(columns) if columns else ""
 
 
-def _columns(inputs: list[dict[str, object]]) -> Iterator[tuple[str, str]]:
+def _columns(inputs: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(inputs, list):
+        raise TypeError("it is no list of columns")
     for column in inputs:
         if "name" in column:
             kind = str(column["type"])

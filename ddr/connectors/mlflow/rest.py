@@ -14,7 +14,7 @@ from typing import Any
 
 from ddr.connectors.mlflow import transport
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable, Unsupported
-from ddr.lib import digest, endpoint
+from ddr.lib import digest, endpoint, redact
 
 _API = "/api/2.0/mlflow"
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
@@ -175,14 +175,15 @@ class RestTransport:
         value = answer.value()
         said = value if isinstance(value, dict) else {}
         code = str(said.get("error_code", ""))
-        text = f"{self.where}: {what}: {answer.status} {code or answer.text()}: {said.get('message', '')}".rstrip(": ")
+        message = redact.foreign(said.get("message", ""))
+        text = f"{self.where}: {what}: {answer.status} {code or answer.text()}: {message}".rstrip(": ")
         if answer.status in (401, 403):
             return Refused(text, hint="give username and password, or a token, that may do this")
         if 300 <= answer.status < 400:
             to = answer.headers.get("Location", answer.headers.get("location", "elsewhere"))
             return InputError(f"{self.where} redirects to {to}", hint="write the final address in `tracking`")
         if code in _ABSENT:
-            return Missing(f"{self.where}: {said.get('message', code)}", hint="look at the names in ddr.yaml")
+            return Missing(f"{self.where}: {message or code}", hint="look at the names in ddr.yaml")
         if answer.status == 429 or answer.status >= 500:
             return Unavailable(text, hint="look at the server's log, then try again")
         if code:

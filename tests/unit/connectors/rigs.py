@@ -196,8 +196,9 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         if 300 <= status < 400:
             self.send_header("Location", "http://elsewhere/")
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a client that waits no longer
+            self.end_headers()
+            self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -1,0 +1,139 @@
+"""Release folders, index versions and a configuration file: what only they do, and what damage looks like."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ddr.connectors import config_file, release_folder
+from ddr.domain import planes, revisions, signals
+from ddr.errors import Damaged, Missing, Unavailable
+from ddr.lib import clock, digest
+from tests.unit.connectors import rigs
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_release_says_what_its_card_says(tmp_path: Path) -> None:
+    plane = rigs.release_rig(tmp_path).plane
+    live = plane.revision()
+    folder = tmp_path / "code" / "releases" / "1.4.0"
+    assert (live.plane, live.object, live.name) == (planes.Plane.CODE, "code", "1.4.0")
+    assert live.digest == digest.of_tree(folder)
+    assert live.facts == {"version": "1.4.0", "commit": "abc"}
+    (folder / "release.json").unlink()
+    assert plane.revision().facts == {}
+    for text in ("", "[1]", '{"version": '):
+        (folder / "release.json").write_text(text)
+        with pytest.raises(Damaged, match=r"release\.json"):
+            plane.revision()
+        assert plane.health().state is signals.State.BAD
+
+
+def test_bytecode_of_a_loaded_release_is_no_change(tmp_path: Path) -> None:
+    plane = rigs.release_rig(tmp_path).plane
+    before = plane.revision()
+    cache = tmp_path / "code" / "releases" / "1.4.0" / "__pycache__"
+    cache.mkdir()
+    (cache / "app.cpython-311.pyc").write_bytes(b"x")
+    assert plane.revision() == before
+
+
+def test_changes_are_those_of_the_deployment_log(tmp_path: Path) -> None:
+    plane = rigs.release_rig(tmp_path).plane
+    first, second = plane.changes(LONG_AGO)
+    assert (first.before, first.after, first.actor, first.recorded) == ("", "1.3.0", "ci-bot", True)
+    assert second.name == "code:code 1.3.0 → 1.4.0"
+    assert second.at == datetime(2026, 11, 2, 7, 30, tzinfo=UTC)
+    log = tmp_path / "code" / "deployments.jsonl"
+    log.write_text('{"at": "soon", "to": "1"}\n{"at": "2026-11-02T06:00:00Z"}\nbad\n' + log.read_text() + '{"at": "2')
+    assert plane.changes(LONG_AGO) == (first, second)
+    assert "1 lines cannot be read" in plane.health().why
+    log.unlink()
+    assert plane.changes(LONG_AGO) == ()
+    log.mkdir()
+    with pytest.raises(Unavailable):
+        plane.changes(LONG_AGO)
+
+
+def test_a_link_that_the_log_does_not_know_of_is_said(tmp_path: Path) -> None:
+    rig = rigs.release_rig(tmp_path)
+    assert "outside of that log" not in rig.plane.health().why
+    rig.move("1.4.1")
+    assert "deployments.jsonl ends with 1.4.0: moved since, outside of that log" in rig.plane.health().why
+
+
+def test_names_of_other_layouts_are_settings(tmp_path: Path) -> None:
+    (tmp_path / "app" / "builds" / "7").mkdir(parents=True)
+    (tmp_path / "app" / "live").symlink_to("builds/7")
+    settings = release_folder.Settings("app", releases="builds", current="live", deployments="log", card="card.json")
+    plane = release_folder.connect(settings, tmp_path, clock.ManualClock(rigs.NOW)).plane(
+        release_folder.Binding(), planes.Plane.CODE
+    )
+    assert plane.revision().name == "7"
+    assert plane.health().state is signals.State.OK
+
+
+def test_an_index_names_its_embedder(tmp_path: Path) -> None:
+    plane = rigs.index_rig(tmp_path).plane
+    live = plane.revision()
+    assert live.facts[revisions.EMBEDDER] == "sha256:e"
+    card = tmp_path / "index" / "versions" / "v1" / "card.json"
+    card.write_text(json.dumps({"dim": 16}))
+    assert any("embedder" in sentence for sentence in plane.health().cannot)
+
+
+def test_an_index_with_a_part_missing_or_empty_is_damaged(tmp_path: Path) -> None:
+    rig = rigs.index_rig(tmp_path)
+    live, two = rig.plane.find("v1"), rig.plane.find("v2")
+    folder = tmp_path / "index" / "versions" / "v2"
+    shutil.copytree(folder, tmp_path / "copy")
+    tried = 0
+    for part in ("index.faiss", "ids.json", "card.json"):
+        for damage in (None, b""):
+            shutil.rmtree(folder)
+            shutil.copytree(tmp_path / "copy", folder)
+            if damage is None:
+                (folder / part).unlink()
+            else:
+                (folder / part).write_bytes(damage)
+            with pytest.raises(Damaged, match=part) as raised:
+                rig.plane.switch(two, live)
+            assert raised.value.hint
+            assert rig.plane.revision() == live
+            tried += 1
+    print(f"{tried} kinds of damage")
+
+
+def test_a_configuration_is_named_by_its_digest(tmp_path: Path) -> None:
+    plane = rigs.config_rig(tmp_path).plane
+    path = tmp_path / "config" / "serving.yaml"
+    live = plane.revision()
+    assert (live.object, live.digest) == ("serving.yaml", digest.of_file(path))
+    assert live.name == digest.short(live.digest)
+    path.write_text("log_level: debug\n")
+    assert not plane.revision().is_same(live)
+    assert len(plane.changes(LONG_AGO)) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("c.yaml", "a: {"), ("c.yml", "a: 1\na: 2"), ("c.json", "{"), ("c.json", "\xff")]
+)
+def test_a_configuration_that_cannot_be_read_is_bad_and_still_has_a_digest(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    made = config_file.connect(config_file.Settings(name), tmp_path, clock.ManualClock(rigs.NOW))
+    plane = made.plane(config_file.Binding(), planes.Plane.CONFIG)
+    assert plane.health().state is signals.State.BAD
+    assert plane.revision().digest
+    (tmp_path / name).unlink()
+    with pytest.raises(Missing, match=name):
+        plane.revision()
+    (tmp_path / name).mkdir()
+    with pytest.raises(Unavailable, match=name):
+        plane.revision()
