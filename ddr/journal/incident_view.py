@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import datetime
 
 from ddr.domain import events, incidents, records
 from ddr.journal import spoken
 
+_TIMES = {incidents.Status.MITIGATED: "mitigated_at", incidents.Status.RESOLVED: "resolved_at"}
+
 
 class IncidentFold:
-    """Takes the events of one incident, one after the other."""
+    """Keeps the events of one incident until its state is asked for."""
 
     def __init__(self, event: events.Event, record: records.IncidentDeclared) -> None:
-        self._incident = incidents.Incident(
-            id=record.incident,
-            service=record.service,
-            severity=record.severity,
-            title=record.title,
-            status=incidents.Status.DECLARED,
-            declared_at=event.at,
-            declared_by=event.actor,
-            first_bad=record.first_bad,
-        )
-        self._runs: list[str] = []
-        self._notes: list[incidents.Note] = [incidents.Note(event.at, event.actor, spoken.of(record))]
-
-    @property
-    def runs(self) -> list[str]:
-        return self._runs
-
-    def take(self, event: events.Event) -> None:
-        """Any event that belongs to the incident."""
-        record = event.record
-        if isinstance(record, records.IncidentMoved):
-            self._move(record.status, event.at)
-        elif isinstance(record, records.DiagnosisMade) and self._incident.diagnosed_at is None:
-            self._incident = replace(self._incident, diagnosed_at=event.at)
-        elif isinstance(record, records.RunStarted):
-            self._runs.append(record.run)
-        self._notes.append(incidents.Note(event.at, event.actor, spoken.of(record)))
-
-    def _move(self, status: incidents.Status, at: datetime) -> None:
-        """Two who move it at once may both have been allowed to; the second changes nothing."""
-        if status not in incidents.NEXT[self._incident.status]:
-            return
-        self._incident = replace(self._incident, status=status)
-        if status is incidents.Status.MITIGATED:
-            self._incident = replace(self._incident, mitigated_at=at)
-        elif status is incidents.Status.RESOLVED:
-            self._incident = replace(self._incident, resolved_at=at)
+        self._declared = record
+        self._events = [event]
+        self.take: Callable[[events.Event], None] = self._events.append
+        """Any event that belongs to the incident, in order."""
 
     def incident(self) -> incidents.Incident:
         """As it stands now. The timeline is in order of time: an event that waited in a spool is joined late."""
-        timeline = tuple(sorted(self._notes, key=lambda note: note.at))
-        return replace(self._incident, runs=tuple(self._runs), timeline=timeline)
+        declared, first = self._declared, self._events[0]
+        status = incidents.Status.DECLARED
+        times: dict[str, datetime] = {}
+        runs: list[str] = []
+        for event in self._events:
+            match event.record:
+                case records.IncidentMoved(status=to) if to in incidents.NEXT[status]:
+                    status = to  # of two who move it at once, the second may change nothing
+                    if to in _TIMES:
+                        times[_TIMES[to]] = event.at
+                case records.DiagnosisMade():
+                    times.setdefault("diagnosed_at", event.at)
+                case records.RunStarted(run=run):
+                    runs.append(run)
+        notes = [incidents.Note(event.at, event.actor, spoken.of(event.record)) for event in self._events]
+        return incidents.Incident(
+            id=declared.incident,
+            service=declared.service,
+            severity=declared.severity,
+            title=declared.title,
+            status=status,
+            declared_at=first.at,
+            declared_by=first.actor,
+            first_bad=declared.first_bad,
+            runs=tuple(runs),
+            timeline=tuple(sorted(notes, key=lambda note: note.at)),
+            **times,
+        )

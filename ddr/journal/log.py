@@ -92,17 +92,18 @@ class Log:
         waiting = self._waiting()  # before the store is read: what is joined in between is then seen there
         start = min([after, *(entry.base for entry in waiting)])
         ids = set()
-        last: reading.Link | None = None
+        last: Sequence[reading.Link] = ()
         for last in self._reader.links(max(start, 1)):
-            if last.event is None or last.seq <= start:
-                continue
-            if waiting:
-                ids.add(last.event.id)
-            if last.seq > after:
-                yield last.event
-        if last is not None:
+            for seq, _, _, event in last:
+                if event is None or seq <= start:
+                    continue
+                if waiting:
+                    ids.add(event.id)
+                if seq > after:
+                    yield event
+        if last:
             with self._lock:
-                self._tail.learn(last.head)
+                self._tail.learn(last[-1].head)
         for entry in waiting:
             if entry.draft.id not in ids:
                 yield codec.of_draft(entry.draft)

@@ -34,7 +34,7 @@ class Mirror:
             return _head(file.fileno())[0]
         return layout.NOTHING
 
-    def read(self, start: int = 1) -> Sequence[tuple[int, bytes]]:
+    def read(self, start: int = 1) -> Sequence[bytes]:
         """The copied events from `start` on, as far as the lines are whole. OSError."""
         try:
             content = self.path.read_bytes()
@@ -46,7 +46,7 @@ class Mirror:
             raw = _raw(seq, line)
             if raw is None:
                 break
-            found.append((seq, raw))
+            found.append(raw)
         return found
 
     def extend(self, links: Iterable[reading.Link]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from ddr.domain import events, outcomes, records
 
@@ -152,78 +153,72 @@ class Run:
 
 
 class RunFold:
-    """Takes the events of one run, one after the other."""
+    """Keeps the events of one run until its state is asked for."""
 
     def __init__(self, event: events.Event, record: records.RunStarted) -> None:
         self._started = record
-        self._first = event
-        self._last = event
-        self._claim: Claim | None = None
-        self._steps: dict[str, Step] = {}
-        self._approvals: list[Approval] = []
-        self._paused: str | None = None
-        self._end: records.RunEnded | None = None
-        self._ended_at: datetime | None = None
-
-    def take(self, event: events.Event) -> None:
-        """Any event that names the run."""
-        self._last = event
-        match event.record:
-            case records.RunClaimed() as record:
-                self._claim = Claim(event.id, record, event.at, event.actor, event.host)
-                self._paused, self._end, self._ended_at = None, None, None
-            case records.RunPaused() as record:
-                self._paused = record.why
-            case records.RunEnded() as record:
-                self._end, self._ended_at, self._paused = record, event.at, None
-            case records.ApprovalRequested() as record:
-                self._approvals.append(Approval(record, event.actor, event.at))
-            case records.ApprovalDecided() as record:
-                self._decide(Decision(record, event.actor, event.at))
-            case records.StepIntended() | records.StepEnded() | records.UndoIntended() | records.UndoEnded():
-                self._take_step(event, event.record)
-
-    def _decide(self, decision: Decision) -> None:
-        """It belongs to the newest request, if that asked for the same plan; for an older plan it is void."""
-        if self._approvals and self._approvals[-1].request.plan_digest == decision.record.plan_digest:
-            newest = self._approvals[-1]
-            self._approvals[-1] = replace(newest, decisions=(*newest.decisions, decision))
-
-    def _take_step(
-        self,
-        event: events.Event,
-        record: records.StepIntended | records.StepEnded | records.UndoIntended | records.UndoEnded,
-    ) -> None:
-        step = self._steps.get(record.step, Step(record.step))
-        match record:
-            case records.StepIntended() if step.intended is None or step.undone:
-                step = Step(record.step, record.attempt, intended=record, intended_at=event.at)
-            case records.StepIntended():
-                step = replace(step, attempts=record.attempt, ended=None, ended_at=None)
-            case records.StepEnded():
-                attempts = max(step.attempts, record.attempt)
-                step = replace(step, attempts=attempts, ended=record, ended_at=event.at)
-            case records.UndoIntended():
-                step = replace(step, undo_intended_at=event.at, undo_ended=None, undo_ended_at=None)
-            case records.UndoEnded():
-                step = replace(step, undo_ended=record, undo_ended_at=event.at)
-        self._steps[record.step] = step
+        self._events = [event]
+        self.take: Callable[[events.Event], None] = self._events.append
+        """Any event that names the run, in order."""
 
     def run(self) -> Run:
         """The run as it stands now."""
+        first, last = self._events[0], self._events[-1]
+        claim: Claim | None = None
+        paused: str | None = None
+        end: events.Event | None = None
+        approvals: list[Approval] = []
+        steps: dict[str, dict[str, Any]] = {}
+        for event in self._events:
+            match event.record:
+                case records.StepIntended() | records.StepEnded() | records.UndoIntended() | records.UndoEnded():
+                    _take_step(steps.setdefault(event.record.step, {"attempts": 0}), event)
+                case records.RunClaimed() as record:
+                    claim = Claim(event.id, record, event.at, event.actor, event.host)
+                    paused, end = None, None
+                case records.RunPaused() as record:
+                    paused = record.why
+                case records.RunEnded():
+                    paused, end = None, event
+                case records.ApprovalRequested() as record:
+                    approvals.append(Approval(record, event.actor, event.at))
+                case records.ApprovalDecided() as record:
+                    _decide(approvals, Decision(record, event.actor, event.at))
         return Run(
             started=self._started,
-            at=self._first.at,
-            requester=self._first.actor,
-            host=self._first.host,
-            seq=self._first.seq,
-            last_at=self._last.at,
-            last_actor=self._last.actor,
-            claim=self._claim,
-            steps=dict(self._steps),
-            approvals=tuple(self._approvals),
-            paused=self._paused or "",
-            is_paused=self._paused is not None,
-            end=self._end,
-            ended_at=self._ended_at,
+            at=first.at,
+            requester=first.actor,
+            host=first.host,
+            seq=first.seq,
+            last_at=last.at,
+            last_actor=last.actor,
+            claim=claim,
+            steps={name: Step(name, **fields) for name, fields in steps.items()},
+            approvals=tuple(approvals),
+            paused=paused or "",
+            is_paused=paused is not None,
+            end=end.record if end is not None and isinstance(end.record, records.RunEnded) else None,
+            ended_at=end.at if end is not None else None,
         )
+
+
+def _decide(approvals: list[Approval], decision: Decision) -> None:
+    """It belongs to the newest request, if that asked for the same plan; for an older plan it is void."""
+    if approvals and approvals[-1].request.plan_digest == decision.record.plan_digest:
+        approvals[-1] = replace(approvals[-1], decisions=(*approvals[-1].decisions, decision))
+
+
+def _take_step(fields: dict[str, Any], event: events.Event) -> None:
+    """`fields` are those of Step, changed in place: most events of a journal are about steps."""
+    match event.record:
+        case records.StepIntended() as record:
+            if "intended" not in fields or Step("", **fields).undone:
+                fields.clear()
+                fields.update(intended=record, intended_at=event.at)
+            fields.update(attempts=record.attempt, ended=None, ended_at=None)
+        case records.StepEnded() as record:
+            fields.update(attempts=max(fields["attempts"], record.attempt), ended=record, ended_at=event.at)
+        case records.UndoIntended():
+            fields.update(undo_intended_at=event.at, undo_ended=None, undo_ended_at=None)
+        case records.UndoEnded() as record:
+            fields.update(undo_ended=record, undo_ended_at=event.at)

@@ -8,6 +8,7 @@ who misses a single event looks for its segment, a writer who creates a deleted 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,8 +19,8 @@ KEEP = 1000
 """So many of the newest events stay single: the newest one is found by its own key, and who reads on from a recent
 event reads only what is new."""
 
-Links = Callable[[int], Iterator[reading.Link]]
-"""The chain from an event on, checked."""
+Links = Callable[[int], Iterator[Sequence[reading.Link]]]
+"""The chain from an event on, checked, in parts."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _fold(target: store.Store, links: Links, missing: Sequence[layout.Span]) -> 
     if not missing:
         return made
     raws: dict[int, bytes] = {}
-    for this in links(max(missing[0].first - 1, 1)):
+    for this in itertools.chain.from_iterable(links(max(missing[0].first - 1, 1))):
         span = missing[len(made)]
         if this.seq > span.last:  # what follows the segment has confirmed its last event
             _create(target, span, [raws[seq] for seq in range(span.first, span.last + 1)])

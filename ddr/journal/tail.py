@@ -11,6 +11,8 @@ it takes its event back and finds the true end.
 
 from __future__ import annotations
 
+import itertools
+
 from ddr.journal import codec, layout, reading, witness
 from ddr.ports import store
 
@@ -52,13 +54,13 @@ class Tail:
         anchor = self._watch.anchor()
         found: dict[str, reading.Link] = {}
         newest = layout.NOTHING
-        for seq, raw in reading.stored(self._store, max(base, 1)):
-            this = reading.link(seq, raw)
-            newest = this.head
-            if anchor and anchor.head.seq == seq:
-                self._watch.compare(this, anchor.head, anchor)
-            if this.event is not None:
-                found[this.event.id] = this
+        for first, raws in reading.stored(self._store, max(base, 1)):
+            for this in itertools.starmap(reading.link, enumerate(raws, first)):
+                if anchor and anchor.head.seq == this.seq:
+                    self._watch.compare(this, anchor.head, anchor)
+                if this.event is not None:
+                    found[this.event.id] = this
+                newest = this.head
         if newest is layout.NOTHING and base > 0:
             return self.look(0)  # the journal is shorter than it was: on purpose, or `end` raises
         self._watch.end(newest.seq, anchor)

@@ -54,7 +54,7 @@ def _memory(journal: log.Log) -> trial.Memory:
     """What this machine has seen; of another journal that was in the same folder before, nothing counts."""
     anchor = journal.witness.anchor()
     copy = journal.witness.copy
-    copied = {seq: layout.digest_of(raw) for seq, raw in copy.read()} if copy is not None else {}
+    copied = {seq: layout.digest_of(raw) for seq, raw in enumerate(copy.read(), 1)} if copy is not None else {}
     if anchor is None:
         return trial.Memory(copied)
     if journal.witness.is_another(anchor):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from ddr.domain import changes as changes_
 from ddr.domain import diagnoses as diagnoses_
@@ -85,62 +87,22 @@ class Fold:
         self._diagnoses: dict[str, list[diagnoses_.Diagnosis]] = {}
         self._messages: dict[str, records.MessagePosted] = {}
         self._newest: events_.Event | None = None
-        self._counts = {"events": 0, "spooled": 0, "foreign": 0}
+        self._counts = Counter[type[records.Record]]()
+        self._spooled = 0
 
     def take(self, event: events_.Event) -> None:
         """The next event, in the order of the journal."""
-        self._counts["events"] += 1
+        kind = type(event.record)
+        self._counts[kind] += 1
         if event.seq:
             self._newest = event
         else:
-            self._counts["spooled"] += 1
-        record = event.record
-        match record:
-            case records.RunStarted():
-                self._start(event, record)
-            case (
-                records.RunClaimed()
-                | records.RunPaused()
-                | records.RunEnded()
-                | records.StepIntended()
-                | records.StepEnded()
-                | records.UndoIntended()
-                | records.UndoEnded()
-                | records.ApprovalRequested()
-                | records.ApprovalDecided()
-            ):
-                self._take_run(event, record.run)
-            case records.IncidentDeclared():
-                if record.incident not in self._incidents:  # of two that took one number, the first has it
-                    self._incidents[record.incident] = incident_view.IncidentFold(event, record)
-            case records.IncidentMoved() | records.IncidentNoted():
-                self._take_incident(event, record.incident)
-            case records.ReleaseRecorded():
-                self._releases.record(record.release)
-            case records.RevisionMarked():
-                self._releases.mark(record)
-            case _:
-                self._take_other(event)
+            self._spooled += 1
+        taker = _TAKERS.get(kind)
+        if taker is not None:
+            taker(self, event, event.record)
 
-    def _take_other(self, event: events_.Event) -> None:
-        record = event.record
-        match record:
-            case records.ChangeRecorded():
-                self._changes.setdefault(record.service, []).append(record.change)
-            case records.DiagnosisMade():
-                self._diagnoses.setdefault(record.service, []).append(record.diagnosis)
-                self._take_incident(event, record.incident)
-            case records.MessagePosted():
-                known = self._messages.get(record.key)
-                if known is None or not known.delivered:
-                    self._messages[record.key] = record
-                self._take_message(event, record)
-            case records.Foreign():
-                self._counts["foreign"] += 1
-            case _:
-                self._gamedays.take(event)
-
-    def _start(self, event: events_.Event, record: records.RunStarted) -> None:
+    def start(self, event: events_.Event, record: records.RunStarted) -> None:
         if record.run in self._runs:
             return  # a second start under a taken name is none
         self._runs[record.run] = run_view.RunFold(event, record)
@@ -149,18 +111,44 @@ class Fold:
             self._incident_of[record.run] = self._incidents[record.incident]
             self._incident_of[record.run].take(event)
 
-    def _take_run(self, event: events_.Event, run: str) -> None:
-        if run in self._runs:
-            self._runs[run].take(event)
-        if run in self._incident_of and not isinstance(event.record, records.RunClaimed | records.StepIntended):
-            self._incident_of[run].take(event)
+    def of_run(self, event: events_.Event, record: Any) -> None:
+        if record.run in self._runs:
+            self._runs[record.run].take(event)
 
-    def _take_incident(self, event: events_.Event, incident: str) -> None:
-        if incident in self._incidents:
-            self._incidents[incident].take(event)
+    def of_run_and_incident(self, event: events_.Event, record: Any) -> None:
+        self.of_run(event, record)
+        if record.run in self._incident_of:
+            self._incident_of[record.run].take(event)
 
-    def _take_message(self, event: events_.Event, record: records.MessagePosted) -> None:
+    def declare(self, event: events_.Event, record: records.IncidentDeclared) -> None:
+        if record.incident not in self._incidents:  # of two that took one number, the first has it
+            self._incidents[record.incident] = incident_view.IncidentFold(event, record)
+
+    def of_incident(self, event: events_.Event, record: Any) -> None:
+        if record.incident in self._incidents:
+            self._incidents[record.incident].take(event)
+
+    def diagnose(self, event: events_.Event, record: records.DiagnosisMade) -> None:
+        self._diagnoses.setdefault(record.service, []).append(record.diagnosis)
+        self.of_incident(event, record)
+
+    def release(self, _event: events_.Event, record: records.ReleaseRecorded) -> None:
+        self._releases.record(record.release)
+
+    def mark(self, _event: events_.Event, record: records.RevisionMarked) -> None:
+        self._releases.mark(record)
+
+    def change(self, _event: events_.Event, record: records.ChangeRecorded) -> None:
+        self._changes.setdefault(record.service, []).append(record.change)
+
+    def of_gameday(self, event: events_.Event, _record: records.Record) -> None:
+        self._gamedays.take(event)
+
+    def message(self, event: events_.Event, record: records.MessagePosted) -> None:
         """A message belongs to the incident of the run whose step posted it, or to the one it names."""
+        known = self._messages.get(record.key)
+        if known is None or not known.delivered:
+            self._messages[record.key] = record
         of_run = self._incident_of.get(record.key.partition("/")[0])
         if of_run is not None:
             of_run.take(event)
@@ -181,8 +169,37 @@ class Fold:
             gamedays=self._gamedays.days(),
             bad=self._releases.bad(),
             newest=self._newest,
-            **self._counts,
+            events=self._counts.total(),
+            spooled=self._spooled,
+            foreign=self._counts[records.Foreign],
         )
+
+
+_TAKERS: dict[type[records.Record], Callable[[Fold, events_.Event, Any], None]] = {
+    records.RunStarted: Fold.start,
+    records.RunClaimed: Fold.of_run,
+    records.StepIntended: Fold.of_run,
+    records.StepEnded: Fold.of_run_and_incident,
+    records.UndoIntended: Fold.of_run,
+    records.UndoEnded: Fold.of_run_and_incident,
+    records.ApprovalRequested: Fold.of_run_and_incident,
+    records.ApprovalDecided: Fold.of_run_and_incident,
+    records.RunPaused: Fold.of_run_and_incident,
+    records.RunEnded: Fold.of_run_and_incident,
+    records.IncidentDeclared: Fold.declare,
+    records.IncidentMoved: Fold.of_incident,
+    records.IncidentNoted: Fold.of_incident,
+    records.DiagnosisMade: Fold.diagnose,
+    records.ReleaseRecorded: Fold.release,
+    records.RevisionMarked: Fold.mark,
+    records.ChangeRecorded: Fold.change,
+    records.MessagePosted: Fold.message,
+    records.GameDayStarted: Fold.of_gameday,
+    records.ScenarioStarted: Fold.of_gameday,
+    records.ScenarioReached: Fold.of_gameday,
+    records.ScenarioScored: Fold.of_gameday,
+    records.GameDayEnded: Fold.of_gameday,
+}
 
 
 def fold(of: Iterable[events_.Event]) -> Board:
