@@ -11,6 +11,8 @@ from ddr.domain import accounts, signals
 
 EXPECTATIONS = ("detect", "diagnose", "affected", "recover")
 
+STOPPED = "stopped from the keyboard"
+
 
 class Standing(StrEnum):
     """`not run` is never a pass: it counts 0 points of those possible."""
@@ -155,6 +157,11 @@ class GameDay:
     @property
     def possible(self) -> int:
         return sum(played.possible for played in self.played)
+
+    @property
+    def was_stopped(self) -> bool:
+        """By a person; the faults were undone all the same."""
+        return self.why == STOPPED
 
     @property
     def passed(self) -> bool:

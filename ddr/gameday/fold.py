@@ -51,6 +51,11 @@ def gameday(
     )
 
 
+def names(journal: Iterable[events.Event]) -> list[str]:
+    """Every game day in the journal, oldest first."""
+    return [event.record.gameday for event in journal if isinstance(event.record, records.GameDayStarted)]
+
+
 def _slice(journal: Iterable[events.Event], name: str) -> Iterable[events.Event]:
     is_inside = False
     for event in journal:

@@ -53,7 +53,7 @@ def _play_all(sources: Sequence[parse.Source], on: stage.Stage, name: str) -> st
         playing = scene.Scene(on, source, name)
         playing.play()
         if playing.stopped:
-            return "stopped from the keyboard"
+            return gamedays.STOPPED
         if not playing.is_clean:
             return f"after {scenario.name} the platform is not as it was before"
     return ""

@@ -168,7 +168,7 @@ def lines(event: Event) -> list[str]:
         case Injected(name, what, at, decoy):
             return [f"  {at:%H:%M}  {'decoy' if decoy else 'fault'} {name}: {what}"]
         case Reached(moment, at, what):
-            return [f"  {at:%H:%M}  {moment}: {what}"]
+            return [f"  {at:%H:%M}  {moment}" + (f": {what}" if what else "")]
         case CommandBegan(actor, words):
             return [f"         {actor} $ ddr {' '.join(words)}"]
         case CommandEnded(command):

@@ -29,6 +29,7 @@ class Responder:
     service: services.Service
     scenario: scenarios.Scenario
     pass_time: Callable[[datetime], object]
+    after_command: Callable[[], None] = lambda: None
 
     @property
     def requester(self) -> str:
@@ -54,6 +55,7 @@ class Responder:
 
     def _type(self, words: list[str], *, by: str = "", allowed: tuple[int, ...] = (EXIT_OK,)) -> commands.CommandResult:
         result = self.on.type(by or self.requester, words)
+        self.after_command()
         if result.exit_code not in allowed:
             raise commands.CommandFailed(
                 f"`ddr {shlex.join(words)}` ended with exit code {result.exit_code}: {commands.spoken(result)}"

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from ddr.domain import accounts, gamedays, outcomes, records, runbooks, signals
+from ddr.domain import accounts, gamedays, incidents, outcomes, records, runbooks, signals
 from ddr.errors import DdrError, Missing
 from ddr.gameday import fold, parse, progress, respond, rules, score, stage, verbs
 from ddr.lib import timetext
@@ -44,6 +44,7 @@ class Scene:
         self._lookout = stage.Lookout(on, self._service)
         self._run = f"{gameday}-{self._scenario.name}"
         self._started: datetime | None = None
+        self._told: set[str] = set()
         self.stopped = False
         self.is_clean = False
 
@@ -62,7 +63,9 @@ class Scene:
         after = self._on.state_digest()
         self.is_clean = self.is_clean and after == before
         self._measure_impact()
-        return self._score(before, after)
+        played = self._score(before, after)
+        self._close_incident()
+        return played
 
     def _reached(self, phase: str, why: str = "") -> None:
         self._on.record(records.ScenarioReached(self._gameday, self._scenario.name, phase, why))  # type: ignore[arg-type]
@@ -82,10 +85,11 @@ class Scene:
             self._reached("not-run", problem.message)
         except KeyboardInterrupt:
             self.stopped = True
-            self._reached("broken-off", "stopped from the keyboard")
+            self._reached("broken-off", gamedays.STOPPED)
         except DdrError as problem:
             self._reached("broken-off", self._on.redact(problem.message))
         finally:
+            self._end_response()
             self._undo()
 
     def _reach_steady(self) -> None:
@@ -172,15 +176,37 @@ class Scene:
     def _respond(self, symptom: signals.Judgement, give_up: datetime) -> None:
         self._phase("responding")
         self._on.observe(self._service.name, score.BEFORE_RESPONSE)
-        responder = respond.Responder(self._on, self._service, self._scenario, self._lookout.pass_time)
+        responder = respond.Responder(
+            self._on, self._service, self._scenario, self._lookout.pass_time, self._tell_moments
+        )
         try:
             responder.respond(symptom, give_up)
         finally:
             self._on.observe(self._service.name, score.AFTER_RESPONSE)
         self._lookout.look()
+
+    def _tell_moments(self) -> None:
+        """Report those of the last three times that a command has brought."""
         for moment, stamp in self._account().times.moments[2:]:
-            if stamp is not None:
+            if stamp is not None and moment not in self._told:
+                self._told.add(moment)
                 self._on.report(progress.Reached(moment, stamp.at, ""))
+
+    def _end_response(self) -> None:
+        """A runbook that was cut off is taken back first, by its own command: faults go last, as they came first."""
+        account = self._account()
+        for run in account.runs:
+            if run.purpose == "runbook" and run.status in ("running", "paused"):
+                with contextlib.suppress(DdrError):
+                    self._on.type(self._service.owners.oncall, ["runbook", "undo", run.id])
+
+    def _close_incident(self) -> None:
+        """What the response left open ends with the scenario, or the next one would inherit it."""
+        account = self._account()
+        if account.incident and account.incident_status != incidents.Status.RESOLVED.value:
+            words = ["incident", "resolve", account.incident, "--why", f"the scenario {self._scenario.name} is over"]
+            with contextlib.suppress(DdrError):
+                self._on.type(self._service.owners.oncall, words)
 
     def _undo(self) -> None:
         """Take the faults back and return the planes; also when the run was cut off in its middle."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -9,8 +10,7 @@ from ddr.domain import accounts, signals
 from ddr.report import svg, words
 
 WIDTH, HEIGHT = 480, 206
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 14, 26
-_STEP = timedelta(minutes=5)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 18, 14, 26
 
 
 def draw(series: accounts.Series, times: accounts.Times, since: datetime, until: datetime) -> str:
@@ -133,22 +133,39 @@ def _threshold(
 
 
 def _values(shown: Sequence[signals.Judgement], x: svg.TimeScale, y: svg.Scale) -> list[str]:
-    """A line where looks follow each other; a gap where there was no value."""
+    """A line where looks follow each other, dots where nobody looked for long, a gap where there was no value."""
     parts = []
+    patience = _patience(shown)
+    before: signals.Judgement | None = None
     stretch: list[tuple[float, float]] = []
-    for judgement in [*shown, None]:
-        if judgement is not None and judgement.value is not None:
-            stretch.append((x(judgement.at), y(judgement.value)))
-            continue
-        if len(stretch) > 1:
-            parts.append(f'<path d="{svg.path(stretch)}" class="value"/>')
-        elif stretch:
-            parts.append(_dot(stretch[0], "dot"))
-        stretch = []
+    for judgement in shown:
+        here = None if judgement.value is None else (x(judgement.at), y(judgement.value))
+        if here and stretch and before is not None and judgement.at - before.at > patience:
+            parts += [*_line(stretch, "value"), *_line([stretch[-1], here], "value unseen")]
+            stretch = []
+        if here is None:
+            parts += _line(stretch, "value")
+            stretch = []
+        else:
+            stretch.append(here)
+        before = judgement
+    parts += _line(stretch, "value")
     for judgement in shown:
         if judgement.state is signals.State.BAD and judgement.value is not None:
             parts.append(_dot((x(judgement.at), y(judgement.value)), "dot bad"))
     return parts
+
+
+def _patience(shown: Sequence[signals.Judgement]) -> timedelta:
+    """Looks further apart than this do not follow each other: two and a half times the usual distance."""
+    gaps = sorted(later.at - earlier.at for earlier, later in itertools.pairwise(shown))
+    return 2.5 * gaps[len(gaps) // 2] if gaps else timedelta(0)
+
+
+def _line(points: Sequence[tuple[float, float]], classes: str) -> list[str]:
+    if len(points) == 1:
+        return [_dot(points[0], "dot")]
+    return [f'<path d="{svg.path(points)}" class="{classes}"/>'] if points else []
 
 
 def _dot(at: tuple[float, float], classes: str) -> str:

@@ -10,7 +10,7 @@ from ddr.domain import accounts, planes
 from ddr.report import svg, words
 
 WIDTH = 1080
-_LEFT, _RIGHT = 92, 14
+_LEFT, _RIGHT = 92, 22
 _ROW, _PAD, _AXIS = 19, 7, 30
 _LABEL_SIZE = 11.5
 _LONGEST_LABEL = 40
