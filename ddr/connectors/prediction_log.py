@@ -40,20 +40,20 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> PredictionLo
 
 
 class _Answered(Protocol):
-    """A line of the log; only `id` and `at` must be there."""
+    """A line of the log; only `id` and `at` must be there, and a failed request has little else."""
 
     id: str
     at: datetime
-    entity: str
     status: int
-    answer: str
     score: float | None
-    model: str
-    weights: str
-    code: str
-    index: str
-    features: str
-    config: str
+    entity: str | None
+    answer: str | None
+    model: str | None
+    weights: str | None
+    code: str | None
+    index: str | None
+    features: str | None
+    config: str | None
     event_ts: float | None
 
 
@@ -192,7 +192,7 @@ def _seconds(later: datetime, earlier: datetime) -> float:
 def _revisions(line: _Answered) -> Iterator[tuple[planes.Plane, str, str]]:
     """Plane, name and digest of what answered, where the line says it."""
     if line.model:
-        yield planes.Plane.MODEL, line.model, line.weights
+        yield planes.Plane.MODEL, line.model, line.weights or ""
     for plane, name in (
         (planes.Plane.CODE, line.code),
         (planes.Plane.INDEX, line.index),
@@ -206,7 +206,7 @@ def _revisions(line: _Answered) -> Iterator[tuple[planes.Plane, str, str]]:
 
 def _logged(line: _Answered, truth: str) -> replayable.Logged:
     named = {plane: name for plane, name, _ in _revisions(line)}
-    return replayable.Logged(line.id, line.at, line.entity, line.answer, truth, named)
+    return replayable.Logged(line.id, line.at, line.entity or "", line.answer or "", truth, named)
 
 
 @functools.cache
@@ -214,19 +214,11 @@ def _decoders() -> tuple[Any, Any]:
     """Typed decoders: they skip the columns nobody asked for, at a microsecond a line."""
     import msgspec
 
-    text = [(name, str, "") for name in ("entity", "model", "weights", "code", "index", "features", "config")]
-    answered = msgspec.defstruct(
-        "Answered",
-        [
-            ("id", str),
-            ("at", datetime),
-            ("status", int, 200),
-            ("answer", str, ""),
-            ("score", float | None, None),
-            ("event_ts", float | None, None),
-            *text,
-        ],
-    )
+    text = ("entity", "answer", "model", "weights", "code", "index", "features", "config")
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("id", str), ("at", datetime), ("status", int, 200)]
+    fields += [(name, float | None, None) for name in ("score", "event_ts")]
+    fields += [(name, str | None, None) for name in text]
+    answered = msgspec.defstruct("Answered", fields)
     truth = msgspec.defstruct("Truth", [("id", str), ("at", datetime), ("truth", str)])
     return msgspec.json.Decoder(answered), msgspec.json.Decoder(truth)
 
