@@ -147,7 +147,10 @@ class Layout:
         try:
             told = json.loads(self.card.read_text())
             if told["format"] != FORMAT:
-                raise Damaged(f"{self.card}: format {told['format']!r}, this ddr reads format {FORMAT}")
+                raise Damaged(
+                    f"{self.card}: format {told['format']!r}, this ddr reads format {FORMAT}",
+                    hint="use the ddr that built it, or build the sandbox anew",
+                )
             return Identity(seed=int(told["seed"]), lanes=int(told["lanes"]))
         except FileNotFoundError:
             raise Missing(f"{self.root} is no sandbox", hint=f"build one: ddr sandbox up {self.root}") from None

@@ -204,8 +204,14 @@ def _detach(log: Path) -> bool:
 
 def _serve(root: Path, port: int, *, gated: bool) -> int:
     where = layout.Layout(root)
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MLFLOW_DISABLE_TELEMETRY="true",
-                      MLFLOW_LOGGING_LEVEL="ERROR", GIT_PYTHON_REFRESH="quiet", MLFLOW_ALLOW_PICKLE_DESERIALIZATION="true")  # fmt: skip
+    os.environ.update(
+        OMP_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+        MLFLOW_DISABLE_TELEMETRY="true",
+        MLFLOW_LOGGING_LEVEL="ERROR",
+        GIT_PYTHON_REFRESH="quiet",
+        MLFLOW_ALLOW_PICKLE_DESERIALIZATION="true",  # they are our own
+    )
     with (where.serving / LOCK).open("a") as lock, contextlib.ExitStack() as stack:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
