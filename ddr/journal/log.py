@@ -126,9 +126,9 @@ class Log:
             self._end_outage()
             return len(joined)
 
-    def compact(self) -> segments.Compacted:
-        """Fold old events into segments and delete them one by one. Anyone may, at any time, also two at once."""
-        return segments.compact(self.store, self._reader.links)
+    def compact(self, *, keep: int = segments.KEEP) -> segments.Compacted:
+        """Fold old events into segments, all but the newest `keep`. Anyone may, at any time, also two at once."""
+        return segments.compact(self.store, self._reader.links, keep=keep)
 
     def _draft(self, record: records.Record) -> codec.Draft:
         body = codec.body_of(record)

@@ -32,7 +32,7 @@ class Compacted:
     strays: tuple[int, ...] = ()
 
 
-def compact(target: store.Store, links: Links, *, keep: int = KEEP) -> Compacted:
+def compact(target: store.Store, links: Links, *, keep: int) -> Compacted:
     """Fold every full segment that ends `keep` or more events before the newest. Repeatable. Broken, Unavailable."""
     seen = reading.survey(target)
     ripe = [layout.span_of(seq) for seq in range(1, seen.newest - keep - layout.SEGMENT_SIZE + 2, layout.SEGMENT_SIZE)]
