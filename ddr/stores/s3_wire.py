@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import urllib.parse
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Wire:
         try:
             response: dict[str, Any] = getattr(self._connected(), operation)(Bucket=self._access.bucket, **arguments)
             if "Body" in response:
-                with response["Body"] as body:
+                with contextlib.closing(response["Body"]) as body:
                     response["Body"] = body.read()
         except botocore.exceptions.ClientError as problem:
             answer = problem.response

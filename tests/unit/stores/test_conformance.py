@@ -125,13 +125,14 @@ def test_ranges_end_where_the_bytes_end(tried: store.Store) -> None:
     content = b"0123456789"
     tried.create("ten", content)
     tried.create("none", b"")
-    for start in (0, 1, 4, 9, 10, 11, 1_000_000):
-        for size in (None, 0, 1, 3, 10, 11, 1_000_000):
+    for start in (0, 1, 9, 10, 11, 1_000_000):
+        for size in (None, 0, 1, 9, 10, 1_000_000):
             expected = content[start:] if size is None else content[start : start + size]
             assert tried.get("ten", start, size) == expected, (start, size)
-            assert tried.get("none", start, size) == b"", (start, size)
-            with pytest.raises(Missing):
-                tried.get("absent", start, size)
+    for start, size in ((0, None), (0, 0), (0, 1), (1, None), (1, 0), (5, 5)):
+        assert tried.get("none", start, size) == b"", (start, size)
+        with pytest.raises(Missing):
+            tried.get("absent", start, size)
     for start, size in ((-1, None), (0, -1), (-5, 5)):
         with pytest.raises(InputError, match="no range"):
             tried.get("ten", start, size)
@@ -194,8 +195,8 @@ def test_listings_are_in_byte_order_from_anywhere(plain: store.Store) -> None:
     for key in reversed(TANGLED):
         plain.create(key, key.encode())
     checked = 0
-    for prefix in PREFIXES:
-        for after in MARKERS:
+    for number, prefix in enumerate(PREFIXES):
+        for after in MARKERS[number % 3 :: 3] if plain.is_shared else MARKERS:
             expected = [key for key in TANGLED if key.startswith(prefix) and key > after]
             assert keys_of(plain.list(prefix, after)) == expected, (prefix, after)
             checked += 1
