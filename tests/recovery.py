@@ -183,6 +183,13 @@ class Journal:
         self.dead = False
         self.read_only = False
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Journal:
+        """Events are frozen and shared."""
+        made = Journal(copy.deepcopy(self.clock, memo))
+        made.__dict__.update({**self.__dict__, "clock": made.clock, "written": list(self.written)})
+        memo[id(self)] = made
+        return made
+
     def append(self, record: records.Record) -> events.Event:
         assert not self.read_only, f"a write while nothing may be written: {record}"
         assert not self.dead, "a killed process writes nothing"
@@ -292,10 +299,6 @@ class World:
             self.server.fallback_on,
             sorted(key.partition("/")[2] for key in self.notifier.posted),
         )
-
-    def copy(self) -> World:
-        """The same world again, on its own."""
-        return copy.deepcopy(self)
 
     def platform(self, actor: str = "anna", journal: journals.Journal | None = None) -> platforms.Platform:
         self.journal.actor = actor

@@ -1,0 +1,106 @@
+"""The shipped runbooks over a world in memory with every port: checked, run, and killed at every write."""
+
+from __future__ import annotations
+
+import pytest
+
+from ddr.actions import catalog
+from ddr.domain import records
+from ddr.runbook import check
+from tests import recovery
+from tests.unit.runbook import shipped
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_shipped_runbook_fits_the_platform(name: str) -> None:
+    world = recovery.World()
+    on = world.platform()
+    found = check.check(
+        shipped.document(name), catalog.build(on), on.service("postcode"), at=on.clock.now(), parameters={}
+    )
+    assert found == check.Findings()
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_shipped_runbook_recovers_and_is_taken_back(name: str) -> None:
+    world = shipped.hurt(name)
+    before = world.state()
+    process = shipped.Process(world, name)
+    assert process.step() == "waits"
+    process.approve()
+    assert process.step() == "recovered"
+    plane = world.model if name == "bad-model-promotion" else world.features
+    assert plane.live in ("2", "v2")
+    assert list(plane.marks) in (["3"], ["v3"])
+    assert not plane.frozen_why
+    assert world.journal.is_whole()
+    assert shipped.runner(world).undo("r1").status == "undone"
+    after = world.state()
+    assert after[0] == before[0]  # type: ignore[index]
+    assert after[2:4] == before[2:4]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_preview_of_a_shipped_runbook_writes_nothing(name: str) -> None:
+    world = shipped.hurt(name)
+    before, at = world.state(), world.clock.now()
+    world.journal.read_only = True
+    seen = shipped.runner(world).preview(shipped.document(name), "postcode")
+    assert seen.problems == ()
+    assert [line.step for line in seen.lines] == [step.name for step in shipped.document(name).book.steps]
+    assert world.effects == {}
+    assert (world.state(), world.clock.now()) == (before, at)
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_where_there_is_no_way_back_it_is_contained(name: str) -> None:
+    world = shipped.hurt(name)
+    for plane in (world.model, world.features):
+        for good in ("1", "2", "v1", "v2"):
+            if good in plane.contents:
+                plane.contents[good] += b", touched"
+    assert shipped.Process(world, name).step() == "contained"
+    assert world.server.fallback_on
+    assert world.model.live in ("2", "3")
+    frozen = world.model if name == "bad-model-promotion" else world.features
+    assert frozen.frozen_why == "frozen by ddr run r1", "nobody promotes while nothing is good"
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_recovery_that_is_not_proved_is_contained(name: str) -> None:
+    world = shipped.hurt(name)
+    world.silent.add("model")
+    assert shipped.Process(world, name).until_end() == "contained"
+    assert world.server.fallback_on
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_people_who_cannot_be_told_do_not_stop_a_recovery(name: str) -> None:
+    world = shipped.hurt(name)
+    world.notifier.down = "the chat is away"
+    assert shipped.Process(world, name).until_end() == "recovered"
+    assert [post.delivered for post in world.journal.of_kind(records.MessagePosted)] == [False, False]
+
+
+def test_a_model_whose_weights_were_overwritten_goes_to_the_version_before() -> None:
+    world = recovery.World()
+    world.overwrite_weights()
+    assert shipped.Process(world, "bad-model-promotion").until_end() == "recovered"
+    assert world.model.live == "1"
+    assert list(world.model.marks) == ["2"]
+
+
+def test_fresh_observations_alone_prove_a_recovery() -> None:
+    world = shipped.hurt("bad-model-promotion")
+    process = shipped.Process(world, "bad-model-promotion")
+    process.step()
+    process.approve()
+    world.measures.asked.clear()
+    process.step()
+    switched = next(
+        event.at
+        for event in world.journal.written
+        if isinstance(event.record, records.StepEnded) and event.record.step == "load-model"
+    )
+    assert world.measures.asked
+    assert all(since >= switched for _, since, _ in world.measures.asked)
