@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from ddr.diagnose import scene as scenes
 from ddr.diagnose import swap
-from ddr.domain import changes, diagnoses, planes, services, signals
+from ddr.domain import changes, diagnoses, planes, services, signals, timelines
 from ddr.lib import digest, timetext
 
 IDENTITY = "identity"
@@ -134,23 +134,30 @@ def is_too_late(scene: scenes.Scene, change: changes.Change) -> bool:
 
 
 def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change, ...]:
-    """The plane's changes that may have caused it, oldest first."""
+    """The plane's changes that may have caused it, oldest first.
+
+    What only arrived (a version that was registered, with nothing before it) counts when it is what is live.
+    """
     since = scene.onset.since - HORIZON if scene.onset else scene.at - HORIZON
     return tuple(
         change
         for change in scene.changes
-        if change.plane is plane and change.at >= since and not is_too_late(scene, change)
+        if change.plane is plane
+        and change.at >= since
+        and not is_too_late(scene, change)
+        and (change.before or _is_live(scene, change))
     )
 
 
 def culprit(scene: scenes.Scene, plane: planes.Plane) -> changes.Change | None:
     """The change to name: the newest before the onset that led to what is live; else the newest."""
     possible = in_horizon(scene, plane)
-    now = scene.loaded.get(plane) or scene.live.get(plane)
-    led_here = [change for change in possible if now and _leads_to(change, now.name, now.digest)]
+    led_here = [change for change in possible if _is_live(scene, change)]
     best = led_here or possible
     return best[-1] if best else None
 
 
-def _leads_to(change: changes.Change, name: str, bytes_: str) -> bool:
-    return change.after == name or (change.after.startswith(f"{name} (") and digest.short(bytes_) in change.after)
+def _is_live(scene: scenes.Scene, change: changes.Change) -> bool:
+    """Whether it led to what the server has loaded, or the plane has where that is not known."""
+    now = scene.loaded.get(change.plane) or scene.live.get(change.plane)
+    return now is not None and change.after in (now.name, timelines.with_digest(now))

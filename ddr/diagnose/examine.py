@@ -148,7 +148,8 @@ def _ruled_out(
             clean.insert(0, f"byte for byte that of release {scene.good.id}")
         told.append(f"{plane}: " + "; ".join(clean or ["no change in the horizon"]))
     if planes.Plane.INFRA not in suspects and planes.Plane.INFRA not in scene.live:
-        told += [f"infra: {one}" for one in scene.spoken_of(planes.Plane.INFRA, signals.State.OK)]
+        clean = [str(one) for one in scene.spoken_of(planes.Plane.INFRA, signals.State.OK)]
+        told += ["infra: " + "; ".join(clean)] if clean else []
     told += [
         f"{change.name} came at {timetext.format_clock(change.at)}, after it was bad"
         for change in scene.changes

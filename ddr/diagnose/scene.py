@@ -136,14 +136,22 @@ def _onset(
     good: releases.Release | None,
     at: datetime,
 ) -> watch.Onset | None:
-    """From the symptoms that have a past to walk back in; else some time since the known-good release."""
-    bad = {one.signal for one in judged if one.state is signals.State.BAD}
+    """From the wrong answers themselves, else from the symptoms walked back, else since the known-good release."""
+    bad = [spec for spec in entry.signals if any(one.signal == spec.name for one in judged if _is_bad(one))]
+    symptoms = [spec for spec in bad if watch.has_a_past(spec)]
     if not bad:
         return None
-    walked = [watcher.onset(spec, at) for spec in entry.signals if spec.name in bad and watch.has_a_past(spec)]
-    if walked:
-        return watch.Onset(min(one.since for one in walked), min(one.until for one in walked))
-    return watch.Onset(max(good.at, at - watch.FURTHEST) if good else at - watch.FURTHEST, at)
+    if not symptoms:
+        return watch.Onset(max(good.at, at - watch.FURTHEST) if good else at - watch.FURTHEST, at)
+    seen = watcher.onset_of_errors(at)
+    if seen:
+        return seen
+    walked = [watcher.onset(spec, at) for spec in symptoms]
+    return watch.Onset(min(one.since for one in walked), min(one.until for one in walked))
+
+
+def _is_bad(judgement: signals.Judgement) -> bool:
+    return judgement.state is signals.State.BAD
 
 
 def _all_changes(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ddr.detect import judge as judges
+from ddr.detect import turning
 from ddr.domain import releases, services, signals
 from ddr.errors import DdrError, Missing
 from ddr.journal import views
@@ -18,6 +19,12 @@ SLICES = 4
 
 FURTHEST = timedelta(days=1)
 """How far back an onset is looked for."""
+
+
+BEFORE = timedelta(hours=2)
+"""Of the time before the known-good release, what an onset is compared with."""
+
+MOST_REQUESTS = 5000
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,8 @@ def first_bad(platform: platforms.Platform, service: str, judged: Iterable[signa
     watcher = Watcher(platform, service, last_good(platform, service))
     bad = [one for one in judged if one.state is signals.State.BAD]
     times = [watcher.onset(specs[one.signal], one.at).until if has_a_past(specs[one.signal]) else one.at for one in bad]
-    return min(times, default=None)
+    seen = watcher.onset_of_errors(max(one.at for one in bad)) if bad else None
+    return seen.until if seen else min(times, default=None)
 
 
 def has_a_past(spec: services.SignalSpec) -> bool:
@@ -132,6 +140,17 @@ class Watcher:
         first_calm = next(calm, None)
         since = floor if first_calm is None else until - (first_calm + 1) * width
         return Onset(since, until - bad * width)
+
+    def onset_of_errors(self, until: datetime) -> Onset | None:
+        """When answers turned wrong, from logged requests whose truth is known; None where they do not show it."""
+        log = self._platform.request_logs.get(self._service)
+        begin = until - FURTHEST if self._good is None else max(until - FURTHEST, self._good.at - BEFORE)
+        try:
+            requests = log.logged(begin, until, MOST_REQUESTS) if log else ()
+        except DdrError:
+            return None
+        turn = turning.newest_turn([request.answer != request.truth for request in requests])
+        return Onset(requests[turn[0] - 1].at, requests[turn[1]].at) if turn else None
 
     def reference(self, spec: services.SignalSpec) -> signals.Reading | None:
         """The reading of before the known-good release, None where the detector needs none or there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,14 @@ class _Group:
 
     @property
     def best(self) -> changes.Change:
-        """The recorded one before the found one, the one with an actor before the one without, then the earliest."""
-        return min(self.told, key=lambda change: (not change.recorded, change.actor == "unknown", change.at))
+        """The recorded one before the found one, the one with an actor before the one without, then the earliest.
+
+        Where it does not know what was there before (a registry knows arrivals, not moves), another one may.
+        """
+        best = min(self.told, key=lambda change: (not change.recorded, change.actor == "unknown", change.at))
+        if best.before:
+            return best
+        return dataclasses.replace(best, before=next((change.before for change in self.told if change.before), ""))
 
     def holds(self, change: changes.Change) -> bool:
         """Whether `change` is this move, told by someone who has not told of it yet.

@@ -163,7 +163,11 @@ def test_two_planes_wrong_together_are_told() -> None:
 
 
 def test_what_was_not_checked_is_said() -> None:
-    scene = scenes.hurt("bad model promoted", decoys=True)
+    scene = scenes.healthy()
+    scene.world.change_config()
+    scene.world.advance(0.1)
+    scene.world.promote("3")
+    scene.world.advance(1)
     scene.world.down["golden"] = "golden.jsonl is missing"
     scene.world.planes[INDEX].down = "index store is away"
     told = "\n".join(scene.diagnose().not_checked)
