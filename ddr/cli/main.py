@@ -75,7 +75,7 @@ def command(ctx: click.Context, config: str | None, actor: str | None) -> None:
       ddr diagnose SERVICE            which layer, and what changed
       ddr runbook run NAME -s SERVICE take it back, step by step
     """
-    ctx.obj = sessions.Session(config=config, actor=actor)
+    ctx.obj.config, ctx.obj.actor = config, actor
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -85,10 +85,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """As `main`, returning the exit code."""
-    session: list[sessions.Session] = []
+    session = sessions.Session()
     try:
-        with command.make_context("ddr", list(sys.argv[1:] if arguments is None else arguments)) as ctx:
-            session.append(ctx.obj) if ctx.obj else None
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        with command.make_context("ddr", words, obj=session) as ctx:
             code = command.invoke(ctx)
             return code if isinstance(code, int) else errors.EXIT_OK
     except click.exceptions.Exit as leave:
@@ -110,13 +110,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _render_defect(problem, session)
 
 
-def _masked(text: str, session: list[sessions.Session]) -> str:
-    return session[0].mask(text) if session else sessions.mask(text)
-
-
-def _render(problem: errors.DdrError, session: list[sessions.Session]) -> int:
-    message, hint = _masked(problem.message, session), _masked(problem.hint, session)
-    if session and session[0].json:
+def _render(problem: errors.DdrError, session: sessions.Session) -> int:
+    message, hint = session.mask(problem.message), session.mask(problem.hint)
+    if session.json:
         body = {
             "kind": type(problem).__name__,
             "message": message,
@@ -124,7 +120,7 @@ def _render(problem: errors.DdrError, session: list[sessions.Session]) -> int:
             "exit_code": problem.exit_code,
         }
         if isinstance(problem, errors.BadDocument):
-            body["problems"] = [_masked(str(entry), session) for entry in problem.problems]
+            body["problems"] = [session.mask(str(entry)) for entry in problem.problems]
         click.echo(json.dumps({"error": body}, indent=2))
     else:
         click.echo(f"{click.style('ddr:', fg='red', bold=True)} {message}", err=True)
@@ -133,9 +129,9 @@ def _render(problem: errors.DdrError, session: list[sessions.Session]) -> int:
     return problem.exit_code
 
 
-def _render_defect(problem: Exception, session: list[sessions.Session]) -> int:
+def _render_defect(problem: Exception, session: sessions.Session) -> int:
     trace = "".join(traceback.format_exception(problem))
-    click.echo(_masked(trace, session), err=True)
+    click.echo(session.mask(trace), err=True)
     click.echo(
         f"ddr: a defect in ddr itself ({type(problem).__name__}); please report the lines above\n"
         "  next: `ddr status` says whether a run was interrupted",
