@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from ddr.actions import kinds, looking
 from ddr.diagnose import watch
-from ddr.domain import outcomes, planes, services, signals
+from ddr.domain import outcomes, planes, records, services, signals
 from ddr.lib import timetext
 from ddr.ports import connector, verb
 from ddr.rollback import planner
@@ -99,6 +99,7 @@ class HoldSignals(kinds.Probe):
             self.on.clock.sleep(wanted.interval.total_seconds())
             now = self.on.clock.now()
             judged = watch.judge(self.on, call.service, wanted.signals, now, since=since)
+            self.on.journal.append(records.SignalsJudged(call.service, judged))
             lines += [f"{number}/{wanted.count} {judgement}" for judgement in judged]
             verdict = _verdict(judged, wanted.min_samples)
             if verdict is not None:

@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from ddr.diagnose import watch
 from ddr.domain import accounts, gamedays, incidents, outcomes, records, runbooks, signals
 from ddr.errors import DdrError, Missing
 from ddr.gameday import fold, parse, progress, respond, rules, score, stage, verbs
@@ -21,7 +22,7 @@ SETTLE_AT_MOST = timedelta(hours=5)
 """How long the steady state may take to come back once everything is undone: a window, its truths, and slack."""
 
 USUAL = timedelta(hours=2)
-"""What is usual is counted over so long before the first bad answer."""
+"""What is usual is counted over so long before the known-good release, as the signals do."""
 
 HOLD_STEP = "hold"
 
@@ -234,7 +235,7 @@ class Scene:
         self._phase("waiting until the steady state is back")
         wanted = self._scenario.steady_state.signals
         until = self._on.now() + SETTLE_AT_MOST
-        found = self._lookout.look()
+        found = self._lookout.pass_time(until)
         while not rules.is_steady(found, wanted) and self._on.now() < until:
             found = self._lookout.pass_time(until)
         if rules.is_steady(found, wanted):
@@ -248,10 +249,12 @@ class Scene:
         if log is None or times.first_bad is None:
             return
         since = times.first_bad.at
+        good = watch.last_good(self._on.platform, self._service.name)
+        quiet = good.at if good and good.at < since else since
         until = times.contained.at if times.contained else self._last_undo()
         try:
             during = log.logged(since, until, MOST_REQUESTS)
-            usual = log.logged(since - USUAL, since, MOST_REQUESTS)
+            usual = log.logged(quiet - USUAL, quiet, MOST_REQUESTS)
         except DdrError:
             return
         self._on.record(
