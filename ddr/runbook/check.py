@@ -68,23 +68,25 @@ def with_defaults(book: runbooks.Runbook, parameters: Mapping[str, str]) -> Mapp
 
 def steps_problems(
     steps: Sequence[runbooks.Step], catalog: verb.Catalog, service: services.Service
-) -> Iterator[tuple[int, str, str]]:
-    """(index, key, what) of every step whose verb does not fit: unknown, of the wrong kind, with wrong inputs."""
+) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    """(index, keys, what) of every step whose verb does not fit: unknown, of the wrong kind, with wrong inputs."""
     for at, step in enumerate(steps):
         if step.verb == runbooks.APPROVAL and step.kind == "gate":
             if step.inputs:
-                yield at, "with", "the approval gate takes no inputs; `approval:` of the runbook says how"
+                yield at, ("with",), "the approval gate takes no inputs; `approval:` of the runbook says how"
             continue
         found = catalog.get(step.verb)
         if found is None:
-            yield at, step.kind, _unknown_verb(step.verb, catalog)
+            yield at, (step.kind,), _unknown_verb(step.verb, catalog)
             continue
         if found.changes != (step.kind == "action"):
-            yield at, step.kind, _wrong_kind(step, found)
+            yield at, (step.kind,), _wrong_kind(step, found)
         for what in found.problems(step.inputs, service):
-            yield at, "with", f"{step.verb}: {what}"
+            name = re.split(r"[.\[:]", what, maxsplit=1)[0]
+            keys = ("with", name) if name in step.inputs else ("with",)
+            yield at, keys, f"{step.verb}: {what.removeprefix(f'{name}: ') if name in step.inputs else what}"
         if isinstance(found, verb.Described) and found.may_fail and step.is_critical:
-            yield at, step.kind, f"{step.verb} never blocks a recovery; write isCritical: false"
+            yield at, (step.kind,), f"{step.verb} never blocks a recovery; write isCritical: false"
 
 
 def _unknown_verb(name: str, catalog: verb.Catalog) -> str:
@@ -161,7 +163,7 @@ class _Checker:
             known["parameters"] = dict(with_defaults(self.book, self.parameters))
         filled = [dataclasses.replace(step, inputs=scope.fill_known(step.inputs, known)) for step in self.book.steps]
         for at, key, what in steps_problems(filled, self.catalog, self.service):
-            self._say(what, "steps", at, key)
+            self._say(what, "steps", at, *key)
 
     def _check_targets(self) -> bool:
         """Whether every jump leads somewhere."""

@@ -109,8 +109,8 @@ class Engine:
         found = self._tools.platform.service(service)
         what = procedure.of_steps(title, steps)
         wrong = [
-            Problem(title, 1, f"steps[{at}].{key}", problem)
-            for at, key, problem in check.steps_problems(steps, self._tools.catalog, found)
+            Problem(title, 1, f"steps[{at}].{'.'.join(keys)}", problem)
+            for at, keys, problem in check.steps_problems(steps, self._tools.catalog, found)
         ]
         if wrong:
             raise BadDocument(wrong, hint="nothing was started")
