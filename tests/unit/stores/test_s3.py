@@ -45,9 +45,7 @@ def all_text(problem: DdrError) -> str:
     return "".join(traceback.format_exception(problem)) + problem.message + problem.hint + repr(problem)
 
 
-@moto
-@seaweed
-@pytest.mark.parametrize("kind", ["moto", "seaweed"])
+@pytest.mark.parametrize("kind", [conftest.grouped(kind, kind) for kind in ("moto", "seaweed")])
 def test_stores_in_one_bucket_do_not_see_each_other(kind: str, request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue(f"{kind}_server")
     bucket = request.getfixturevalue(f"{kind}_bucket")
@@ -96,9 +94,7 @@ def test_listings_of_many_small_pages(moto_server: servers.S3Server, moto_bucket
             assert [entry.key for entry in tried.list("", after=key)] == expected[at:]
 
 
-@moto
-@seaweed
-@pytest.mark.parametrize("kind", ["moto", "seaweed"])
+@pytest.mark.parametrize("kind", [conftest.grouped(kind, kind) for kind in ("moto", "seaweed")])
 def test_what_the_bucket_holds_is_what_was_written(kind: str, request: pytest.FixtureRequest) -> None:
     """Seen by a client that knows nothing of ddr."""
     server = request.getfixturevalue(f"{kind}_server")
