@@ -71,12 +71,17 @@ def smallest_fit(
     for size in range(1, len(others) + 1):
         for chosen in itertools.combinations(others, size):
             for release in good:
-                if all(other in release.revisions for other in chosen):
-                    candidate = {**after, **{other: release.revisions[other] for other in chosen}}
-                    if _agree(candidate):
-                        moves = " and ".join(f"{other} to {release.revisions[other].name}" for other in chosen)
-                        return f"it fits together with {moves} (release {release.id})"
+                back = {other: release.revisions[other] for other in chosen if other in release.revisions}
+                moves = all(other in back and _is_way(after[other], back[other]) for other in chosen)
+                if moves and _agree({**after, **back}):
+                    spoken = " and ".join(f"{other} to {revision.name}" for other, revision in back.items())
+                    return f"it fits together with {spoken} (release {release.id})"
     return "no known-good combination fits it"
+
+
+def _is_way(now: revisions.Revision, back: revisions.Revision) -> bool:
+    """Whether `back` is another revision, and says every fact that the one it would replace says."""
+    return not back.is_same(now) and all(fact in back.facts for fact in _CARRIERS if fact in now.facts)
 
 
 def _agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:
