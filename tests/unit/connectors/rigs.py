@@ -41,10 +41,6 @@ class Rig:
     is_atomic: bool = True
 
 
-def names_of(rig: Rig) -> tuple[str, str, str]:
-    return rig.names
-
-
 def write_deployments(path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in DEPLOYMENTS))
 
@@ -338,3 +334,10 @@ def rows(official: Official, model: str) -> object:
             table: sorted(connection.execute(f"SELECT * FROM {table} WHERE name = ?", (model,)).fetchall(), key=repr)
             for table in tables
         }
+
+
+def tables(path: Path) -> dict[str, list[Any]]:
+    """Every row of every table of a database."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}").fetchall(), key=repr) for name in names}
