@@ -45,10 +45,11 @@ def check(name: str, root: Path) -> None:
         if stat.S_ISDIR(root.stat().st_mode):
             return
     except (FileNotFoundError, NotADirectoryError):
-        if root.parent.is_dir():
+        if root.is_symlink():
+            what, hint = f"{root.readlink()}, where {root} points,", "is its disk mounted?"
+        elif root.parent.is_dir():
             return  # nothing was written yet
-        raise store.Unusable(
-            f"{name}: the folder {root.parent} is not there",
-            hint=f"is its disk mounted? if it is new: `mkdir -p {root.parent}`",
-        ) from None
+        else:
+            what, hint = f"the folder {root.parent}", f"is its disk mounted? if it is new: `mkdir -p {root.parent}`"
+        raise store.Unusable(f"{name}: {what} is not there", hint=hint) from None
     raise store.Unusable(f"{name}: {root} is not a folder", hint="name a folder, or move that file away")

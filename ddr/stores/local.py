@@ -153,7 +153,7 @@ class LocalStore:
             return None
         return found if self._is_ours(path, found.st_mode) else None
 
-    def _is_ours(self, path: Path, mode: int) -> bool:
+    def _is_ours(self, path: Path | str, mode: int) -> bool:
         """True for a file, False for a folder; Refused for anything else."""
         if stat.S_ISLNK(mode):
             raise self._link(path)
@@ -161,7 +161,7 @@ class LocalStore:
             raise Refused(f"{path} is neither file nor folder", hint="it is not ddr's; move it away")
         return stat.S_ISREG(mode)
 
-    def _link(self, path: Path) -> Refused:
+    def _link(self, path: Path | str) -> Refused:
         return Refused(
             f"{path} is a symbolic link; ddr follows none inside a store",
             hint="put the bytes themselves there, or move the whole store and name its new place in ddr.yaml",
@@ -199,32 +199,30 @@ class LocalStore:
 
     def _listed_in(self, folder: Path, base: str, prefix: str, after: str) -> Iterator[store.Entry]:
         """Depth first, a folder standing where its name with a slash would: that is the order of whole keys."""
-        for key, path in _names(folder, base, prefix):
-            if key <= after and not after.startswith(key):
-                continue
+        for key, each in _names(folder, base, prefix, after):
             try:
-                found = path.lstat()
+                found = each.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue  # deleted since
-            if not self._is_ours(path, found.st_mode):
-                yield from self._listed_in(path, key, prefix, after)
+            if not self._is_ours(each.path, found.st_mode):
+                yield from self._listed_in(Path(each.path), key, prefix, after)
             elif key > after:
                 yield _entry(key, found)
 
 
-def _names(folder: Path, base: str, prefix: str) -> list[tuple[str, Path]]:
-    """What is in the folder and matters for the prefix, as keys in order; folders end with a slash."""
+def _names(folder: Path, base: str, prefix: str, after: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """What is in the folder and matters for the listing, as keys in order; folders end with a slash."""
     found = []
     try:
         with os.scandir(folder) as scan:
             for each in scan:
                 if keys.is_part(each.name):
                     key = f"{base}{each.name}" + ("/" if each.is_dir(follow_symlinks=False) else "")
-                    if key.startswith(prefix):
-                        found.append((key, Path(each.path)))
+                    if key.startswith(prefix) and (key > after or after.startswith(key)):
+                        found.append((key, each))
     except FileNotFoundError:
         return []  # removed since
-    return sorted(found)
+    return sorted(found, key=lambda pair: pair[0])
 
 
 def _any_fraction() -> int:

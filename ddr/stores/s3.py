@@ -33,6 +33,8 @@ class S3Store:
     somebody replaced our bytes before we could look, the swap is a Conflict although it had its effect for a
     moment.
 
+    Listings come in byte order also from servers that sort otherwise (`order`); Damaged where there is no order.
+
     Without `access_key` and `secret_key` credentials come from botocore's usual chain (environment, files, role).
     With `endpoint` buckets are addressed by path. A request waits `connect_timeout_s` for a connection and
     `read_timeout_s` for an answer and is sent at most `attempts` times.

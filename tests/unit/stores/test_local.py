@@ -162,6 +162,17 @@ def test_a_disk_that_is_not_mounted_is_not_an_empty_store(tmp_path: Path) -> Non
     tried.create("a/b", b"x")
 
 
+def test_a_link_to_a_disk_that_is_not_mounted_is_not_an_empty_store(tmp_path: Path) -> None:
+    (tmp_path / "store").symlink_to(tmp_path / "disk")
+    tried = local.LocalStore(tmp_path / "store")
+    for key in ("a", "a/b"):
+        for use in every_use(tried, key):
+            with pytest.raises(store.Unusable, match=f"{tmp_path / 'disk'}, where .* points, is not there") as caught:
+                use()
+            assert "mounted" in caught.value.hint
+    assert not (tmp_path / "disk").exists()
+
+
 def test_a_file_in_the_place_of_the_store(tmp_path: Path) -> None:
     (tmp_path / "store").write_bytes(b"")
     for path in (tmp_path / "store", tmp_path / "store" / "below"):
