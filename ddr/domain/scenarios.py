@@ -61,9 +61,15 @@ class ExpectAffected:
 
 @dataclass(frozen=True)
 class ExpectRecover:
+    """`within` counts from the detection to the proof, or to the containment where nothing better is `ends`.
+
+    `only` are the planes that may be moved; none of the others.
+    """
+
     runbook: str
     within: timedelta
     only: tuple[planes.Plane, ...] = ()
+    ends: Literal["recovered", "contained"] = "recovered"
 
 
 @dataclass(frozen=True)

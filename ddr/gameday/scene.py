@@ -18,8 +18,8 @@ from ddr.lib import timetext
 from ddr.runbook import engine
 from ddr.runbook import progress as run_progress
 
-SETTLE_AT_MOST = timedelta(hours=5)
-"""How long the steady state may take to come back once everything is undone: a window, its truths, and slack."""
+SETTLE_AT_MOST = timedelta(hours=3)
+"""How long the steady state may take to come back, once a whole window of traffic came after the undo."""
 
 USUAL = timedelta(hours=2)
 """What is usual is counted over so long before the known-good release, as the signals do."""
@@ -229,13 +229,16 @@ class Scene:
         self._on.report(progress.Undone(ended.why, self._on.now()))
 
     def _settle(self) -> None:
-        """Traffic until the steady state is back."""
+        """Traffic until the steady state is back, judged by nothing from before everything was undone."""
         if self._account().times.first_bad is None or not self.is_clean or self.stopped:
             return
         self._phase("waiting until the steady state is back")
         wanted = self._scenario.steady_state.signals
-        until = self._on.now() + SETTLE_AT_MOST
-        found = self._lookout.pass_time(until)
+        fresh = self._on.now() + max(spec.window for spec in self._service.signals)
+        found = self._lookout.look()
+        while self._on.now() < fresh:
+            found = self._lookout.pass_time(fresh, step=3 * stage.STEP)
+        until = fresh + SETTLE_AT_MOST
         while not rules.is_steady(found, wanted) and self._on.now() < until:
             found = self._lookout.pass_time(until)
         if rules.is_steady(found, wanted):

@@ -155,11 +155,12 @@ def _recover(
     ended = f"{last.status}: {last.why}" if last.why else last.status
     changed = rules.changed_planes(account.view(BEFORE_RESPONSE), account.view(AFTER_RESPONSE))
     only, times = set(expect.only), account.times
+    goal, reached = ("proof", times.verified) if expect.ends == "recovered" else ("containment", times.contained)
     checks = [
         _check("the runbook that is followed", expect.runbook, last.name, met=last.name == expect.runbook),
-        _check("the recovery is proved", "the run ends recovered", ended, met=last.status == "recovered"),
+        _check("how the run ends", expect.ends, ended, met=last.status == expect.ends),
         _within("from detection to containment (the RTO)", service.objectives.rto, times.detected, times.contained),
-        _within("from detection to proof", expect.within, times.detected, times.verified),
+        _within(f"from detection to {goal}", expect.within, times.detected, reached),
         _check(
             "the incident is closed",
             "resolved",

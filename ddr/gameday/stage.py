@@ -80,9 +80,9 @@ class Lookout:
         self._stage.report(progress.Judged(now, found))
         return found
 
-    def pass_time(self, until: datetime) -> tuple[signals.Judgement, ...]:
+    def pass_time(self, until: datetime, step: timedelta = STEP) -> tuple[signals.Judgement, ...]:
         """One step towards `until`, and a look."""
-        span = min(STEP, until - self._stage.now())
+        span = min(step, until - self._stage.now())
         if span > timedelta(0):
             self._stage.platform.clock.sleep(span / timedelta(seconds=1))
         return self.look()
