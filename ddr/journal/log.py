@@ -106,6 +106,7 @@ class Log:
                 self._tail.learn(last[-1].head)
         for entry in waiting:
             if entry.draft.id not in ids:
+                ids.add(entry.draft.id)
                 yield codec.of_draft(entry.draft)
 
     def head(self) -> layout.Head:

@@ -29,16 +29,16 @@ class Mirror:
         self.path = folder / "journal-copy.jsonl"
 
     def head(self) -> layout.Head:
-        """The newest event that is copied whole. OSError."""
-        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+        """The newest event that is copied whole; none where the copy cannot be read."""
+        with contextlib.suppress(OSError), self.path.open("rb") as file:
             return _head(file.fileno())[0]
         return layout.NOTHING
 
     def read(self, start: int = 1) -> Sequence[bytes]:
-        """The copied events from `start` on, as far as the lines are whole. OSError."""
+        """The copied events from `start` on, as far as the lines are whole; none where the copy cannot be read."""
         try:
             content = self.path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return []
         lines = content.split(b"\n")[start - 1 : -1]  # what is behind the last newline is still being written
         found = []

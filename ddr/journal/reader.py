@@ -114,10 +114,13 @@ class Reader:
         if theirs.digest == head.digest and len(copied) == head.seq - start:
             yield from itertools.chain([(start, copied)], [(first, raws)], behind)
             return
-        if theirs.digest != head.digest:
-            copy.set_aside(digest.short(head.digest))  # torn on the store: the chain goes on over the torn bytes
-        else:
-            copy.cut(start + len(copied))
+        try:
+            if theirs.digest != head.digest:
+                copy.set_aside(digest.short(head.digest))  # torn on the store: the chain goes on over the torn bytes
+            else:
+                copy.cut(start + len(copied))
+        except OSError as problem:
+            self._watch.tell(problem)
         yield from reading.stored(self._store, start)
 
     def _copied(self, copy: mirror.Mirror, start: int, reason: str) -> Iterator[Links]:

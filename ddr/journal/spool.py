@@ -52,7 +52,7 @@ class Spool:
         return [path for path in map(self.folder.joinpath, self._names()) if path not in readable and path.exists()]
 
     def add(self, base: int, draft: codec.Draft) -> Waiting:
-        """Durable when it returns. OSError."""
+        """Durable when it returns. OSError: then it may be there all the same; it is known by its id."""
         content = codec.encode_waiting(base, draft)
         durable.make_folder(self.folder)
         names = self._names()

@@ -88,7 +88,7 @@ class Tail:
                 known.update(self._catch_up(head))
                 continue
             if not self._is_stray(seq, raw):
-                this = reading.link(seq, raw)
+                this = known[draft.id] = reading.link(seq, raw)
                 self._head = this.head
                 return this
             self._store.delete(layout.event_key(seq))

@@ -147,7 +147,7 @@ def numbers(journal: log.Log, after: int = 0) -> list[int]:
 
 @dataclass
 class FileTrouble:
-    """Counts what the process asks of files below a folder, and ends it (or fails) at the n-th time.
+    """Counts what the process asks of files below a folder, and ends it (or fails) at the n-th time, or from then on.
 
     Through Python's audit events, so that nothing of ddr is replaced. Reading is not counted: it leaves nothing.
     """
@@ -155,6 +155,7 @@ class FileTrouble:
     folder: Path
     at: int | None = None
     trouble: Callable[[str], BaseException] = Killed
+    lasting: bool = False
     calls: int = 0
     seen: list[str] = field(default_factory=list)
 
@@ -168,7 +169,7 @@ class FileTrouble:
             return
         self.calls += 1
         self.seen.append(f"{event} {Path(paths[-1]).name}")
-        if self.calls == self.at:
+        if self.calls == self.at or (self.lasting and self.at is not None and self.calls > self.at):
             raise self.trouble(self.seen[-1])
 
 

@@ -1,0 +1,372 @@
+"""The store goes away and comes back: nothing is lost, nothing is there twice, nobody waits for each event."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from ddr.errors import Unavailable
+from ddr.journal import outage, verify
+from ddr.stores import local, memory
+from tests.unit.journal import places
+
+Shared = tuple[places.Place, places.Wrapped]
+
+
+def test_with_the_store_there_the_spool_is_empty_again(shared: Shared) -> None:
+    place, _ = shared
+    place.fill(3)
+    assert place.spooled() == []
+    assert place.warnings == []
+
+
+def test_an_event_is_in_the_spool_before_the_network_is_asked(shared: Shared) -> None:
+    place, wrapped = shared
+    waiting: list[int] = []
+    wrapped.before = lambda doing, key: waiting.append(len(place.spooled())) if doing == "create" else None
+    place.fill(1)
+    assert waiting == [1]
+
+
+def test_events_are_spooled_while_the_store_is_away_and_joined_later(shared: Shared) -> None:
+    place, wrapped = shared
+    place.fill(2)
+    log = place.open("ana")
+    wrapped.is_away = True
+    spooled = []
+    for number in (3, 4, 5):
+        place.later(1)
+        spooled.append(log.append(places.note(number)))
+    assert all(event.is_spooled and event.seq == 0 for event in spooled)
+    assert len(place.spooled()) == 3
+    assert places.numbers(log) == [1, 2, 3, 4, 5]
+    assert [event.seq for event in log.events()] == [1, 2, 0, 0, 0]
+    assert places.numbers(place.open("ben")) == [1, 2, 3, 4, 5], "another process of this machine sees them"
+    assert places.numbers(log, after=2) == [3, 4, 5]
+
+    wrapped.is_away = False
+    place.later(1000)
+    assert place.open("ben").sync() == 3
+    joined = list(log.events(after=2))
+    assert [event.seq for event in joined] == [3, 4, 5]
+    for event, before in zip(joined, spooled, strict=True):
+        assert (event.id, event.at, event.wall, event.mono_s, event.actor, event.host, event.record) == (
+            before.id, before.at, before.wall, before.mono_s, "ana", "laptop", before.record,
+        )  # fmt: skip
+    assert place.spooled() == []
+    assert place.open().sync() == 0
+    assert not verify.verify(log).findings
+
+
+def test_an_outage_is_told_once_and_loudly(shared: Shared) -> None:
+    place, wrapped = shared
+    place.fill(1)
+    wrapped.is_away = True
+    log = place.open()
+    for number in (2, 3, 4):
+        log.append(places.note(number))
+    told = [warning for warning in place.warnings if "THE STORE IS AWAY" in warning]
+    assert len(told) == 1
+    assert "ddr journal sync" in told[0]
+    place.open().append(places.note(5))
+    assert sum("THE STORE IS AWAY" in warning for warning in place.warnings) == 2, "once in every process"
+    note = next(str(note) for note in _verified_later(place, wrapped).notes)
+    assert "4 events wait in the spool" in note
+
+
+def _verified_later(place: places.Place, wrapped: places.Wrapped) -> verify.Report:
+    wrapped.is_away = False
+    return verify.verify(place.open())
+
+
+def test_later_events_do_not_wait_for_the_network_each(shared: Shared) -> None:
+    """Nor do other commands on this machine. After ten seconds the store is asked again, once."""
+    place, wrapped = shared
+    place.fill(1)
+    asked: list[str] = []
+    wrapped.before = lambda doing, key: asked.append(doing)
+    wrapped.is_away = True
+    for number in range(2, 12):
+        place.later(0.5)
+        place.open().append(places.note(number))
+    assert len(asked) == 1
+    place.later(outage.SHORTEST_S)
+    place.open().append(places.note(12))
+    assert len(asked) == 2
+
+
+def test_a_slow_failure_is_not_paid_for_again_and_again(shared: Shared) -> None:
+    """Thirty seconds to find out: then the store is left alone for three times as long."""
+    place, wrapped = shared
+    place.fill(1)
+    asked: list[str] = []
+
+    def slow(doing: str, key: str) -> None:
+        asked.append(doing)
+        place.later(30)
+
+    wrapped.before = slow
+    wrapped.is_away = True
+    log = place.open()
+    log.append(places.note(2))
+    for number in range(3, 11):
+        place.later(10)
+        log.append(places.note(number))
+    assert len(asked) == 1
+    place.later(11)
+    log.append(places.note(11))
+    assert len(asked) == 2
+
+
+def test_the_next_append_joins_what_waits_in_order(shared: Shared) -> None:
+    place, wrapped = shared
+    place.fill(1)
+    log = place.open()
+    wrapped.is_away = True
+    for number in (2, 3):
+        log.append(places.note(number))
+    wrapped.is_away = False
+    place.later(outage.LONGEST_S + 1)
+    event = log.append(places.note(4))
+    assert event.seq == 4
+    assert places.numbers(log) == [1, 2, 3, 4]
+    assert place.spooled() == []
+    assert any("2 events that waited on this machine were joined" in warning for warning in place.warnings)
+
+
+def test_others_write_meanwhile(shared: Shared) -> None:
+    """Their events come first: what waited is joined behind everything that was there when it came."""
+    place, wrapped = shared
+    place.fill(2)
+    wrapped.is_away = True
+    log = place.open()
+    for number in (10, 11):
+        log.append(places.note(number))
+    wrapped.is_away = False
+    other = place.elsewhere()
+    other.fill(2, begin=3)
+    assert place.open().sync() == 2
+    assert places.numbers(other.open()) == [1, 2, 3, 4, 10, 11]
+    assert not verify.verify(place.open()).findings
+
+
+def test_an_event_whose_fate_is_unknown_is_there_once(shared: Shared) -> None:
+    """The connection broke after the store had written it."""
+    place, wrapped = shared
+    place.fill(2)
+    for after_effect in (False, True):
+        log = place.open()
+        assert log.head()
+        wrapped.calls, wrapped.fail_at, wrapped.after_effect = 0, 1, after_effect
+        event = log.append(places.note(3 + after_effect))
+        assert event.is_spooled
+        wrapped.fail_at = None
+        assert places.numbers(place.open()) == list(range(1, 4 + after_effect)), "read once"
+        assert place.open().sync() == 1
+        assert places.numbers(place.open()) == list(range(1, 4 + after_effect))
+    assert place.spooled() == []
+
+
+def test_a_file_that_comes_back_after_its_removal_is_not_joined_again(shared: Shared) -> None:
+    """A power cut may undo the removal: the event is then found in the store by its id."""
+    place, wrapped = shared
+    place.fill(2)
+    wrapped.is_away = True
+    place.open().append(places.note(3))
+    (path,) = place.spooled()
+    content = path.read_bytes()
+    wrapped.is_away = False
+    assert place.open().sync() == 1
+    place.open().append(places.note(4))
+    place.elsewhere().fill(3, begin=5)
+    path.write_bytes(content)
+    assert places.numbers(place.open()) == [1, 2, 3, 4, 5, 6, 7]
+    assert places.numbers(place.open(), after=6) == [7]
+    assert place.open().append(places.note(8)).seq == 8
+    assert place.spooled() == []
+    path.write_bytes(content)
+    assert place.open().sync() == 1
+    assert places.numbers(place.open()) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_syncs_at_once_join_each_event_once(shared: Shared) -> None:
+    place, wrapped = shared
+    place.fill(1)
+    wrapped.is_away = True
+    log = place.open()
+    for number in range(2, 12):
+        log.append(places.note(number))
+    wrapped.is_away = False
+    barrier = threading.Barrier(4)
+    joined: list[int] = []
+
+    def sync() -> None:
+        mine = place.open()
+        barrier.wait()
+        joined.append(mine.sync())
+
+    threads = [threading.Thread(target=sync) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(joined) == 4
+    assert places.numbers(place.open()) == list(range(1, 12))
+    assert place.spooled() == []
+    assert not verify.verify(place.open()).findings
+
+
+def test_a_machine_that_never_saw_the_store_goes_on(tmp_path: Path) -> None:
+    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True, is_away=True)
+    place = places.Place(wrapped, tmp_path)
+    log = place.open()
+    assert log.append(places.note(1)).is_spooled
+    assert places.numbers(log) == [1]
+    wrapped.is_away = False
+    place.later(1000)
+    assert log.append(places.note(2)).seq == 2
+    assert places.numbers(place.open()) == [1, 2]
+
+
+def test_sync_says_that_the_store_is_still_away(shared: Shared) -> None:
+    place, wrapped = shared
+    wrapped.is_away = True
+    with pytest.raises(Unavailable, match="does not answer"):
+        place.open().sync()
+    place.open().append(places.note(1))
+    with pytest.raises(Unavailable, match="does not answer"):
+        place.open().sync()
+    with pytest.raises(Unavailable):
+        verify.verify(place.open())
+    with pytest.raises(Unavailable):
+        place.open().head()
+
+
+def test_a_local_store_that_cannot_be_written_sends_events_to_the_spool(tmp_path: Path) -> None:
+    """A full disk under the repository: the spool may be on another."""
+    folder = tmp_path / "store"
+    place = places.Place(local.LocalStore(folder), tmp_path)
+    place.fill(2)
+    with places.listening(places.FileTrouble(folder, 1, _disk_full, lasting=True)):
+        event = place.open().append(places.note(3))
+        assert event.is_spooled
+        assert len(place.spooled()) == 1
+    assert place.open().sync() == 1
+    assert places.numbers(place.open()) == [1, 2, 3]
+
+
+def test_with_store_and_spool_gone_nothing_may_be_done(tmp_path: Path) -> None:
+    for is_shared in (False, True):
+        folder = tmp_path / str(is_shared)
+        wrapped = places.Wrapped(memory.MemoryStore(), is_shared=is_shared)
+        place = places.Place(wrapped, folder)
+        place.fill(1)
+        wrapped.is_away = True
+        with (
+            places.listening(places.FileTrouble(folder / "spool", 1, _disk_full, lasting=True)),
+            pytest.raises(Unavailable) as caught,
+        ):
+            place.open().append(places.note(2))
+        assert "can be written nowhere" in caught.value.message
+        assert "No space left" in caught.value.message
+        assert "nothing was done" in caught.value.hint
+        wrapped.is_away = False
+        assert places.numbers(place.open()) == [1]
+
+
+def test_with_the_spool_gone_a_shared_store_still_serves(tmp_path: Path) -> None:
+    place = places.Place(places.Wrapped(memory.MemoryStore(), is_shared=True), tmp_path)
+    with places.listening(places.FileTrouble(tmp_path / "spool", 1, _disk_full, lasting=True)):
+        assert place.open().append(places.note(1)).seq == 1
+    assert any("spool" in warning and "No space left" in warning for warning in place.warnings)
+
+
+def test_memory_that_cannot_be_kept_stops_nobody_and_is_said(tmp_path: Path) -> None:
+    for is_shared in (False, True):
+        folder = tmp_path / str(is_shared)
+        place = places.Place(places.Wrapped(memory.MemoryStore(), is_shared=is_shared), folder)
+        with places.listening(places.FileTrouble(folder / "state", 1, _disk_full, lasting=True)):
+            log = place.open()
+            for number in (1, 2):
+                assert log.append(places.note(number)).seq == number
+            assert places.numbers(log) == [1, 2]
+        assert sum("does not remember" in warning for warning in place.warnings) == 1
+
+
+def test_a_file_that_is_no_event_is_left_and_named(shared: Shared) -> None:
+    place, wrapped = shared
+    place.fill(1)
+    wrapped.is_away = True
+    place.open().append(places.note(2))
+    (path,) = place.spooled()
+    torn = path.with_name("000000000007.json")
+    torn.write_bytes(path.read_bytes()[:40])
+    wrapped.is_away = False
+    assert place.open().sync() == 1
+    assert torn.exists()
+    assert any(torn.name in warning for warning in place.warnings)
+    assert any(str(torn) in finding.what for finding in verify.verify(place.open()).findings)
+    assert places.numbers(place.open()) == [1, 2]
+
+
+def test_the_copy_serves_while_the_store_is_away(shared: Shared) -> None:
+    place, wrapped = shared
+    place.fill(3)
+    place.elsewhere().fill(2, begin=4)
+    assert places.numbers(place.open()) == [1, 2, 3, 4, 5]
+    wrapped.is_away = True
+    log = place.open()
+    place.warnings.clear()
+    assert places.numbers(log) == [1, 2, 3, 4, 5]
+    assert places.numbers(log, after=3) == [4, 5]
+    assert any("up to event 5" in warning for warning in place.warnings)
+    assert len(place.warnings) == 1
+
+
+def test_a_store_that_breaks_off_while_reading_is_completed_from_the_copy(tmp_path: Path) -> None:
+    """At every request of a long reading, on a machine that has seen everything and on one that has seen half."""
+    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True)
+    place = places.Place(wrapped, tmp_path)
+    place.fill(5)
+    tried = 0
+    for seen in (5, 9):
+        if seen == 9:
+            place.fill(4, begin=6)
+        for at in range(1, 30):
+            wrapped.calls, wrapped.fail_at = 0, at
+            place.later(1000)
+            found = places.numbers(place.open())
+            assert found == list(range(1, seen + 1))
+            tried += 1
+    wrapped.fail_at = None
+    print(f"{tried} readings broken off, all complete")
+
+
+def test_a_fresh_machine_gets_what_it_had_read_when_the_store_broke_off(tmp_path: Path) -> None:
+    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True)
+    place = places.Place(wrapped, tmp_path)
+    place.fill(4)
+    for at in range(1, 12):
+        other = place.elsewhere(str(at))
+        wrapped.calls, wrapped.fail_at = 0, at
+        found = places.numbers(other.open())
+        assert found in ([], [1, 2, 3, 4])
+        assert bool(other.warnings) == (found == [])
+        wrapped.fail_at = None
+
+
+def _disk_full(what: str) -> OSError:
+    return OSError(28, "No space left on device", what)
+
+
+def test_a_key_of_the_spool_is_never_lower_than_one_that_waits(shared: Shared) -> None:
+    place, wrapped = shared
+    wrapped.is_away = True
+    for number in range(1, 13):
+        place.open().append(places.note(number))
+    assert [path.name for path in place.spooled()] == [f"{number:012d}.json" for number in range(1, 13)]
+    place.spooled()[3].unlink()
+    place.open().append(places.note(13))
+    assert place.spooled()[-1].name == "000000000013.json"
