@@ -76,7 +76,7 @@ def completed(told: Sequence[changes.Change], ledgered: Sequence[releases.Releas
     found: list[changes.Change] = []
     used: list[changes.Change] = []
     for before, after in itertools.pairwise(ledgered):
-        between = [change for change in merged_ if before.at < change.at <= after.at]
+        between = [change for change in merged_ if before.at <= change.at <= after.at]
         for was, now in differences(before, after.revisions):
             if any(_accounts_for(change, was, now) for change in between):
                 continue

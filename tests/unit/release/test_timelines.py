@@ -154,3 +154,7 @@ def test_a_move_before_the_release_accounts_for_nothing() -> None:
 
 def test_a_plane_only_one_side_knows_is_not_compared() -> None:
     assert found_between(release(0, model="2"), release(60, code="1.4.0"), []) == []
+
+
+def test_a_move_in_the_very_moment_of_the_release_came_after_it() -> None:
+    assert found_between(release(10, model="2"), release(60, model="3"), [change(10, "2", "3")]) == []
