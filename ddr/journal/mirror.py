@@ -90,10 +90,7 @@ def _line(link: reading.Link) -> bytes:
 
 def _raw(seq: int, line: bytes) -> bytes | None:
     """The event of a line without its newline, None when the line is not what was written."""
-    try:
-        raw = layout.of_line(line[_PREFIX:] + b"\n")
-    except ValueError:
-        return None
+    raw = layout.of_line(line[_PREFIX:] + b"\n")
     expected = f"{seq:0{_DIGITS}d} {hashlib.sha256(raw).hexdigest()} ".encode()
     return raw if line[:_PREFIX] == expected else None
 
@@ -113,24 +110,25 @@ def _head(fd: int) -> tuple[layout.Head, int]:
             break
         length *= 8
     line = content[begin + 1 : end]
-    try:
-        seq = int(line[:_DIGITS])
-    except ValueError:
-        seq = 0
-    if seq and _raw(seq, line) is not None:
-        return layout.Head(seq, digest.PREFIX + line[_DIGITS + 1 : _DIGITS + 1 + _HEX].decode()), start + end + 1
+    number = line[:_DIGITS].lstrip(b"0")
+    if line[_PREFIX:].startswith(b'{"seq":' + number + b",") and _raw(int(number), line) is not None:
+        return _head_in(int(number), line), start + end + 1
     return _head_of_all(os.pread(fd, size, 0))
 
 
 def _head_of_all(content: bytes) -> tuple[layout.Head, int]:
-    """As `_head`, from the first line on, for a copy whose end is damaged."""
+    """As `_head`, from the first line on, for a copy whose end is damaged or a torn event."""
     head, end = layout.NOTHING, 0
     for seq, line in enumerate(content.split(b"\n")[:-1], 1):
         if _raw(seq, line) is None:
             break
-        head = layout.Head(seq, digest.PREFIX + line[_DIGITS + 1 : _DIGITS + 1 + _HEX].decode())
+        head = _head_in(seq, line)
         end += len(line) + 1
     return head, end
+
+
+def _head_in(seq: int, line: bytes) -> layout.Head:
+    return layout.Head(seq, digest.PREFIX + line[_DIGITS + 1 : _DIGITS + 1 + _HEX].decode())
 
 
 def _write(fd: int, content: bytes, at: int) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ddr.errors import Unavailable
 from ddr.journal import layout, mirror, outage, reading, witness
-from ddr.lib import digest
 from ddr.ports import store
 
 _HELD = 10_000  # events kept in memory (some 2 kB each); a longer journal is read anew every time
@@ -65,16 +64,24 @@ class Reader:
         if copy is None:
             yield from self._followed(reading.stored(self._store, start), start)
             return
-        seq = start
+        if self._outage.lasts():
+            yield from self._copied(copy, start, f"{self._store.name} was away a moment ago")
+            return
+        seq, copy_ends = start, 0
         began_s = self._outage.now_s()
         try:
-            if not self._outage.lasts():
-                for batch in self._followed(self._joined(copy, start), start):
-                    seq += len(batch)
-                    yield batch
-                self._is_told = False
-                return
-            reason = f"{self._store.name} was away a moment ago"
+            copied, behind = self._parts(copy, start)
+            copy_ends = start + len(copied) if copied else 0
+            for batch in self._followed(itertools.chain([(start, copied)], behind), start):
+                seq += len(batch)
+                yield batch
+            self._is_told = False
+            return
+        except reading.Broken as problem:
+            if problem.seq <= copy_ends:
+                self._watch.drop_copy(copy.head())
+                problem.hint = "it may be no more than this machine's copy, which is set aside now: try again"
+            raise
         except Unavailable as problem:
             reason = problem.message
             with contextlib.suppress(OSError):  # then the next command waits as well
@@ -98,30 +105,27 @@ class Reader:
             self._watch.end(last[-1].seq if last else 0, anchor)
         self._watch.note(last[-1:])
 
-    def _joined(self, copy: mirror.Mirror, start: int) -> Iterator[reading.Batch]:
-        """The copy as far as it goes, if its newest event is the store's; the rest from the store."""
+    def _parts(self, copy: mirror.Mirror, start: int) -> tuple[Sequence[bytes], Iterator[reading.Batch]]:
+        """The copy from `start` on, if its newest event is the store's, and what follows it, from the store."""
         head = copy.head()
         if head.seq < start:
-            yield from reading.stored(self._store, start)
-            return
+            return (), reading.stored(self._store, start)
         behind = reading.stored(self._store, head.seq)
-        first, raws = next(behind, (0, []))
+        first, raws = next(behind, (0, ()))
         if not raws:
             raise self._watch.shorter(reading.survey(self._store).newest, head)
         theirs = reading.link(first, raws[0])
         self._watch.compare(theirs, head, None)
-        copied = copy.read(start)[: head.seq - start] if start < head.seq else []
-        if theirs.digest == head.digest and len(copied) == head.seq - start:
-            yield from itertools.chain([(start, copied)], [(first, raws)], behind)
-            return
+        if theirs.digest != head.digest:  # torn there, and accepted
+            return (), reading.stored(self._store, start)
+        copied = copy.read(start)[: head.seq - start] if start < head.seq else ()
+        if len(copied) == head.seq - start:
+            return copied, itertools.chain([(first, raws)], behind)
         try:
-            if theirs.digest != head.digest:
-                copy.set_aside(digest.short(head.digest))  # torn on the store: the chain goes on over the torn bytes
-            else:
-                copy.cut(start + len(copied))
+            copy.cut(start + len(copied))
         except OSError as problem:
             self._watch.tell(problem)
-        yield from reading.stored(self._store, start)
+        return (), reading.stored(self._store, start)
 
     def _copied(self, copy: mirror.Mirror, start: int, reason: str) -> Iterator[Links]:
         """What this machine has seen, with the store away."""

@@ -84,11 +84,7 @@ def survey(source: store.Store, start: int = 1) -> Inventory:
 
 def segment(source: store.Store, span: layout.Span) -> list[bytes]:
     """The events of a segment. Missing; Broken when it does not hold as many as it should."""
-    content = source.get(layout.segment_key(span))
-    try:
-        raws = layout.unpack(content)
-    except ValueError as problem:
-        raise Broken(span.first, f"its segment {layout.segment_key(span)} cannot be read: {problem}") from problem
+    raws = layout.unpack(source.get(layout.segment_key(span)))
     if len(raws) != layout.SEGMENT_SIZE:
         raise Broken(
             span.first,

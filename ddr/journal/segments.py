@@ -34,6 +34,7 @@ class Compacted:
 
 def compact(target: store.Store, links: Links, *, keep: int) -> Compacted:
     """Fold every full segment that ends `keep` or more events before the newest. Repeatable. Broken, Unavailable."""
+    keep = max(keep, 1)  # what follows a segment confirms its last event
     seen = reading.survey(target)
     ripe = [layout.span_of(seq) for seq in range(1, seen.newest - keep - layout.SEGMENT_SIZE + 2, layout.SEGMENT_SIZE)]
     made = _fold(target, links, [span for span in ripe if span not in seen.segments])

@@ -23,6 +23,7 @@ class Witness:
         self._store = source
         self._warn = warn
         self._is_told = False
+        self._told_torn: set[int] = set()
 
     def anchor(self) -> seen.Anchor | None:
         return self.seen.read()
@@ -33,10 +34,22 @@ class Witness:
             return
         if this.event is not None:
             raise self._changed(this.seq, known.digest, this.digest)
-        self._warn(
-            f"journal event {this.seq} is torn: this machine has seen it whole with digest "
-            f"{digest.short(known.digest)}; going on without it (`ddr journal verify`)"
-        )
+        if this.seq not in self._told_torn:
+            self._told_torn.add(this.seq)
+            self._warn(
+                f"journal event {this.seq} is torn: this machine has seen it whole with digest "
+                f"{digest.short(known.digest)}; going on without it (`ddr journal verify`)"
+            )
+        if self.copy is not None and any(layout.digest_of(raw) == known.digest for raw in self.copy.read(this.seq)[:1]):
+            self.drop_copy(known)
+
+    def drop_copy(self, known: layout.Head) -> None:
+        """Keep the copy under another name: it is not what the store has. The next reader makes a new one."""
+        if self.copy is not None:
+            try:
+                self.copy.set_aside(digest.short(known.digest))
+            except OSError as problem:
+                self.tell(problem)
 
     def end(self, newest: int, anchor: seen.Anchor | None) -> None:
         """Broken when the journal ends, with event `newest`, before the newest one that was seen."""
@@ -79,7 +92,10 @@ class Witness:
         """
         if self._store.is_shared:
             return False
-        raw = reading.at(self._store, 1)
+        try:
+            raw = reading.at(self._store, 1)
+        except reading.Broken:
+            return False
         if raw is None:
             return not reading.survey(self._store).newest
         return layout.digest_of(raw) != anchor.first
