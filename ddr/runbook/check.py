@@ -129,6 +129,7 @@ class _Checker:
         self._check_target()
         self._check_validation()
         self._check_approval()
+        self._check_texts()
 
     def _say(self, what: str, *keys: str | int) -> None:
         dotted = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
@@ -242,6 +243,16 @@ class _Checker:
             needed = f"needs {asked.min_required_approvals} approval(s)"
             what = f"{needed}; service {self.service.name} names {able} approver(s) in owners.approvers"
             self._say(what, "steps", gates[0], "gate")
+
+    def _check_texts(self) -> None:
+        """Texts beside the steps are filled from the service alone."""
+        known = scope.of_service(self.service)
+        allowed = ", ".join(f"{head}.{name}" for head, names in known.items() for name in names)
+        for key, node in self.document.root.fields.items():
+            for name in () if key == "steps" else scope.names(node.plain()):
+                head, _, rest = name.partition(".")
+                if rest not in known.get(head, {}):
+                    self._say(f"{{{{ {name} }}}} is not known here; allowed: {allowed}", key)
 
 
 def _review(document: parse.Document, at: datetime | None) -> Iterator[Problem]:

@@ -138,7 +138,7 @@ class Engine:
         seen = history.Follower(self._tools.platform.journal, run).read()
         if seen.end is not None and seen.end.status == "undone":
             return Finish(run, seen.end.status, seen.end.why)
-        mine = work.Work(self._tools, run, take_over=take_over)
+        mine = self._claim(run, take_over=take_over, resumed=True)
         with self._paused_on_failure(mine):
             status, why = undo.undo(mine)
             return self._end(mine, status, why)
@@ -180,9 +180,7 @@ class Engine:
                 )
 
     def _drive(self, run: str, break_glass: str, *, take_over: bool, resumed: bool) -> Finish:
-        mine = work.Work(self._tools, run, take_over=take_over)
-        steps = tuple(step.name for step in mine.procedure.steps)
-        self._tools.report(progress.RunBegan(run, mine.procedure.title, mine.service.name, steps, resumed))
+        mine = self._claim(run, take_over=take_over, resumed=resumed)
         with self._paused_on_failure(mine):
             while True:
                 place = stepping.position(mine.procedure, history.outcomes_of(mine.seen()))
@@ -196,6 +194,12 @@ class Engine:
                     if not break_glass:
                         raise
                     gates.break_glass(mine, break_glass)
+
+    def _claim(self, run: str, *, take_over: bool, resumed: bool) -> work.Work:
+        mine = work.Work(self._tools, run, take_over=take_over)
+        steps = tuple(step.name for step in mine.procedure.steps)
+        self._tools.report(progress.RunBegan(run, mine.procedure.title, mine.service.name, steps, resumed))
+        return mine
 
     def _end(self, mine: work.Work, status: str, why: str) -> Finish:
         mine.check_fence()

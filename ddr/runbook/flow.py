@@ -61,6 +61,14 @@ def reachable(steps: Steps, start: runbooks.Step) -> tuple[runbooks.Step, ...]:
     return tuple(step for step in steps if step.name in seen)
 
 
+def intended(steps: Steps, start: runbooks.Step) -> tuple[runbooks.Step, ...]:
+    """The steps from `start` on that run when none fails. Needs: no loop."""
+    found = [start]
+    while (way := after_success(steps, found[-1])) is not None:
+        found.append(way)
+    return tuple(found)
+
+
 def loop(steps: Steps) -> tuple[str, ...]:
     """The names along one loop, () when there is none."""
     done: set[str] = set()

@@ -61,6 +61,7 @@ def _following(work: works.Work, start: runbooks.Step) -> approval.Asked:
     settled: dict[str, str] = {}
     summary: list[str] = []
     seen = work.seen()
+    intended = {step.name for step in flow.intended(work.procedure.steps, start)}
     for step in flow.reachable(work.procedure.steps, start):
         if step.kind != "action":
             continue
@@ -68,7 +69,8 @@ def _following(work: works.Work, start: runbooks.Step) -> approval.Asked:
         call = work.call(step, seen)
         prepared = _prepare(work, step, found, call)
         settled[step.name] = approval.of_step(found.name, prepared.settled)
-        summary.append(f"{step.name}: {prepared.will}" + (f" (undo: {prepared.undo})" if prepared.undo else ""))
+        only = "" if step.name in intended else "only if a step fails: "
+        summary.append(f"{step.name}: {only}{prepared.will}")
     return approval.Asked(settled, tuple(summary))
 
 

@@ -65,7 +65,7 @@ VERBS: list[Case] = [
 ]
 
 FLOW: list[Case] = [
-    (("name: report", "name: announce"), "steps[13].name: 'announce' is taken by the step on line 30"),
+    (("name: report", "name: announce"), "steps[13].name: 'announce' is taken by the step on line 33"),
     (("name: report", "name: Report it"), "steps[13].name: 'Report it' must be small letters, digits and hyphens"),
     (
         (LOAD, LOAD.removesuffix("-only")),
@@ -128,7 +128,7 @@ NAMES: list[Case] = [
     ),
     (
         ("(run {{ run.id }}). Please", "({{ parameters.model }}). Please"),
-        "steps[0].with.text: {{ parameters.model }} is not known; allowed: there are no parameters",
+        "steps[0].with.text: {{ parameters.model }} is not known; allowed: parameters.to",
     ),
     (
         (BLOCK, BLOCK.replace("check", "chek")),
@@ -164,4 +164,14 @@ NAMES: list[Case] = [
     ),
 ]
 
-ALL = VERBS + FLOW + NAMES
+BESIDE: list[Case] = [
+    (
+        ('incidentCommander: "{{ owners.oncall }}"', 'incidentCommander: "{{ owners.boss }}"'),
+        (
+            "roles: {{ owners.boss }} is not known here; allowed: service.name, service.customers, owners.team, "
+            "owners.oncall, owners.decisionMaker"
+        ),
+    ),
+]
+
+ALL = VERBS + FLOW + NAMES + BESIDE

@@ -140,36 +140,28 @@ def test_a_connector_without_the_port_is_refused_before_anything_runs() -> None:
     it = "the connector registry of the model plane"
     poor = dataclasses.replace(on, planes={"postcode": seen}, servers={})
     assert problems(GOOD, poor) == [
-        f"54: steps[3].with.plane: promotions.freeze: {it} cannot be frozen",
-        f"62: steps[4].with.plane: target.check: {it} can be observed, not switched",
-        f"74: steps[6].with.plane: plane.switch: {it} can be observed, not switched",
-        f"82: steps[7].with.plane: revision.block: {it} cannot look up a revision",
-        "88: steps[8].with: serving.roll: service postcode names no server (serving: CONNECTOR)",
-        f"117: steps[12].with.plane: promotions.thaw: {it} cannot be frozen",
-        "135: steps[14].with: serving.fallback: service postcode names no server (serving: CONNECTOR)",
+        f"57: steps[3].with.plane: promotions.freeze: {it} cannot be frozen",
+        f"65: steps[4].with.plane: target.check: {it} can be observed, not switched",
+        f"77: steps[6].with.plane: plane.switch: {it} can be observed, not switched",
+        f"85: steps[7].with.plane: revision.block: {it} cannot look up a revision",
+        "91: steps[8].with: serving.roll: service postcode names no server (serving: CONNECTOR)",
+        f"120: steps[12].with.plane: promotions.thaw: {it} cannot be frozen",
+        "138: steps[14].with: serving.fallback: service postcode names no server (serving: CONNECTOR)",
     ]
-
-
-PARAMETERS = """\
-parameters:
-  version: {description: the version to go back to, required: true}
-  to: {description: another one, default: "2"}
-"""
 
 
 def test_parameters() -> None:
     on = recovery.World().platform()
-    text = GOOD.replace("steps:\n", PARAMETERS + "steps:\n", 1)
-    text = text.replace("to: last-good}\n    why", 'to: "{{ parameters.version }}"}\n    why')
+    text = GOOD.replace("steps:\n", "  version: {description: the bad version, required: true}\nsteps:\n", 1)
     document = parse.read_text(text, "book.yaml")
     verbs, entry = catalog.build(on), on.service("postcode")
     assert check.check(document, verbs, entry).problems == (), "at lint time a required parameter counts as given"
     said = [str(found) for found in check.check(document, verbs, entry, parameters={"vresion": "2"}).problems]
     assert said == [
-        "book.yaml:29: parameters: vresion is no parameter of this runbook; known: version, to",
-        "book.yaml:30: parameters.version: is required: the version to go back to",
+        "book.yaml:29: parameters: vresion is no parameter of this runbook; known: to, version",
+        "book.yaml:32: parameters.version: is required: the bad version",
     ]
-    assert check.require(document, verbs, entry, {"version": "1"}) == {"version": "1", "to": "2"}
+    assert check.require(document, verbs, entry, {"version": "3"}) == {"version": "3", "to": "last-good"}
 
 
 def test_a_review_that_is_long_past_is_a_warning() -> None:
