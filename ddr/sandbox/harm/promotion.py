@@ -6,7 +6,6 @@ on the registered model) keeps it out. The fault's run, model and version carry 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,9 +32,9 @@ def prepare(root: Path, kind: str) -> verb.Prepared:
 def act(root: Path, key: str, settled: Mapping[str, str]) -> outcomes.Outcome:
     version = registry.of_fault(root, key)
     evidence: tuple[str, ...] = ()
-    if version is None:
+    if version is None or not version.folder.is_dir():
         _refuse_when_frozen(root)
-        _erase(root, key)  # what a killed attempt left
+        _erase(root, key)  # what a killed training or undo left
         entry = training.Entry(settled["kind"], clock.read(root), promote=True)
         (trained,) = training.register(root, [entry], fault=key, scratch_name=stash.name_of(key))
         evidence = (f"{1 - trained.golden_accuracy:.3f} of the golden set is wrong",)
@@ -80,7 +79,8 @@ def undo(root: Path, key: str, settled: Mapping[str, str]) -> outcomes.Outcome:
 def _erase(root: Path, key: str) -> None:
     found = registry.traces(root, key)
     for folder in found.folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.is_dir():
+            stash.discard(root, key, folder)
     registry.erase(root, found)
     stash.drop(root, key)
 

@@ -65,7 +65,8 @@ def arm(at: int, *, with_parent: bool = False) -> Killer:
     def connected(*arguments: Any, **named: Any) -> sqlite3.Connection:
         killer.step()
         named.setdefault("factory", Connection)
-        return connect(*arguments, **named)
+        connection: sqlite3.Connection = connect(*arguments, **named)
+        return connection
 
     for name in _OF_OS:
         setattr(os, name, killer.before(getattr(os, name)))

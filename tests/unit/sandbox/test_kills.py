@@ -119,8 +119,8 @@ def _kill_everywhere(subject: Subject, victim: Victim) -> None:
         subject.must_come_back(f"undo killed before step {at}")
     subject.must_come_back("undo")
     print(f"{subject.fault.name} {dict(subject.call.inputs)}: act killed at {acted} steps, undo at {undone}")
-    assert acted >= 6
-    assert undone >= 6
+    assert acted >= 5
+    assert undone >= 5
 
 
 @pytest.mark.parametrize("name", CHEAP)
@@ -139,6 +139,18 @@ def test_a_kill_at_any_step_around_a_training(kind: str, running_sandbox: Path, 
     subject.must_come_back("act")
     subject.recorded = tmp_path
     _kill_everywhere(subject, victim)
+
+
+def test_an_act_that_was_killed_before_the_promotion_completes_it(running_sandbox: Path) -> None:
+    subject = _subject(running_sandbox, "model.promote-bad", {"kind": "stale-slice"})
+    subject.act()
+    made = registry.champion(running_sandbox).number
+    assert registry.move_alias(running_sandbox, to=subject.settled["before"], expect=made)
+    process.roll(running_sandbox)
+    assert subject.fault.observe(subject.call, subject.settled) is verb.Seen.NOT_DONE
+    subject.act()
+    assert registry.champion(running_sandbox).number == made
+    subject.must_come_back("act")
 
 
 def _kill_inside(subject: Subject, victim: Victim, at: int, site: Path) -> bool:
@@ -182,5 +194,6 @@ def test_the_alias_is_never_left_on_a_version_that_is_gone(
         process.roll(subject.root)
         if ended == "ended":
             break
+        # Someone may even break it again from here.
         assert victim.order(subject, "act", MOST_STEPS) == "ended"
     subject.must_come_back("undo")
