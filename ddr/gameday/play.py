@@ -60,13 +60,17 @@ def _play_all(sources: Sequence[parse.Source], on: stage.Stage, name: str) -> st
 
 
 def require_nothing_left(on: stage.Stage, sources: Sequence[parse.Source]) -> None:
-    """Raises Interrupted when faults of an earlier run are still in, or a runbook has no end."""
+    """Raises Interrupted when an earlier run has no end, faults are still in, or an incident is open.
+
+    The newest is named first: what was done last is taken back first.
+    """
     wanted = {source.scenario.service for source in sources}
-    for name, run in views.fold(on.platform.journal.events()).runs.items():
+    board = views.fold(on.platform.journal.events())
+    for name, run in reversed(board.runs.items()):
         if run.started.service not in wanted:
             continue
         is_fault = run.started.purpose == "faults"
-        if is_fault and run.steps and run.status != "undone":
+        if is_fault and run.status != "undone":
             raise Interrupted(
                 f"run {name} ({run.started.title}) broke {run.started.service} and was not taken back",
                 hint=f"ddr runbook undo {name}",
@@ -76,7 +80,6 @@ def require_nothing_left(on: stage.Stage, sources: Sequence[parse.Source]) -> No
                 f"run {name} ({run.started.title}) of {run.started.service} has no end yet",
                 hint=f"ddr runbook resume {name}   or   ddr runbook undo {name}",
             )
-    board = views.fold(on.platform.journal.events())
     for service in sorted(wanted):
         for incident in board.open_incidents(service):
             raise Interrupted(

@@ -89,6 +89,9 @@ class Hold:
         if live.name == start.name:
             return []
         apply.switch(self._on, call.service, plans.Move(plane, live, start), f"run {call.run} taken back")
+        port = self._on.plane(call.service, plane)
+        if isinstance(port, connector.Refreshable):
+            port.refresh()  # its next regular run would do it too; no row of the other release is left till then
         return [f"{plane} {live.name} → {start.name}"]
 
     def _serve_as_before(self, service: str, settled: Mapping[str, str]) -> list[str]:
