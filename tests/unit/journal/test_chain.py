@@ -218,3 +218,18 @@ def test_what_a_killed_process_was_told_is_kept(shared: bool, tmp_path: Path) ->
     ids = Counter(event.id for event in place.open().events())
     assert max(ids.values()) == 1
     print(f"{rounds} kills, {len(acknowledged)} acknowledged events: all there")
+
+
+@pytest.mark.xdist_group("seaweed")
+def test_a_real_object_store_keeps_one_chain(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """SeaweedFS: conditional creates raced for by three machines."""
+    target = made("seaweed", request, tmp_path)
+    spots = [places.Place(target, tmp_path / str(number)) for number in range(3)]
+    _race([spot.open(f"w{number}") for number, spot in enumerate(spots)], 6)
+    _expect_all(spots[0], 3, 6)
+    for spot in spots:
+        assert places_of(spot) == places_of(spots[0])
+
+
+def places_of(place: places.Place) -> list[str]:
+    return [event.digest for event in place.open().events()]
