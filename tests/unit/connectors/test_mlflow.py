@@ -166,6 +166,9 @@ def test_the_alias_in_another_case_is_refused_with_the_right_name(model_rig: rig
     official.rest("set_registered_model_alias", name=model_rig.plane.model, alias="Champion", version="2")
     assert wrong.revision().name == "2"
     assert "champion" in wrong.health().why
+    model_rig.plane.switch(model_rig.plane.find("3"), model_rig.plane.find("1"))
+    seen = official.sql("get_registered_model", name=model_rig.plane.model)["aliases"]
+    assert {alias: str(number) for alias, number in seen.items()} == {"champion": "3", "Champion": "2"}
 
 
 def test_a_stage_that_says_something_else_is_said(model_rig: rigs.Rig, official: Official) -> None:

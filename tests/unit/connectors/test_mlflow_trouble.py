@@ -32,6 +32,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 def test_damage_of_every_file_is_found_with_its_place(official: Official, tmp_path: Path) -> None:
     """Each file cut to nothing, cut in half, removed or overwritten: Damaged, or at least another digest."""
     tried = named = 0
+    told: list[str] = []
     pristine = rigs.copied(official, tmp_path)[0]
     place = tmp_path / "live"
     model = rigs.registered(official, [str(place)])
@@ -57,11 +58,14 @@ def test_damage_of_every_file_is_found_with_its_place(official: Official, tmp_pa
             assert raised.value.hint
             named += 1
             assert name != transport.MLMODEL or "MLmodel" in health.why
+            told.append(health.why)
     shutil.rmtree(place)
     with pytest.raises(Damaged, match="is not there"):
         plane.revision()
     print(f"{tried} kinds of damage, {named} named")
     assert named >= 7
+    for words in ("model.skops is not there", "model.skops is empty", "has no file MLmodel", "MLmodel is empty"):
+        assert any(words in why for why in told), words
 
 
 def test_a_version_the_server_has_no_files_of_is_damaged(official: Official, tmp_path: Path) -> None:
