@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote, urlsplit
 
 from ddr.connectors.mlflow import transport
 from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable, Unsupported
@@ -96,7 +95,7 @@ class SqlTransport:
             return transport.Files(
                 unread=f"files in {parts.scheme}: are not read beside a SQLite registry; give the address of its server"
             )
-        folder = self.base / url2pathname(parts.path)
+        folder = self.base / unquote(parts.path)
         if not folder.is_dir():
             raise Damaged(
                 f"version {version.number} of {version.model} has no files: {folder} is not there",
