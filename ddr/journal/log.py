@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ddr.domain import events as events_
 from ddr.domain import records
-from ddr.errors import Unavailable
+from ddr.errors import DdrError, Unavailable
 from ddr.journal import codec, layout, mirror, outage, reader, reading, seen, segments, tail, witness
 from ddr.journal import spool as spools
 from ddr.lib import clock as clocks
@@ -78,6 +78,9 @@ class Log:
                     return self._join(draft, entry, base)
                 except Unavailable as away:
                     problem = away
+                except DdrError:
+                    self._take_back(entry)
+                    raise
             if entry is None:
                 self._spooled(base, draft, problem)
             if not self._is_told_away:
@@ -199,6 +202,14 @@ class Log:
                 f"when {self.store.name} goes away, ddr must stop"
             )
             return None
+
+    def _take_back(self, entry: spools.Waiting | None) -> None:
+        """The caller is told that nothing was recorded, so nothing may be joined later either."""
+        if entry is not None:
+            try:
+                self.spool.remove(entry)
+            except OSError as problem:
+                self._warn(f"{entry.path} was not wanted and cannot be removed ({problem.strerror}): remove it by hand")
 
     def _spooled(self, base: int, draft: codec.Draft, problem: Unavailable | None) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent import futures
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,6 +97,8 @@ def singles(source: store.Store, seqs: Iterable[int]) -> Iterator[tuple[int, byt
     if not source.is_shared:
         yield from ((seq, _single(source, seq)) for seq in seqs)
         return
+    from concurrent import futures  # 10 ms that a local store does not need
+
     waiting = iter(seqs)
     with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         while batch := list(itertools.islice(waiting, 4 * _AT_ONCE)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ddr.errors import Unavailable
 from ddr.journal import layout, mirror, reading, seen
 from ddr.lib import digest
 from ddr.ports import store
@@ -62,8 +63,8 @@ class Witness:
             return
         try:
             known = self.seen.read()
-            if known is None or known.head.seq < links[-1].seq:
-                first = known.first if known else self._first(links[0])
+            first = known.first if known else self._first(links[0])
+            if first and (known is None or known.head.seq < links[-1].seq):
                 self.seen.note(seen.Anchor(first, links[-1].head))
             if self.copy is not None:
                 self.copy.extend(links)
@@ -80,9 +81,13 @@ class Witness:
             )
 
     def _first(self, this: reading.Link) -> str:
+        """The digest of event 1; '' when it cannot be had now: then nothing is remembered yet."""
         if this.seq == 1:
             return this.digest
-        raw = reading.at(self._store, 1)
+        try:
+            raw = reading.at(self._store, 1)
+        except (Unavailable, reading.Broken):
+            return ""
         return layout.digest_of(raw) if raw is not None else ""
 
     def is_another(self, anchor: seen.Anchor) -> bool:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ddr.errors import Unavailable
-from ddr.journal import outage, verify
-from ddr.stores import local, memory
+from ddr.errors import Damaged, Refused, Unavailable
+from ddr.journal import layout, outage, verify
+from ddr.stores import dry_run, local, memory
 from tests.unit.journal import places
 
 Shared = tuple[places.Place, places.Wrapped]
@@ -370,3 +370,38 @@ def test_a_key_of_the_spool_is_never_lower_than_one_that_waits(shared: Shared) -
     place.spooled()[3].unlink()
     place.open().append(places.note(13))
     assert place.spooled()[-1].name == "000000000013.json"
+
+
+def test_an_event_that_was_refused_is_not_joined_later(tmp_path: Path) -> None:
+    """A dry run, or a journal that is not what this machine has seen: who was told no must not find it done."""
+    target = memory.MemoryStore()
+    place = places.Place(places.Wrapped(target, is_shared=True), tmp_path)
+    place.fill(3)
+    with pytest.raises(Refused):
+        place.open(through=dry_run.DryRun(place.store)).append(places.note(4))
+    assert place.spooled() == []
+    last = place.raw(3)
+    place.overwrite(layout.event_key(3), None)
+    with pytest.raises(Damaged):
+        place.open().append(places.note(4))
+    assert place.spooled() == []
+    place.overwrite(layout.event_key(3), last)
+    assert place.open().sync() == 0
+    assert places.numbers(place.open()) == [1, 2, 3]
+
+
+def test_a_first_event_that_cannot_be_asked_for_does_not_spoil_an_append(tmp_path: Path) -> None:
+    """The event is there and its writer is told so; the memory begins with a later one."""
+    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True)
+    place = places.Place(wrapped, tmp_path)
+    place.fill(3)
+    log = place.open()
+    assert log.head().seq == 3
+    place.forget()
+    wrapped.before = lambda doing, key: _lose(wrapped) if (doing, key) == ("get", layout.event_key(1)) else None
+    assert log.append(places.note(4)).seq == 4
+    assert place.spooled() == []
+
+
+def _lose(wrapped: places.Wrapped) -> None:
+    raise Unavailable(f"{wrapped.name}: connection lost")
