@@ -21,6 +21,8 @@ from ddr.sandbox import layout
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 5.0
+SILENCE_TIMEOUT_S = 10.0
+CALL_TIMEOUT_S = 30.0
 _POLL_S = 0.05
 _TAIL_LINES = 5
 
@@ -47,8 +49,18 @@ def find(root: Path) -> Address | None:
 
 
 def ensure(root: Path) -> Address:
-    """The running server, started when there is none. Unavailable when it does not start."""
-    return find(root) or start(root)
+    """The running server, started when there is none. Unavailable when it does not start, or runs and is silent."""
+    deadline = time.monotonic() + SILENCE_TIMEOUT_S
+    while (found := find(root)) is not None:
+        if _answers(found):
+            return found
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                f"the server of {root} (pid {found.pid}) runs and does not answer",
+                hint=f"look at serving/server.log, then end it: kill {found.pid}",
+            )
+        time.sleep(_POLL_S)  # it may be ending just now
+    return start(root)
 
 
 def start(root: Path, port: int = 0) -> Address:
@@ -111,7 +123,7 @@ def _await(where: layout.Layout, pid: int, log_begins: int) -> Address:
 
 def _answers(address: Address) -> bool:
     try:
-        return call(address, "GET", "/-/healthy")[0] == 200
+        return call(address, "GET", "/-/healthy", timeout_s=SILENCE_TIMEOUT_S)[0] == 200
     except Unavailable:
         return False
 
@@ -122,9 +134,11 @@ def _not_started(where: layout.Layout, what: str, log_begins: int) -> DdrError:
     return Unavailable(f"the server of {where.root} {what}:\n{tail}", hint=f"the whole log: {where.server_log}")
 
 
-def call(address: Address, method: str, path: str, body: object = None) -> tuple[int, dict[str, object]]:
+def call(
+    address: Address, method: str, path: str, body: object = None, timeout_s: float = CALL_TIMEOUT_S
+) -> tuple[int, dict[str, object]]:
     """One call on a connection of its own: status and JSON answer. Unavailable when nobody answers."""
-    connection = http.client.HTTPConnection(HOST, address.port, timeout=30)
+    connection = http.client.HTTPConnection(HOST, address.port, timeout=timeout_s)
     try:
         connection.request(method, path, None if body is None else json.dumps(body))
         answer = connection.getresponse()

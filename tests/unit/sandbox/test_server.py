@@ -289,6 +289,19 @@ def test_start_finds_the_server_that_runs_and_stop_ends_it(sandbox: Path) -> Non
     assert "stopped" in layout.Layout(sandbox).server_log.read_text()
 
 
+def test_a_server_that_hangs_is_named(sandbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "SILENCE_TIMEOUT_S", 0.5)
+    address = process.start(sandbox)
+    os.kill(address.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable, match=f"pid {address.pid}.* does not answer") as caught:
+            process.ensure(sandbox)
+        assert str(address.pid) in caught.value.hint
+    finally:
+        os.kill(address.pid, signal.SIGCONT)
+    assert process.ensure(sandbox) == address
+
+
 def test_a_taken_port_is_named_with_the_end_of_the_log(sandbox: Path) -> None:
     with socket.socket() as taken:
         taken.bind((process.HOST, 0))
