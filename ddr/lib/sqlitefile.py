@@ -15,12 +15,16 @@ _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+class NoSuch(Missing):
+    """A statement named a table or a column that the file does not have."""
+
+
 @contextmanager
 def opened(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
     """A connection without implicit transactions. What sqlite3 raises inside the block is translated.
 
     Opened for writing even to read: what a crashed writer left behind must be rolled back before anyone reads.
-    Missing: no file, no such table or column. Unavailable: locked, disk full. Damaged: not a SQLite file.
+    Missing: no file. NoSuch: no such table or column. Unavailable: locked, disk full. Damaged: not a SQLite file.
     """
     if not path.is_file():
         raise Missing(f"there is no file {path}", hint="look at the path in ddr.yaml; nothing was created")
@@ -74,5 +78,5 @@ def _ours(problem: sqlite3.Error, path: Path, busy_timeout_s: float) -> DdrError
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return Refused(f"{path} may not be written: {text}", hint="run as a user who may write the file and its folder")
     if text.startswith("no such "):
-        return Missing(f"{path}: {text}", hint="look at the names in ddr.yaml and at the schema of the file")
+        return NoSuch(f"{path}: {text}", hint="look at the names in ddr.yaml and at the schema of the file")
     return Unavailable(f"{path}: {text}", hint="look at the disk and the file's rights, then try again")

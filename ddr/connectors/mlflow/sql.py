@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from ddr.connectors.mlflow import transport
-from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable, Unsupported
+from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Unavailable, Unsupported
 from ddr.lib import digest, redact, sqlitefile
 
 SCHEMA_HEAD = "dc11669786a5"  # of MLflow 3.17, the one the tests run against
@@ -147,17 +147,27 @@ class SqlTransport:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with sqlitefile.opened(self.path, busy_timeout_s=self.busy_timeout_s) as connection:
+                yield connection
+        except sqlitefile.NoSuch as problem:
+            raise self._foreign(problem) from problem
+
+    def _foreign(self, problem: sqlitefile.NoSuch) -> DdrError:
+        """What kind of database it is, when it is not the one that ddr knows."""
         with sqlitefile.opened(self.path, busy_timeout_s=self.busy_timeout_s) as connection:
             for table, needed in _NEEDED.items():
                 lacking = needed - {name for name, _ in sqlitefile.columns(connection, table)}
                 if lacking == needed:
-                    raise InputError(f"{self.path} is no MLflow database: it has no {table}", hint="correct `tracking`")
+                    return InputError(
+                        f"{self.path} is no MLflow database: it has no {table}", hint="correct `tracking`"
+                    )
                 if lacking:
-                    raise Unsupported(
+                    return Unsupported(
                         f"{self.path}: {table} has no {', '.join(sorted(lacking))}: another MLflow than 3.17 made it",
                         hint="`mlflow db upgrade`, or give the address of its server",
                     )
-            yield connection
+        return problem
 
     def _moved_to(self, folder: Path) -> str:
         """Where the same tail of the path lies below `base`, when the folder was moved there."""
