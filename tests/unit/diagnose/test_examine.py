@@ -99,6 +99,25 @@ def test_overwritten_weights_name_both_digests() -> None:
     assert leading.evidence[0].says.endswith("(limit: equal, n=1)")
 
 
+def test_something_else_is_not_suspected_while_a_suspect_could_not_be_tried() -> None:
+    """The good weights are gone, so the model was not swapped: that the features restore nothing says little."""
+    found = scenes.hurt("weights overwritten").diagnose()
+    (unknown,) = [candidate for candidate in found.candidates if candidate.plane is None]
+    assert unknown.evidence == ()
+
+
+def test_of_several_moves_to_what_is_live_the_last_is_named() -> None:
+    scene = scenes.healthy()
+    for version in ("3", "2", "3"):
+        moved_at = scene.world.clock.now()
+        scene.world.promote(version)
+        scene.world.advance(1.5)
+    leading = scene.diagnose(replay=False).leading
+    assert leading is not None
+    assert leading.change is not None
+    assert leading.change.at == moved_at
+
+
 def test_weights_overwritten_behind_a_running_server_are_found_before_they_are_served() -> None:
     scene = scenes.healthy()
     scene.world.overwrite_weights(roll=False)

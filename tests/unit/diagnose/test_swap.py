@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 
 from ddr.diagnose import scene as looks
 from ddr.diagnose import swap
 from ddr.domain import planes
+from ddr.ports import replayable
 from ddr.release import timeline
 from tests import platforms, worlds
 from tests.unit.diagnose import scenes
@@ -111,6 +114,36 @@ def test_a_revision_that_is_gone_is_a_reason_for_its_plane_alone() -> None:
 def test_a_plane_a_replay_cannot_change_is_a_reason() -> None:
     report = _run(scenes.hurt("bad model promoted"), CONFIG)
     assert report.not_made == ("swap of config: a replay cannot change this plane",)
+
+
+class FewAnswers:
+    """Implements RequestLog and Replayable: 60 requests, 9 answered wrongly, of which old code rights `righted`."""
+
+    def __init__(self, righted: int) -> None:
+        self._righted = righted
+
+    def logged(self, since: datetime, until: datetime, limit: int) -> Sequence[replayable.Logged]:
+        del since
+        names = {CODE: "1.5.0"}
+        return [
+            replayable.Logged(f"q{at}", until, "lane", "3" if at < 9 else "7", "7", names)
+            for at in range(min(60, limit))
+        ]
+
+    def replay(self, requests: Sequence[str], swaps: Mapping[planes.Plane, replayable.Swap]) -> Mapping[str, str]:
+        wrong = range(self._righted if swaps else 0, 9)
+        return {id_: "3" if int(id_[1:]) in wrong else "7" for id_ in requests}
+
+
+@pytest.mark.parametrize("righted", range(10))
+def test_what_chance_may_have_righted_does_not_restore(righted: int) -> None:
+    """Nine of nine requests that turned right are nine heads in a row: p = 1/512, not below 0.001."""
+    scene = scenes.hurt("bad code released")
+    few = FewAnswers(righted)
+    on = dataclasses.replace(scene.on, request_logs={"digits": few}, replays={"digits": few})
+    (test,) = swap.run(on, _look(scene), (CODE,)).tests
+    assert (test.n, test.fixed, test.broken, test.restores) == (60, righted, 0, False)
+    assert test.p == pytest.approx(0.5**righted)
 
 
 def test_time_that_is_up_is_a_reason() -> None:

@@ -123,3 +123,14 @@ def test_only_what_happened_since_is_told() -> None:
     world.advance(2)
     assert timeline.changes(on, "digits", world.clock.now() - timedelta(hours=1)).changes == ()
     assert len(timeline.changes(on, "digits", world.clock.now() - timedelta(hours=3)).changes) == 1
+
+
+def test_a_silent_move_is_found_however_old_the_release_is() -> None:
+    world = _world()
+    on = platforms.platform(world)
+    world.down["requests"] = "there is no request log"
+    ledger.record(on, "digits")
+    world.planes[CODE].move("1.4.1", "ghost", logged=False)
+    world.advance(3)
+    (found,) = timeline.changes(on, "digits", world.clock.now() - timedelta(hours=1)).changes
+    assert (found.name, found.recorded) == ("code:app 1.4.0 → 1.4.1", False)
