@@ -92,20 +92,21 @@ def segment(source: store.Store, span: layout.Span) -> list[bytes]:
     return raws
 
 
-def singles(source: store.Store, seqs: Iterable[int]) -> Iterator[tuple[int, bytes | None]]:
+def singles(source: store.Store, seqs: Sequence[int]) -> Iterator[tuple[int, bytes | None]]:
     """The events kept one by one, in the order asked for; None for one that is not there (any more)."""
-    if not source.is_shared:
-        yield from ((seq, _single(source, seq)) for seq in seqs)
+    if not source.is_shared or len(seqs) < 3:
+        yield from ((seq, single(source, seq)) for seq in seqs)
         return
     from concurrent import futures  # 10 ms that a local store does not need
 
     waiting = iter(seqs)
     with futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         while batch := list(itertools.islice(waiting, 4 * _AT_ONCE)):
-            yield from zip(batch, pool.map(lambda seq: _single(source, seq), batch), strict=True)
+            yield from zip(batch, pool.map(lambda seq: single(source, seq), batch), strict=True)
 
 
-def _single(source: store.Store, seq: int) -> bytes | None:
+def single(source: store.Store, seq: int) -> bytes | None:
+    """One event that is kept by itself, None when it is not there (any more)."""
     try:
         return source.get(layout.event_key(seq))
     except Missing:
@@ -114,7 +115,7 @@ def _single(source: store.Store, seq: int) -> bytes | None:
 
 def at(source: store.Store, seq: int) -> bytes | None:
     """One event, from wherever it is kept; None when it is not there. Broken when its segment cannot be read."""
-    raw = _single(source, seq)
+    raw = single(source, seq)
     if raw is not None:
         return raw
     span = layout.span_of(seq)

@@ -111,7 +111,7 @@ class Tail:
     def _catch_up(self, head: layout.Head) -> dict[str, reading.Link]:
         """Read on behind the known end, one by one: mostly it is a single event of someone who was quicker."""
         found = {}
-        while (raw := next(reading.singles(self._store, [head.seq + 1]))[1]) is not None:
+        while (raw := reading.single(self._store, head.seq + 1)) is not None:
             this = reading.link(head.seq + 1, raw)
             head = self._settle(this.head)
             if this.event is not None:

@@ -59,6 +59,14 @@ def test_a_shorter_journal_found_in_the_middle_of_a_process(place: places.Place)
         list(log.events(after=2))
 
 
+def test_an_end_torn_in_the_middle_of_a_process_is_not_read_from_memory(place: places.Place) -> None:
+    place.fill(4)
+    log = place.open()
+    assert places.numbers(log) == [1, 2, 3, 4]
+    place.overwrite(layout.event_key(4), place.raw(4)[:-9])
+    assert places.numbers(log) == [1, 2, 3]
+
+
 def test_a_folder_begun_anew_is_another_journal(tmp_path: Path) -> None:
     """`rm -rf demo` and a new sandbox in its place: said, not refused."""
     place = places.Place(local.LocalStore(tmp_path / "store"), tmp_path)
@@ -182,6 +190,16 @@ def test_a_copy_cut_at_any_byte_is_completed(copied: tuple[places.Place, places.
         assert places.numbers(place.open()) == [1, 2, 3, 4, 5, 6]
         assert path.read_bytes() == whole, f"cut to {length} bytes"
     print(f"copy cut at {len(whole) // 3} places, completed each time")
+
+
+def test_a_longer_torn_end_of_the_copy_leaves_nothing_behind(copied: tuple[places.Place, places.Wrapped]) -> None:
+    place, _ = copied
+    path = place.folder / "state" / "journal-copy.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"000000000007 " + b"f" * 5000)
+    place.open().append(places.note(7))
+    assert path.read_bytes() == whole + path.read_bytes().splitlines(keepends=True)[6]
+    assert places.numbers(place.open()) == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_every_changed_byte_of_the_copy_is_noticed_and_fetched_again(

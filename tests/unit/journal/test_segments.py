@@ -153,6 +153,26 @@ def test_a_segment_that_holds_something_else_is_left_and_nothing_deleted(place: 
     assert {finding.seq for finding in verify.verify(place.open()).findings} >= {3, 4}
 
 
+def test_a_segment_that_appears_with_other_bytes_is_refused_and_nothing_deleted(tmp_path: Path) -> None:
+    """By someone between our look and our create; and a store that does not give back what it was given."""
+    for own_bytes in (False, True):
+        target = memory.MemoryStore()
+        place = places.Place(target, tmp_path / str(own_bytes))
+        place.fill(12)
+        key = layout.segment_key(layout.span_of(1))
+        through = places.Wrapped(target)
+
+        def spoil(doing: str, of: str, place: places.Place = place, wanted: str = "get" if own_bytes else "create",
+                  key: str = key) -> None:  # fmt: skip
+            if (doing, of) == (wanted, key):
+                place.overwrite(key, b"{}\n" * SIZE)
+
+        through.before = spoil
+        with pytest.raises(reading.Broken, match="nothing was deleted"):
+            place.open(through=through).compact(keep=KEEP)
+        assert len(keys(place)) == 13
+
+
 def test_a_reader_is_not_disturbed_by_a_compactor(place: places.Place) -> None:
     """At every request of a reading, someone folds."""
     count = 16

@@ -163,7 +163,9 @@ def test_an_event_whose_fate_is_unknown_is_there_once(shared: Shared) -> None:
         event = log.append(places.note(3 + after_effect))
         assert event.is_spooled
         wrapped.fail_at = None
-        assert places.numbers(place.open()) == list(range(1, 4 + after_effect)), "read once"
+        assert places.numbers(place.open()) == list(range(1, 4 + after_effect)), "from the copy and the spool"
+        place.later(1000)
+        assert places.numbers(place.open()) == list(range(1, 4 + after_effect)), "from the store, and once"
         assert place.open().sync() == 1
         assert places.numbers(place.open()) == list(range(1, 4 + after_effect))
     assert place.spooled() == []
@@ -216,6 +218,29 @@ def test_syncs_at_once_join_each_event_once(shared: Shared) -> None:
     assert places.numbers(place.open()) == list(range(1, 12))
     assert place.spooled() == []
     assert not verify.verify(place.open()).findings
+
+
+def test_many_at_once_put_their_events_into_one_spool(tmp_path: Path) -> None:
+    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True, is_away=True)
+    place = places.Place(wrapped, tmp_path)
+    barrier = threading.Barrier(8)
+
+    def write(writer: int) -> None:
+        log = place.open()
+        barrier.wait()
+        for count in range(10):
+            log.append(places.note(writer * 100 + count))
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    waiting = places.numbers(place.open())
+    assert sorted(waiting) == [writer * 100 + count for writer in range(8) for count in range(10)]
+    wrapped.is_away = False
+    assert place.open().sync() == 80
+    assert places.numbers(place.elsewhere().open()) == waiting, "joined in the order in which they waited"
 
 
 def test_a_machine_that_never_saw_the_store_goes_on(tmp_path: Path) -> None:

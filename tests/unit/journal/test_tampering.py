@@ -143,6 +143,16 @@ def test_a_forged_end_is_found_by_who_has_seen_the_true_one(place: places.Place)
         place.open().append(places.note(7))
 
 
+def test_a_newest_event_with_another_number_is_found_by_anyone(place: places.Place) -> None:
+    """Nothing follows it and this machine has never seen it: its own word is all there is."""
+    place.fill(COUNT)
+    place.overwrite(layout.event_key(COUNT), place.raw(COUNT).replace(b'"seq":6', b'"seq":7'))
+    stranger = place.elsewhere()
+    with pytest.raises(reading.Broken, match="says that it is event 7"):
+        list(stranger.open().events())
+    assert any("says that it is event 7" in finding.what for finding in found_by_verify(stranger).findings)
+
+
 @pytest.mark.parametrize("missing", [1, 3, COUNT - 1])
 def test_a_gap_is_found(place: places.Place, missing: int) -> None:
     place.fill(COUNT)
