@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -13,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from ddr.errors import Damaged, InputError, Missing, Refused
+from ddr.errors import Damaged, InputError, Missing, Refused, Unavailable
 from ddr.lib import digest
 from ddr.lib import process as processes
-from ddr.sandbox import build, clock, features, layout, process, registry, state
+from ddr.sandbox import build, clock, features, layout, process, registry, traffic
 from tests import sandboxes
+from tests.unit.sandbox import worlds
 
 _ASK_MLFLOW = """
 import json, os, sys
@@ -180,11 +182,36 @@ def test_a_killed_up_leaves_nothing_running_and_starts_anew_to_the_same_platform
         time.sleep(0.05)
     lines: list[str] = []
     build.up(root, sandboxes.SEED, lines.append)
-    process.stop(root)
     print(*lines, sep="\n")
     for name in ("rows.npz", "golden.jsonl", "embedder.npz", "index/versions/v1/index.faiss", "config/serving.yaml"):
         assert digest.of_file(root / name) == digest.of_file(pristine_sandbox / name), name
     for name in ("code", "features"):
         assert digest.of_tree(root / name / "releases") == digest.of_tree(pristine_sandbox / name / "releases"), name
     assert _weights(root) == _weights(pristine_sandbox)
-    assert state.describe(root).keys() == state.describe(pristine_sandbox).keys()
+    other = sandboxes.copy(pristine_sandbox, tmp_path / "other")
+    try:
+        assert _told_in_an_hour(root) == _told_in_an_hour(other)
+    finally:
+        process.stop(root)
+        process.stop(other)
+
+
+def _told_in_an_hour(root: Path) -> list[dict[str, Any]]:
+    """Every answer; without how long it took, and without MLflow's random ids in the digest of the weights."""
+    traffic.Driver(root).advance(3600)
+    answered = worlds.predictions(root)
+    assert len(answered) > 500
+    return [{name: line[name] for name in line.keys() - {"latency_ms", "weights"}} for line in answered]
+
+
+def test_a_locked_registry_is_waited_for_and_then_named(sandbox: Path) -> None:
+    holder = sqlite3.connect(layout.Layout(sandbox).registry, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(Unavailable, match=r"mlflow\.db is locked") as caught:
+            registry.champion(sandbox)
+        assert str(os.getpid()) in caught.value.message
+        assert caught.value.hint
+    finally:
+        holder.close()
+    assert registry.champion(sandbox).number == "2"

@@ -112,6 +112,27 @@ def _hour(root: Path) -> tuple[float, int]:
     return worlds.wrong_share(root, since), len(answered)
 
 
+def test_decoys_change_no_answer(running_sandbox: Path) -> None:
+    root = running_sandbox
+    answered = {line["id"]: line["answer"] for line in worlds.predictions(root)[:300]}
+    probes = [_probe(root, line) for line in worlds.lines(root / "golden.jsonl")]
+    acted = []
+    for case in DECOYS:
+        fault, call, settled = _prepared(root, case)
+        fault.act(call, settled)
+        acted.append((fault, call, settled))
+    assert [_probe(root, line) for line in worlds.lines(root / "golden.jsonl")] == probes
+    asked = {"ids": list(answered), "swaps": {"code": "1.4.1"}}
+    assert process.call(process.ensure(root), "POST", "/-/replay", asked)[1]["answers"] == answered
+    for fault, call, settled in reversed(acted):
+        fault.undo(call, settled)
+
+
+def _probe(root: Path, line: Mapping[str, Any]) -> dict[str, object]:
+    asked = {"id": line["id"], "features": line["features"]}
+    return process.call(process.ensure(root), "POST", "/predict", asked)[1]
+
+
 def test_frozen_features_grow_old_while_the_job_says_it_is_fine(running_sandbox: Path) -> None:
     root = running_sandbox
     fault, call, settled = _prepared(root, RELEASES[0])
