@@ -57,12 +57,16 @@ class CheckTarget(kinds.Probe):
 
 @dataclass(frozen=True)
 class HoldInputs:
-    """Each of `count` judgements, one behind every `interval`, must be ok; `min_samples` of them at least."""
+    """`count` judgements, one behind every `interval`, must be ok, each from `min_samples` observations at least.
+
+    While there are too few observations the gate waits, `patience` long in all (twice count x interval by default).
+    """
 
     signals: tuple[str, ...]
     count: int = 3
     interval: timedelta = timedelta(minutes=5)
     min_samples: int = 1
+    patience: timedelta | None = None
 
     def __post_init__(self) -> None:
         if not self.signals:
@@ -74,7 +78,7 @@ class HoldInputs:
 class HoldSignals(kinds.Probe):
     """Proof of a recovery from fresh observations alone: none from before the step began counts.
 
-    One bad judgement fails the gate; one that cannot be made, or from too few observations, makes it inconclusive.
+    One bad judgement fails the gate. What still cannot be judged when its patience ends makes it inconclusive.
     """
 
     name = "signals.hold"
@@ -94,18 +98,21 @@ class HoldSignals(kinds.Probe):
         wanted = self.inputs(call)
         since = call.started_at
         lines: list[str] = []
-        least = 0
-        for number in range(1, wanted.count + 1):
+        least = held = 0
+        deadline = since + (wanted.patience or 2 * wanted.count * wanted.interval)
+        while held < wanted.count:
             self.on.clock.sleep(wanted.interval.total_seconds())
             now = self.on.clock.now()
             judged = watch.judge(self.on, call.service, wanted.signals, now, since=since)
             self.on.journal.append(records.SignalsJudged(call.service, judged))
-            lines += [f"{number}/{wanted.count} {judgement}" for judgement in judged]
-            verdict = _verdict(judged, wanted.min_samples)
-            if verdict is not None:
-                status, why = verdict
-                return outcomes.Outcome(status, f"{why} ({number}/{wanted.count})", tuple(lines))
-            least = min(judgement.n for judgement in judged)
+            place = f"{held + 1}/{wanted.count}"
+            lines += [f"{place} {judgement}" for judgement in judged]
+            status, why = _verdict(judged, wanted.min_samples)
+            if status is outcomes.Status.FAILED or (status is outcomes.Status.INCONCLUSIVE and now >= deadline):
+                return outcomes.Outcome(status, f"{why} ({place})", tuple(lines))
+            if status is outcomes.Status.OK:
+                held += 1
+                least = min(judgement.n for judgement in judged)
         values = {"since": timetext.format_time(since), "until": timetext.format_time(now), "least_n": str(least)}
         return outcomes.Outcome(outcomes.Status.OK, _held(wanted, since, now, least), tuple(lines), values)
 
@@ -115,8 +122,8 @@ def _held(wanted: HoldInputs, since: datetime, until: datetime, least: int) -> s
     return f"{', '.join(wanted.signals)} ok {wanted.count} times over {span} of fresh observations, n >= {least}"
 
 
-def _verdict(judged: Sequence[signals.Judgement], least: int) -> tuple[outcomes.Status, str] | None:
-    """Why the gate does not hold, None while it does."""
+def _verdict(judged: Sequence[signals.Judgement], least: int) -> tuple[outcomes.Status, str]:
+    """FAILED when something is bad, INCONCLUSIVE when something cannot be judged yet; with why."""
     bad = [str(judgement) for judgement in judged if judgement.state is signals.State.BAD]
     if bad:
         return outcomes.Status.FAILED, "; ".join(bad)
@@ -126,4 +133,4 @@ def _verdict(judged: Sequence[signals.Judgement], least: int) -> tuple[outcomes.
         for judgement in judged
         if judgement.state is signals.State.OK and judgement.n < least
     ]
-    return (outcomes.Status.INCONCLUSIVE, "; ".join(unknown + thin)) if unknown or thin else None
+    return (outcomes.Status.INCONCLUSIVE if unknown or thin else outcomes.Status.OK), "; ".join(unknown + thin)

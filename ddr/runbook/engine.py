@@ -90,7 +90,7 @@ class Engine:
         name = self._begin(what, service, values, incident, document.path, run)
         if not beside:
             self._require_alone(service, run=name)
-        return self._drive(name, break_glass, take_over=False, resumed=False)
+        return self._drive(self._follow(name), break_glass, take_over=False, resumed=False)
 
     def start_steps(
         self,
@@ -115,7 +115,7 @@ class Engine:
         if wrong:
             raise BadDocument(wrong, hint="nothing was started")
         name = self._begin(what, service, {}, incident, source, run)
-        return self._drive(name, "", take_over=False, resumed=False)
+        return self._drive(self._follow(name), "", take_over=False, resumed=False)
 
     def resume(self, run: str, *, take_over: bool = False, break_glass: str = "") -> Finish:
         """Go on where the run stands. A run that has its end is left as it is.
@@ -123,22 +123,24 @@ class Engine:
         Raises Missing, Refused when a living process works on it (unless `take_over`) or an undo has begun, and
         what `start` raises.
         """
-        seen = history.Follower(self._tools.platform.journal, run).read()
+        follower = self._follow(run)
+        seen = follower.read()
         if history.is_undoing(seen):
             raise Refused(f"run {run} is being taken back", hint=f"`ddr runbook undo {run}` goes on with that")
         if seen.end is not None:
             return Finish(run, seen.end.status, seen.end.why)
-        return self._drive(run, break_glass, take_over=take_over, resumed=True)
+        return self._drive(follower, break_glass, take_over=take_over, resumed=True)
 
     def undo(self, run: str, *, take_over: bool = False) -> Finish:
         """Take back what the run changed, newest first; also of a run that has ended. Repeatable.
 
         Raises Missing, Refused when a living process works on it (unless `take_over`).
         """
-        seen = history.Follower(self._tools.platform.journal, run).read()
+        follower = self._follow(run)
+        seen = follower.read()
         if seen.end is not None and seen.end.status == "undone":
             return Finish(run, seen.end.status, seen.end.why)
-        mine = self._claim(run, take_over=take_over, resumed=True)
+        mine = self._claim(follower, take_over=take_over, resumed=True)
         with self._paused_on_failure(mine):
             status, why = undo.undo(mine)
             return self._end(mine, status, why)
@@ -179,26 +181,35 @@ class Engine:
                     hint=f"`ddr runbook resume {name}` or `ddr runbook undo {name}`; --beside runs this one as well",
                 )
 
-    def _drive(self, run: str, break_glass: str, *, take_over: bool, resumed: bool) -> Finish:
-        mine = self._claim(run, take_over=take_over, resumed=resumed)
+    def _follow(self, run: str) -> history.Follower:
+        return history.Follower(self._tools.platform.journal, run)
+
+    def _drive(self, follower: history.Follower, break_glass: str, *, take_over: bool, resumed: bool) -> Finish:
+        mine = self._claim(follower, take_over=take_over, resumed=resumed)
         with self._paused_on_failure(mine):
             while True:
                 place = stepping.position(mine.procedure, history.outcomes_of(mine.seen()))
                 if isinstance(place, stepping.Ending):
                     return self._end(mine, place.status, place.why)
                 if self._tools.stop.asked:
-                    raise Interrupted(f"run {run} was asked to stop before step {place.name!r}")
+                    raise Interrupted(f"run {mine.run} was asked to stop before step {place.name!r}")
                 try:
                     perform.perform(mine, place)
                 except ApprovalRequired:
                     if not break_glass:
                         raise
                     gates.break_glass(mine, break_glass)
+                outcome = history.outcomes_of(mine.seen()).get(place.name)
+                if outcome is not None and stepping.awaits_proof(mine.procedure, place, outcome):
+                    raise Interrupted(
+                        f"run {run}: {place.name} cannot be judged yet: {outcome.summary}",
+                        hint=f"`ddr runbook resume {run}` judges again; nothing was taken back or contained",
+                    )
 
-    def _claim(self, run: str, *, take_over: bool, resumed: bool) -> work.Work:
-        mine = work.Work(self._tools, run, take_over=take_over)
+    def _claim(self, follower: history.Follower, *, take_over: bool, resumed: bool) -> work.Work:
+        mine = work.Work(self._tools, follower, take_over=take_over)
         steps = tuple(step.name for step in mine.procedure.steps)
-        self._tools.report(progress.RunBegan(run, mine.procedure.title, mine.service.name, steps, resumed))
+        self._tools.report(progress.RunBegan(mine.run, mine.procedure.title, mine.service.name, steps, resumed))
         return mine
 
     def _end(self, mine: work.Work, status: str, why: str) -> Finish:

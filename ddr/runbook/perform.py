@@ -34,11 +34,12 @@ def perform(work: works.Work, step: runbooks.Step) -> None:
 
 def _look(work: works.Work, step: runbooks.Step, found: verb.Verb) -> None:
     """A probe or a gate. What does not answer is inconclusive, which is no pass."""
-    work.began(step)
     seen = work.seen()
     try:
         call = work.call(step, seen)
-        outcome = work.patiently(step, step.max_attempts, lambda: found.act(call, found.prepare(call).settled))
+        prepared = work.patiently(step, step.max_attempts, lambda: found.prepare(call))
+        work.began(step, prepared)
+        outcome = work.patiently(step, step.max_attempts, lambda: found.act(call, prepared.settled))
     except Unavailable as problem:
         outcome = outcomes.Outcome(outcomes.Status.INCONCLUSIVE, problem.message)
     except DdrError as problem:

@@ -25,7 +25,7 @@ def position(what: procedure.Procedure, ended: Mapping[str, outcomes.Outcome]) -
     last = step
     while step is not None:
         outcome = ended.get(step.name)
-        if outcome is None:
+        if outcome is None or awaits_proof(what, step, outcome):
             return step
         last = step
         if flow.passed(outcome):
@@ -37,6 +37,11 @@ def position(what: procedure.Procedure, ended: Mapping[str, outcomes.Outcome]) -
         if step is None and last.is_critical:
             return Ending("failed", failed[-1])
     return _end(what, last, failed, ended)
+
+
+def awaits_proof(what: procedure.Procedure, step: runbooks.Step, outcome: outcomes.Outcome | None) -> bool:
+    """A validation that could not be judged is judged again: not knowing is no reason to contain what may be well."""
+    return outcome is not None and outcome.status is outcomes.Status.INCONCLUSIVE and step.name in what.validation
 
 
 def _end(

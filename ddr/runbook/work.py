@@ -47,11 +47,11 @@ class TakenOver(Conflict):
 class Work:
     """Made by claiming the run. Everything it appends or does is behind the fence."""
 
-    def __init__(self, tools: Tools, run: str, *, take_over: bool = False) -> None:
+    def __init__(self, tools: Tools, follower: history.Follower, *, take_over: bool = False) -> None:
         self.tools = tools
-        self.run = run
-        self.follower = history.Follower(tools.platform.journal, run)
-        seen = self.follower.read()
+        self.follower = follower
+        seen = follower.read()
+        self.run = seen.id
         self.procedure = frozen(seen.started)
         self.service = tools.platform.service(seen.started.service)
         longest_s = max((step.timeout_seconds for step in self.procedure.steps), default=0)

@@ -202,9 +202,18 @@ def test_one_bad_judgement_fails_a_hold_and_none_is_inconclusive() -> None:
     assert "nobody asks" in outcome.summary
 
 
-def test_a_hold_over_too_few_observations_is_inconclusive() -> None:
+def test_a_hold_waits_for_enough_observations() -> None:
     desk = calls.Desk(recovery.World())
     outcome = act(desk, "signals.hold", **{**HOLD, "minSamples": 51})
+    assert outcome.status is OK
+    assert outcome.evidence[0].startswith("1/3 golden ok")
+    assert "n=50" in outcome.evidence[0]
+    assert outcome.values["least_n"] == "200", "three judgements after the first, which was too thin"
+
+
+def test_a_hold_whose_patience_ends_over_too_few_observations_is_inconclusive() -> None:
+    desk = calls.Desk(recovery.World())
+    outcome = act(desk, "signals.hold", **{**HOLD, "minSamples": 51, "patience": "5m"})
     assert outcome.status is INCONCLUSIVE
     assert outcome.summary == "golden: n=50, 51 are needed; scores: n=50, 51 are needed (1/3)"
 

@@ -60,13 +60,22 @@ def test_policies(two: str, status: str, ran: list[str]) -> None:
         assert "two" in finish.why
 
 
-def test_a_validation_that_is_inconclusive_or_was_jumped_over_is_no_recovery() -> None:
+def test_a_validation_that_cannot_be_judged_yet_pauses_and_is_judged_again() -> None:
+    """Not knowing is no reason to contain what may be well."""
     stage = toys.Stage()
     steps = "- {name: one, action: cell.set, with: {cell: b, to: good}}\n" + toys.ENDING
     stage.cells.values["a"] = ""
-    assert stage.start(steps).status == "contained"
-    assert stage.cells.values["fallback"] == "on"
+    runner = stage.runner()
+    for again in (lambda: stage.start(steps), lambda: runner.resume("r1"), lambda: runner.resume("r1")):
+        with pytest.raises(Interrupted, match="cannot be judged yet"):
+            again()
+        assert "fallback" not in stage.cells.values
+    stage.cells.values["a"] = "good"
+    assert runner.resume("r1").status == "recovered"
+    assert set(stage.cells.effects.values()) == {1}, "nothing was done twice while it was judged again"
 
+
+def test_a_validation_that_was_jumped_over_is_no_recovery() -> None:
     past = """
     - {name: one, action: cell.set, with: {cell: a, to: refuse}, isCritical: false, onFailure: "step:end"}
     - {name: check, gate: cell.hold, with: {cell: a, is: good}, onFailure: "step:contain"}
