@@ -42,13 +42,15 @@ def end_everything(twin: twins.Twin, *, resume: bool) -> list[str]:
         except Interrupted as problem:
             words = problem.hint.split()
             if resume and words[:3] == ["ddr", "runbook", "resume"]:
+                done.append("resume")
                 twin.type(words[1:4], "oncall-ml")
                 resume = False
             elif "undo" in words:
+                done.append("undo")
                 twin.undo(words[words.index("undo") + 1])
             else:
+                done.append("resolve")
                 twin.type([*words[1:], "--why", "over"], "oncall-ml")
-            done.append(" ".join(words[1:3]))
             continue
         return done
     raise AssertionError(f"there is always something left: {done}")
