@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ddr.domain import scenarios, services, signals
-from ddr.errors import EXIT_APPROVAL, EXIT_OK
+from ddr.errors import EXIT_APPROVAL, EXIT_FAILED, EXIT_FINDING, EXIT_INTERRUPTED, EXIT_OK
 from ddr.gameday import commands, stage
 
-DIAGNOSE_AGAIN = timedelta(minutes=15)
-"""A diagnosis without a next command is made again after so much platform time: truths become known late."""
+AGAIN = timedelta(minutes=15)
+"""What could not be judged yet is tried again after so much platform time: truths become known late."""
 
 MOST_APPROVALS = 3
 
@@ -48,7 +48,7 @@ class Responder:
         words = self._diagnose(incident, give_up)
         if not words:
             return ""
-        run, status = self._run(words)
+        run, status = self._run(words, give_up)
         if status in ("recovered", "contained"):
             self._type(["incident", "resolve", incident, "--why", f"{run} {status}"])
         return run
@@ -72,28 +72,39 @@ class Responder:
         """The words of the next command, [] when the diagnosis names none until `give_up`."""
         words = ["diagnose", self.service.name, "--incident", incident]
         while True:
-            result = self._type(words, allowed=(EXIT_OK, 2))
+            result = self._type(words, allowed=(EXIT_OK, EXIT_FINDING))
             found = shlex.split(str(commands.document(words, result).get("next_command", "")))
             if found[:3] == ["ddr", "runbook", "run"]:
                 return [*found[1:], *([] if "--incident" in found else ["--incident", incident])]
-            again = self.on.now() + DIAGNOSE_AGAIN
-            if again > give_up:
+            if not self._wait(give_up):
                 return []
-            while self.on.now() < again:
-                self.pass_time(again)
 
-    def _run(self, words: list[str]) -> tuple[str, str]:
-        """(run, status) once it no longer waits for anybody."""
-        ends = (EXIT_OK, 1, EXIT_APPROVAL)
+    def _run(self, words: list[str], give_up: datetime) -> tuple[str, str]:
+        """(run, status) once it waits for nobody and nothing, or patience has ended."""
+        ends = (EXIT_OK, EXIT_FAILED, EXIT_APPROVAL, EXIT_INTERRUPTED)
         result = self._type(words, allowed=ends)
         found = commands.document(words, result)
         run = str(found.get("run", ""))
-        for _ in range(MOST_APPROVALS):
-            if result.exit_code != EXIT_APPROVAL:
+        approvals = 0
+        while result.exit_code in (EXIT_APPROVAL, EXIT_INTERRUPTED):
+            if result.exit_code == EXIT_APPROVAL:
+                approvals += 1
+                if approvals > MOST_APPROVALS:
+                    break
+                plan = str(found.get("plan_digest", ""))
+                self._type(["runbook", "approve", run, *(["--plan", plan] if plan else [])], by=self.approver)
+            elif not self._wait(give_up):
                 break
-            plan = str(found.get("plan_digest", ""))
-            self._type(["runbook", "approve", run, *(["--plan", plan] if plan else [])], by=self.approver)
             words = ["runbook", "resume", run]
             result = self._type(words, allowed=ends)
             found = commands.document(words, result)
         return run, str(found.get("status", ""))
+
+    def _wait(self, give_up: datetime) -> bool:
+        """Let a while pass before the same is tried again; False when patience has ended."""
+        again = self.on.now() + AGAIN
+        if again > give_up:
+            return False
+        while self.on.now() < again:
+            self.pass_time(again)
+        return True

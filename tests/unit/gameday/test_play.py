@@ -259,6 +259,22 @@ def test_a_diagnosis_that_never_names_one_ends_when_patience_does(twin: twins.Tw
     assert played.is_restored
 
 
+def test_a_validation_that_cannot_be_judged_yet_is_waited_for(twin: twins.Twin) -> None:
+    resumed = []
+
+    def blind(words: Sequence[str]) -> None:
+        if words[:2] == ["runbook", "resume"]:
+            resumed.append(words[2])
+            twin.world.silent = {"model"} if len(resumed) == 1 else set()
+
+    twin.before = blind
+    (played,) = twin.play().played
+    assert len(resumed) == 2, "paused once, then judged again"
+    assert played.account is not None
+    assert [command.exit_code for command in played.account.commands] == [0, 0, 4, 0, 5, 0, 0]
+    assert standings(played)["recover"] is MET
+
+
 def test_another_plane_that_moves_meanwhile_costs_the_recovery(twin: twins.Twin) -> None:
     def meddle(words: Sequence[str]) -> None:
         if words[:2] == ["runbook", "resume"]:
