@@ -18,6 +18,7 @@ from ddr.ports import store
 
 _WRITERS = 8
 _ROUNDS = 3
+_CLEANINGS = 20
 _MEANING = (
     "so of two writers at once one would overwrite the other's record and neither would be told: do not share this "
     "store; take one that keeps conditional writes (AWS S3, SeaweedFS, MinIO, Ceph), or a folder on this machine"
@@ -175,12 +176,18 @@ def _delete(tried: store.Store, key: str) -> Iterator[str]:
 
 def _clean(tried: store.Store, place: str) -> list[str]:
     """Take our keys away; a sentence where that fails."""
-    try:
-        for entry in list(tried.list(f"{place}/")):
-            tried.delete(entry.key)
-    except DdrError as problem:
-        return [f"keys may be left under {place}, remove them by hand ({problem.message})"]
-    return []
+    left = ""
+    for _ in range(_CLEANINGS):
+        try:
+            for entry in tried.list(f"{place}/"):
+                tried.delete(entry.key)
+            return []
+        except Unavailable as problem:
+            left = problem.message
+            break
+        except DdrError as problem:  # rclone lists a key twice after a race; once it is deleted, the rest follows
+            left = problem.message
+    return [f"keys may be left under {place}, remove them by hand ({left})"]
 
 
 def _sentence(problem: DdrError) -> str:
