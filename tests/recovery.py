@@ -227,7 +227,7 @@ class Journal:
 
 
 class Measures:
-    """Implements Signal: bad exactly while what is in memory, or the rows, come from a bad revision."""
+    """Implements Signal: bad while spoiled, or while what is in memory, or the rows, come from a bad revision."""
 
     series: Mapping[str, signal_port.SampleKind] = {"model": "share", "rows": "share"}
 
@@ -240,7 +240,7 @@ class Measures:
         if series in self.world.silent:
             return signals.Reading(series, since, until, None, "nobody asks")
         if series == "model":
-            bad = b"bad" in self.world.server.memory[MODEL][1]
+            bad = b"bad" in self.world.server.memory[MODEL][1] or "model" in self.world.spoiled
         else:
             bad = self.world.features.rows_from not in ("v1", "v2")
         n = round((until - since) / timedelta(seconds=6))
@@ -254,6 +254,7 @@ class World:
         self.clock = clocks.ManualClock(START)
         self.effects: Counter[str] = Counter()
         self.silent: set[str] = set()
+        self.spoiled: set[str] = set()
         self.model = Plane(MODEL, "digit", {"1": b"older", "2": b"good"}, "2", self.effects)
         self.features = FeaturePlane(
             FEATURES, "lanes", {"v1": b"older", "v2": b"good"}, "v2", self.effects, rows_from="v2"

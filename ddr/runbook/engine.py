@@ -202,8 +202,8 @@ class Engine:
                 outcome = history.outcomes_of(mine.seen()).get(place.name)
                 if outcome is not None and stepping.awaits_proof(mine.procedure, place, outcome):
                     raise Interrupted(
-                        f"run {run}: {place.name} cannot be judged yet: {outcome.summary}",
-                        hint=f"`ddr runbook resume {run}` judges again; nothing was taken back or contained",
+                        f"run {mine.run}: {place.name} cannot be judged yet: {outcome.summary}",
+                        hint=f"`ddr runbook resume {mine.run}` judges again; nothing was taken back or contained",
                     )
 
     def _claim(self, follower: history.Follower, *, take_over: bool, resumed: bool) -> work.Work:

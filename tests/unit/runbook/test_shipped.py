@@ -6,6 +6,7 @@ import pytest
 
 from ddr.actions import catalog
 from ddr.domain import records
+from ddr.errors import Interrupted
 from ddr.runbook import check
 from tests import recovery
 from tests.unit.runbook import shipped
@@ -67,11 +68,24 @@ def test_where_there_is_no_way_back_it_is_contained(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", shipped.BOOKS)
-def test_a_recovery_that_is_not_proved_is_contained(name: str) -> None:
+def test_a_recovery_that_did_not_help_is_contained(name: str) -> None:
     world = shipped.hurt(name)
-    world.silent.add("model")
+    world.spoiled.add("model")
     assert shipped.Process(world, name).until_end() == "contained"
     assert world.server.fallback_on
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_recovery_that_cannot_be_judged_waits_and_is_judged_again(name: str) -> None:
+    world = shipped.hurt(name)
+    world.silent.add("model")
+    process = shipped.Process(world, name)
+    for _ in range(2):
+        with pytest.raises(Interrupted, match="cannot be judged yet"):
+            process.until_end()
+    assert not world.server.fallback_on
+    world.silent.clear()
+    assert process.until_end() == "recovered"
 
 
 @pytest.mark.parametrize("name", shipped.BOOKS)
