@@ -81,8 +81,10 @@ def _identity(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Ev
         )
     if scene.good and now and scene.is_as_recorded(plane):
         # The features' revision is their program; that says nothing about the values it wrote.
-        ratio = 1.0 if plane is planes.Plane.FEATURES else CLEAN_RATIO
-        yield diagnoses.Evidence(IDENTITY, f"{now} is byte for byte that of release {scene.good.id}", ratio)
+        counts = scene.has_stayed(plane) and plane is not planes.Plane.FEATURES
+        again = " again" if scene.has_come_back(plane) else ""
+        says = f"{now} is{again} byte for byte that of release {scene.good.id}"
+        yield diagnoses.Evidence(IDENTITY, says, CLEAN_RATIO if counts else 1.0)
 
 
 def _signals(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
@@ -95,7 +97,8 @@ def _signals(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evi
         counted = counted or ratio > 1.0
         yield diagnoses.Evidence(_test_name(scene, one), str(one), ratio)
     for at, one in enumerate(clean):
-        yield diagnoses.Evidence(_test_name(scene, one), str(one), CLEAN_RATIO if not bad and at == 0 else 1.0)
+        counts = not bad and at == 0 and not scene.has_come_back(plane)  # what is clean now may not have been then
+        yield diagnoses.Evidence(_test_name(scene, one), str(one), CLEAN_RATIO if counts else 1.0)
 
 
 def _test_name(scene: scenes.Scene, judgement: signals.Judgement) -> str:
@@ -136,9 +139,12 @@ def is_too_late(scene: scenes.Scene, change: changes.Change) -> bool:
 def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change, ...]:
     """The plane's changes that may have caused it, oldest first.
 
-    What only arrived (a version that was registered, with nothing before it) counts when it is what is live.
+    What only arrived (a version that was registered, with nothing before it) counts when it is what is live. What came
+    before the known-good release was vouched for with it; only features may turn bad without a further change.
     """
-    since = scene.onset.since - HORIZON if scene.onset else scene.at - HORIZON
+    since = (scene.onset.since if scene.onset else scene.at) - HORIZON
+    if scene.good and plane is not planes.Plane.FEATURES:
+        since = max(since, scene.good.at)
     return tuple(
         change
         for change in scene.changes
@@ -150,9 +156,12 @@ def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change
 
 
 def culprit(scene: scenes.Scene, plane: planes.Plane) -> changes.Change | None:
-    """The change to name: the newest before the onset that led to what is live; else the newest."""
+    """The change to name: the newest before the onset that led to what is live; else the newest.
+
+    Where the plane has come back, what is live now was not live then.
+    """
     possible = in_horizon(scene, plane)
-    led_here = [change for change in possible if _is_live(scene, change)]
+    led_here = [] if scene.has_come_back(plane) else [change for change in possible if _is_live(scene, change)]
     best = led_here or possible
     return best[-1] if best else None
 

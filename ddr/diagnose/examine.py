@@ -59,7 +59,7 @@ def examine(
         impaired=reached.impaired,
         exposed=reached.exposed,
         cleared=reached.cleared,
-        next_command=_next(service, blamed, runbooks),
+        next_command=_next(scene, blamed, runbooks),
     )
 
 
@@ -92,7 +92,7 @@ def _seasonal(scene: scenes.Scene) -> diagnoses.Diagnosis:
         candidates=(diagnoses.Candidate(None, 1.0, lines),),
         live=tuple(scene.live.values()),
         not_checked=scene.not_checked,
-        next_command=_next(scene.service.name, None, None),
+        next_command=_next(scene, None, None),
     )
 
 
@@ -101,7 +101,7 @@ def _worth_swapping(scene: scenes.Scene) -> tuple[planes.Plane, ...]:
     possible = [
         plane
         for plane in planes.ROLLED_BACK
-        if plane in scene.live and (plane is planes.Plane.FEATURES or not scene.is_as_recorded(plane))
+        if plane in scene.live and (plane is planes.Plane.FEATURES or not scene.has_stayed(plane))
     ]
     return tuple(sorted(possible, key=lambda plane: not scene.spoken_of(plane, signals.State.BAD)))
 
@@ -165,9 +165,12 @@ def _unswapped(scene: scenes.Scene, report: swap.Report) -> tuple[str, ...]:
     return report.not_made
 
 
-def _next(service: str, plane: planes.Plane | None, runbooks: Mapping[planes.Plane, str] | None) -> str:
+def _next(scene: scenes.Scene, plane: planes.Plane | None, runbooks: Mapping[planes.Plane, str] | None) -> str:
+    service = scene.service.name
     if plane is None:
         return f"ddr changes {service} --since 48h"
+    if scene.has_come_back(plane) and not scene.spoken_of(plane, signals.State.BAD):
+        return f"ddr status {service}   # {plane} is as recorded again; the windows still hold answers from before"
     if runbooks and plane in runbooks:
         return f"ddr runbook run {runbooks[plane]} --service {service}"
     return f"ddr runbook list   # and run the one for the {plane} plane with --service {service}"

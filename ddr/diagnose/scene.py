@@ -69,6 +69,26 @@ class Scene:
             return False
         return held is None or (held.name == was.name and _same_bytes(held, was))
 
+    def has_come_back(self, plane: planes.Plane) -> bool:
+        """Is as recorded, and was something else since: what answered then may have been that."""
+        was = self.recorded(plane)
+        return (
+            was is not None
+            and self.good is not None
+            and self.is_as_recorded(plane)
+            and any(
+                change.plane is plane
+                and change.before
+                and change.at >= self.good.at
+                and change.after not in (was.name, timelines.with_digest(was))
+                for change in self.changes
+            )
+        )
+
+    def has_stayed(self, plane: planes.Plane) -> bool:
+        """Is as recorded, and nothing tells that it ever was something else since."""
+        return self.is_as_recorded(plane) and not self.has_come_back(plane)
+
     def spec(self, name: str) -> services.SignalSpec:
         return next(spec for spec in self.service.signals if spec.name == name)
 

@@ -133,6 +133,30 @@ def test_frozen_features_have_no_change_and_none_is_invented() -> None:
     assert (leading.plane, leading.change) == (FEATURES, None)
 
 
+@pytest.mark.parametrize("decoys", [False, True], ids=["alone", "with decoys"])
+def test_a_fault_that_was_taken_back_already_is_still_named(decoys: bool) -> None:
+    """The windows still hold what the bad model answered. What is clean now does not speak for what was then."""
+    scene = scenes.hurt("bad model promoted", decoys=decoys)
+    scene.world.promote("2")
+    scene.world.advance(0.1)
+    found = scene.diagnose()
+    assert found.leading is not None
+    assert (found.verdict, found.leading.plane) == (Verdict.CONFIRMED, MODEL)
+    assert found.leading.change is not None
+    assert found.leading.change.name == "model:digit 2 → 3"
+    assert found.leading.probability > 0.9
+    assert found.next_command.startswith("ddr status digits   # model is as recorded again")
+
+
+def test_a_decoy_that_was_taken_back_already_is_not_named() -> None:
+    scene = scenes.hurt("features zeroed", decoys=True)
+    scene.world.release_code("1.4.0")
+    scene.world.advance(0.1)
+    found = scene.diagnose()
+    assert (found.verdict, found.leading and found.leading.plane) == (Verdict.CONFIRMED, FEATURES)
+    assert all(candidate.probability < 0.05 for candidate in found.candidates[1:])
+
+
 def test_a_change_after_it_was_bad_is_excluded() -> None:
     scene = scenes.hurt("features zeroed")
     scene.world.release_code("1.4.1")
