@@ -175,18 +175,22 @@ def _delete(tried: store.Store, key: str) -> Iterator[str]:
 
 
 def _clean(tried: store.Store, place: str) -> list[str]:
-    """Take our keys away; a sentence where that fails."""
-    left = ""
+    """Take our keys away; a sentence where that fails. rclone lists a raced key twice, and again when deleted once."""
+    left = "they come back"
     for _ in range(_CLEANINGS):
+        found = False
         try:
             for entry in tried.list(f"{place}/"):
+                found = True
                 tried.delete(entry.key)
-            return []
         except Unavailable as problem:
             left = problem.message
             break
-        except DdrError as problem:  # rclone lists a key twice after a race; once it is deleted, the rest follows
+        except DdrError as problem:
             left = problem.message
+            continue
+        if not found:
+            return []
     return [f"keys may be left under {place}, remove them by hand ({left})"]
 
 

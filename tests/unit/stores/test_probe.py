@@ -26,7 +26,8 @@ def test_an_honest_store_is_believed_and_left_clean(plain: store.Store) -> None:
 
 @pytest.mark.xdist_group("rclone")
 def test_rclone_is_found_out(rclone_server: servers.S3Server) -> None:
-    tried = conftest.s3_store(rclone_server, rclone_server.new_bucket(), "team")
+    bucket = rclone_server.new_bucket()
+    tried = conftest.s3_store(rclone_server, bucket, "team")
     verdict = probe.probe(tried)
     print("\n".join(verdict.findings))
     assert not verdict.honest
@@ -37,7 +38,9 @@ def test_rclone_is_found_out(rclone_server: servers.S3Server) -> None:
     assert "raced to create one key, 3 times: one must win, 8, 8, 8 were told" in text
     assert "so of two writers at once one would overwrite the other's record and neither would be told" in text
     assert "take one that keeps conditional writes (AWS S3" in text
-    assert list(tried.list("")) == []
+    # After a race rclone now and then goes on listing a key that it cannot delete; then the probe says so.
+    left = rclone_server.client().list_objects_v2(Bucket=bucket).get("Contents", [])
+    assert not left or "keys may be left under probe/" in text
 
 
 class IgnoresCreate(memory.MemoryStore):
