@@ -37,7 +37,7 @@ class SwitchPlane(kinds.Action):
             raise Refused(
                 f"{call.service}: the {wanted.plane} plane is not switched: "
                 + "; ".join(check.detail for check in plan.refusals),
-                hint=f"ddr rollback plan {wanted.plane} --to NAME shows another way; containment is the way out",
+                hint="`ddr runbook plan` shows every check; name another revision, or contain",
             )
         move = plan.moves[0]
         return verb.Prepared(
@@ -82,7 +82,7 @@ class SwitchPlane(kinds.Action):
                 "so someone else moved it since and it is left alone",
                 expected=_spoken(move.target),
                 found=_spoken(live),
-                hint=f"ddr rollback {move.plane} --to {move.live.name} sets it on purpose",
+                hint="look who moved it with `ddr changes`",
             )
         if move.is_needed:
             apply.switch(self.on, service, move.reversed(), f"run {call.run} taken back")

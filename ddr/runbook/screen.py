@@ -40,6 +40,7 @@ class View:
     waiting: progress.ApprovalAsked | None = None
     notice: str = ""
     end: str = ""
+    takes_back: bool = False
     loud: tuple[str, ...] = field(default=())
 
 
@@ -62,7 +63,7 @@ def after(view: View, event: progress.Event) -> View:
         case progress.GlassBroken():
             return change(view, loud=(*view.loud, f"GLASS BROKEN by {event.actor}: {event.why}"), waiting=None)
         case progress.UndoBegan():
-            return change(view, undoing=event, total=event.total, now=None)
+            return change(view, undoing=event, total=event.total, now=None, takes_back=True)
         case progress.UndoEnded():
             row = (event.step, event.outcome.status, event.outcome.summary)
             return change(view, undoing=None, past=(*view.past, row))
@@ -139,6 +140,8 @@ def _next_key(view: View) -> str:
         return f"next: ddr runbook resume {view.run}   or   ddr runbook undo {view.run}"
     if view.end.startswith("undone"):
         return "everything this run changed is taken back"
+    if view.end and view.takes_back:
+        return f"what is named above is left; then again: ddr runbook undo {view.run}"
     if view.end:
         return f"next: ddr runbook undo {view.run} takes all of it back"
     return "Ctrl-C once: finish this step and pause. Twice: pause now. Both can be resumed."
