@@ -87,6 +87,9 @@ def test_the_end_says_what_comes_next() -> None:
     }
     for event, said in ends.items():
         assert views([progress.RunBegan("r1", "t", "s", ()), event])[-1].splitlines()[-1] == said
-    left = [progress.UndoBegan("one", 1, 1, "set a back"), progress.RunEnded("r1", "failed", "one: it moved")]
+    left: list[progress.Event] = [
+        progress.UndoBegan("one", 1, 1, "set a back"),
+        progress.RunEnded("r1", "failed", "one: it moved"),
+    ]
     shown = views([progress.RunBegan("r1", "t", "s", ()), *left])[-1]
     assert shown.splitlines()[-1] == "what is named above is left; then again: ddr runbook undo r1"
