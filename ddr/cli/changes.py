@@ -38,8 +38,14 @@ def command(session: sessions.Session, service: str | None, since: timedelta) ->
 def _text(found: tuple[changes.Change, ...], silent: tuple[str, ...]) -> str:
     rows = [
         (f"{change.at:%m-%d %H:%M:%S}", change.plane, change.object, f"{change.before or '?'} → {change.after or '?'}",
-         change.actor if change.recorded else click.style("not recorded by anyone", fg="yellow"), change.summary)
+         _who(change), change.summary)
         for change in found
     ]  # fmt: skip
     lines = [output.table(rows) if rows else "  nothing changed"]
     return "\n".join(lines + [f"  not asked: {entry}" for entry in silent])
+
+
+def _who(change: changes.Change) -> str:
+    if not change.recorded:
+        return click.style("not recorded by anyone", fg="yellow")
+    return change.actor if change.actor != "unknown" else click.style("nobody recorded who", fg="yellow")

@@ -56,7 +56,7 @@ def text(found: diagnoses.Diagnosis) -> str:
         lines.append(f"  {candidate.probability:4.0%}  {name}")
         shown = sorted(candidate.evidence, key=lambda entry: -abs(entry.ratio - 1))[: 4 if candidate is leading else 1]
         lines += [f"        {entry.says}" for entry in shown]
-    lines += [f"  ruled out: {entry}" for entry in found.ruled_out[:4]]
+    lines += [f"  ruled out: {entry.partition('; ')[0]}" for entry in found.ruled_out[:5]]
     lines += [f"  not checked: {entry}" for entry in found.not_checked[:3]]
     for label, names in (("impaired", found.impaired), ("exposed", found.exposed), ("cleared", found.cleared)):
         if names:
@@ -70,5 +70,6 @@ def _culprit(leading: diagnoses.Candidate | None) -> str:
     if leading is None or leading.change is None:
         return ""
     change = leading.change
-    unrecorded = "" if change.recorded else ", not recorded by anyone"
-    return f"\n  culprit: {change.name} at {change.at:%H:%M:%S} UTC by {change.actor}{unrecorded}"
+    who = f"by {change.actor}" if change.actor != "unknown" else "nobody recorded who"
+    who = who if change.recorded else "not recorded by anyone"
+    return f"\n  culprit: {change.name} at {change.at:%H:%M:%S} UTC, {who}"

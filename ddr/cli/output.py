@@ -43,9 +43,11 @@ def age(at: datetime | None, now: datetime) -> str:
     return "never" if at is None else f"{timetext.format_duration(now - at)} ago"
 
 
-def judgement_row(judgement: signals.Judgement) -> tuple[str, str, str, str, str]:
-    """State, name, value, limit, why."""
-    unit = judgement.unit
-    value = "-" if judgement.value is None else f"{judgement.value:.4g}{unit}"
-    limit = "" if judgement.threshold is None else f"limit {judgement.threshold:.4g}{unit}"
-    return (mark(judgement.state), judgement.signal, value, limit, f"n={judgement.n}  {judgement.why}".rstrip())
+def judgement_row(judgement: signals.Judgement, detector: str) -> tuple[str, str, str, str, str]:
+    """State, name, value, limit, why; shares as percent, seconds as time."""
+    from ddr.report import words
+
+    value = words.value(judgement.value, detector, judgement.unit)
+    limit = words.value(judgement.threshold, detector, judgement.unit)
+    shown = f"limit {limit}" if judgement.threshold is not None else ""
+    return (mark(judgement.state), judgement.signal, value, shown, f"n={judgement.n}  {judgement.why}".rstrip())

@@ -84,9 +84,10 @@ class Session:
         for run in self.wired().interrupted():
             last = next(reversed(run.steps.values()), None)
             where = f" at step {last.name!r}" if last else ""
+            resume = "" if run.end else f"ddr runbook resume {run.id}   or   "
             self.notice(
                 f"{click.style('interrupted:', fg='yellow', bold=True)} run {run.id} ({run.started.title}){where}\n"
-                f"  next: ddr runbook resume {run.id}   or   ddr runbook undo {run.id}"
+                f"  next: {resume}ddr runbook undo {run.id}"
             )
 
 

@@ -10,7 +10,7 @@ from ddr.cli import output
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
-    from ddr.domain import status
+    from ddr.domain import services, status
     from ddr.journal import views
 
 
@@ -34,7 +34,9 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
     names = [wired.platform.service(service).name] if service else sorted(wired.platform.services)
     runs = _open_runs(session, board)
     seen = [overview.look(wired.platform, board, name, runs.get(name, ())) for name in names]
-    session.show({"services": seen}, lambda: "\n\n".join(_text(entry) for entry in seen))
+    session.show(
+        {"services": seen}, lambda: "\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen)
+    )
     session.warn_interrupted()
     return 2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0
 
@@ -52,14 +54,16 @@ def _open_runs(session: sessions.Session, board: views.Board) -> dict[str, list[
     return found
 
 
-def _text(seen: status.ServiceStatus) -> str:
+def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     from ddr.lib import timetext
+
+    detectors = {spec.name: spec.detector for spec in service.signals}
 
     parts = [f"{output.heading(seen.service)}  {output.mark(seen.state)}   {timetext.format_clock(seen.at)}"]
     parts.append(output.table([_plane_row(plane) for plane in seen.planes]))
     if seen.fallback:
         parts.append(click.style("  FALLBACK answers are being served", fg="yellow", bold=True))
-    parts.append(output.table([output.judgement_row(judgement) for judgement in seen.signals]))
+    parts.append(output.table([output.judgement_row(entry, detectors[entry.signal]) for entry in seen.signals]))
     rows = [
         (f"{incident.severity} {incident.id}", f"{incident.status}: {incident.title}",
          output.age(incident.declared_at, seen.at))
