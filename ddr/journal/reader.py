@@ -98,12 +98,12 @@ class Reader:
             if anchor is not None and batch[0].seq <= anchor.head.seq <= batch[-1].seq:
                 self._watch.compare(batch[anchor.head.seq - batch[0].seq], anchor.head, anchor)
             if self._watch.copy is not None:
-                self._watch.note(batch)
+                self._watch.note(last)  # not before an event behind it has confirmed the last of them
             last = batch
             yield batch
         if anchor is not None and start <= anchor.head.seq:
             self._watch.end(last[-1].seq if last else 0, anchor)
-        self._watch.note(last[-1:])
+        self._watch.note(last if self._watch.copy is not None else last[-1:])
 
     def _parts(self, copy: mirror.Mirror, start: int) -> tuple[Sequence[bytes], Iterator[reading.Batch]]:
         """The copy from `start` on, if its newest event is the store's, and what follows it, from the store."""

@@ -87,7 +87,7 @@ def test_a_taken_place_is_not_overwritten(place: places.Place) -> None:
 def test_threads_write_one_chain(kind: str, machines: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Eight writers, each with a Log of its own, on one machine (one spool) or on four."""
     target = made(kind, request, tmp_path)
-    writers, each = 8, 6 if kind == "moto" else 25
+    writers, each = 8, 3 if kind == "moto" else 25
     spots = [places.Place(target, tmp_path / str(number)) for number in range(machines)]
     _race([spots[number % machines].open(f"w{number}") for number in range(writers)], each)
     _expect_all(spots[0], writers, each)
