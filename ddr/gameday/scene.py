@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ddr.diagnose import watch
 from ddr.domain import accounts, gamedays, incidents, outcomes, records, runbooks, signals
@@ -23,6 +23,9 @@ SETTLE_AT_MOST = timedelta(hours=3)
 
 USUAL = timedelta(hours=2)
 """What is usual is counted over so long before the known-good release, as the signals do."""
+
+QUIET_STEP = timedelta(minutes=30)
+"""Looks are this far apart where only the end of the wait matters."""
 
 HOLD_STEP = "hold"
 
@@ -97,6 +100,7 @@ class Scene:
         """Wait for it as long as the warm-up lasts; an earlier game day may have left its traces in the windows."""
         self._phase("waiting for the steady state")
         wanted = self._scenario.steady_state.signals
+        self._let_traces_pass()
         until = self._on.now() + self._scenario.warm_up
         found = self._lookout.look()
         while not rules.is_steady(found, wanted) and self._on.now() < until:
@@ -105,6 +109,21 @@ class Scene:
             raise NotRun("the steady state is not there: " + "; ".join(rules.not_ok(found, wanted)))
         self._reached("steady")
         self._on.observe(self._service.name, "start")
+
+    def _let_traces_pass(self) -> None:
+        """Wait until a whole window of traffic lies behind the last step anybody took or undid.
+
+        What was answered wrongly just before shows only when the right answers become known.
+        """
+        steps = (records.StepEnded, records.UndoEnded)
+        acted = [event.at for event in self._on.platform.journal.events() if isinstance(event.record, steps)]
+        fresh = max(acted, default=datetime.min.replace(tzinfo=UTC)) + self._window
+        while self._on.now() < fresh:
+            self._lookout.pass_time(fresh, step=QUIET_STEP)
+
+    @property
+    def _window(self) -> timedelta:
+        return max(spec.window for spec in self._service.signals)
 
     def _inject(self) -> None:
         self._phase("decoys and the fault")
@@ -234,10 +253,10 @@ class Scene:
             return
         self._phase("waiting until the steady state is back")
         wanted = self._scenario.steady_state.signals
-        fresh = self._on.now() + max(spec.window for spec in self._service.signals)
+        fresh = self._on.now() + self._window
         found = self._lookout.look()
         while self._on.now() < fresh:
-            found = self._lookout.pass_time(fresh, step=3 * stage.STEP)
+            found = self._lookout.pass_time(fresh, step=QUIET_STEP)
         until = fresh + SETTLE_AT_MOST
         while not rules.is_steady(found, wanted) and self._on.now() < until:
             found = self._lookout.pass_time(until)

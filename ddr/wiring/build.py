@@ -79,12 +79,23 @@ class Wired:
         return views.fold(self.log.events())
 
     def interrupted(self) -> Sequence[views.Run]:
-        """Runs that were cut off and have no end yet."""
-        return self.board().interrupted_runs(self.platform.clock.now(), _is_owner_alive)
+        """Runs that were cut off and have no end yet; and the faults of a game day that was cut off."""
+        board = self.board()
+        cut_off = board.interrupted_runs(self.platform.clock.now(), _is_owner_alive)
+        played = [board.runs[name] for day in board.interrupted_gamedays() for name in day.runs]
+        return [*cut_off, *(run for run in played if _is_left_behind(run))]
 
 
 def _is_owner_alive(pid: int, process_started: str, boot: str) -> bool:
     return boot == process.boot_id() and process.started_at(pid) == process_started
+
+
+def _is_left_behind(run: views.Run) -> bool:
+    """Faults that are in, and whoever wanted to take them back is gone."""
+    if run.started.purpose != "faults" or run.status != "injected" or run.claim is None:
+        return False
+    owner = run.claim.record
+    return not _is_owner_alive(owner.pid, owner.process_started, owner.boot)
 
 
 def build(path: Path, environ: Mapping[str, str], *, actor: str, warn: Warn) -> Wired:

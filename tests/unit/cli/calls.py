@@ -22,7 +22,7 @@ class Done:
         return json.loads(self.out)
 
 
-def ddr(root: Path, *words: str, actor: str = "oncall-ml", state: Path | None = None) -> Done:
+def ddr(root: Path, *words: str, actor: str = "oncall-ml", state: Path | None = None, timeout_s: float = 240) -> Done:
     """`ddr WORDS` on the configuration in `root`; what this machine remembers lies in `root` too."""
     environ = {**os.environ, "XDG_STATE_HOME": str(state or root / ".state")}
     done = subprocess.run(
@@ -31,6 +31,6 @@ def ddr(root: Path, *words: str, actor: str = "oncall-ml", state: Path | None = 
         text=True,
         check=False,
         env=environ,
-        timeout=240,
+        timeout=timeout_s,
     )
     return Done(done.returncode, done.stdout, done.stderr)
