@@ -21,7 +21,7 @@ from tests.unit.runbook import toys
 @pytest.fixture
 def other() -> object:
     """A living process that is not this one."""
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     while not process.started_at(child.pid):
         pass
     yield claim.Owner(child.pid, process.started_at(child.pid), process.boot_id())
