@@ -59,10 +59,12 @@ def verify(session: sessions.Session) -> int:
 @sessions.json_option
 @sessions.pass_session
 def sync(session: sessions.Session) -> int:
-    """Join events that were spooled while the store was away.
+    """Join events that were spooled while the store was away, and fold old events into segments.
 
     Exit codes: 0 joined or nothing to do, 69 the store is still away.
     """
-    joined = session.wired().log.sync()
-    session.show({"joined": joined}, lambda: f"joined {joined} event{'' if joined == 1 else 's'}")
+    journal = session.wired().log
+    joined, folded = journal.sync(), len(journal.compact().segments)
+    text = f"joined {joined} event{'' if joined == 1 else 's'}, folded {folded} segment{'' if folded == 1 else 's'}"
+    session.show({"joined": joined, "folded": folded}, lambda: text)
     return 0

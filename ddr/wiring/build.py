@@ -86,8 +86,11 @@ class Wired:
         return [*cut_off, *(run for run in played if _is_left_behind(run))]
 
 
-def _is_owner_alive(pid: int, process_started: str, boot: str) -> bool:
-    return boot == process.boot_id() and process.started_at(pid) == process_started
+def _is_owner_alive(pid: int, process_started: str, boot: str) -> bool | None:
+    """None when it ran on another machine, or before this one was started anew: then the lease decides."""
+    if boot != process.boot_id():
+        return None
+    return process.started_at(pid) == process_started
 
 
 def _is_left_behind(run: views.Run) -> bool:
@@ -106,7 +109,7 @@ def build(path: Path, environ: Mapping[str, str], *, actor: str, warn: Warn) -> 
 def assemble(config: configs.Config, environ: Mapping[str, str], *, actor: str, warn: Warn) -> Wired:
     """As `build`, from a configuration that was read already."""
     clock = _clock(config)
-    opened = repository.open_store(config, environ, clock)
+    opened = repository.open_store(config, environ)
     who = actor or environ.get("DDR_ACTOR") or _login()
     journal = log.Log(
         opened,

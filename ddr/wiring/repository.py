@@ -20,6 +20,9 @@ from ddr.wiring import config as configs
 
 _VERDICT = "store-verdict.json"
 
+PATIENCE_S = 8.0
+"""So long a store that does not answer is asked again; behind that the journal goes on from its spool."""
+
 
 def make_store(config: configs.Config) -> store.Store:
     """The store as configured; nothing is asked of it yet."""
@@ -36,12 +39,13 @@ def make_store(config: configs.Config) -> store.Store:
     )
 
 
-def open_store(config: configs.Config, environ: Mapping[str, str], clock: clocks.Clock) -> store.Store:
+def open_store(config: configs.Config, environ: Mapping[str, str]) -> store.Store:
     """The store, retrying. Raises Refused where a shared store ignores conditional writes."""
     made = make_store(config)
     if made.is_shared:
         refuse_untrusted(made, state(config, environ))
-    return retrying.Retrying(made, clocks.SystemClock(), random.Random())  # noqa: S311 - jitter, not a secret
+    jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+    return retrying.Retrying(made, clocks.SystemClock(), jitter, deadline_s=PATIENCE_S)
 
 
 def refuse_untrusted(made: store.Store, folder: Path) -> None:
