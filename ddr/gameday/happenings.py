@@ -23,10 +23,10 @@ def collect(
     series: Sequence[accounts.Series],
     views: Sequence[accounts.View],
 ) -> tuple[accounts.Happening, ...]:
-    """Everything that deserves a line, in order of time; what happened at one time in the order of the journal."""
+    """Everything that deserves a line, in order of time; at one time what went bad first, then what was done."""
     teller = _Teller(scenario, views)
-    found = [happening for event in chunk for happening in teller.tell(event)]
-    found += [happening for one in series for happening in _bad_stretches(one)]
+    found = [happening for one in series for happening in _bad_stretches(one)]
+    found += [happening for event in chunk for happening in teller.tell(event)]
     return tuple(sorted(found, key=lambda happening: happening.at))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -170,7 +171,7 @@ def lines(event: Event) -> list[str]:
         case Reached(moment, at, what):
             return [f"  {at:%H:%M}  {moment}" + (f": {what}" if what else "")]
         case CommandBegan(actor, words):
-            return [f"         {actor} $ ddr {' '.join(words)}"]
+            return [f"         {actor} $ ddr {shlex.join(words)}"]
         case CommandEnded(command):
             first = command.output.strip().splitlines()[:1]
             told = f": {first[0]}" if first else ""

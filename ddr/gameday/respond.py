@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from ddr.domain import scenarios, services, signals
 from ddr.errors import EXIT_APPROVAL, EXIT_FAILED, EXIT_FINDING, EXIT_INTERRUPTED, EXIT_OK
 from ddr.gameday import commands, stage
+from ddr.lib import digest
 
 AGAIN = timedelta(minutes=15)
 """What could not be judged yet is tried again after so much platform time: truths become known late."""
@@ -91,7 +92,7 @@ class Responder:
                 approvals += 1
                 if approvals > MOST_APPROVALS:
                     break
-                plan = str(found.get("plan_digest", ""))
+                plan = digest.short(str(found.get("plan_digest", "")))
                 self._type(["runbook", "approve", run, *(["--plan", plan] if plan else [])], by=self.approver)
             elif not self._wait(give_up):
                 break

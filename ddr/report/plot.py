@@ -127,8 +127,10 @@ def _threshold(
     parts.append(f'<path d="{svg.path(points)}" class="limit"/>')
     last = next(judgement.threshold for judgement in reversed(shown) if judgement.threshold is not None)
     label = f"threshold {words.value(last, series.detector, series.unit)}"
-    above = points[-1][1] > _TOP + 16
-    parts.append(svg.text(WIDTH - _RIGHT - 2, points[-1][1] + (-5 if above else 13), label, "limit-name", "end"))
+    under_label = [y_ for x_, y_ in points if x_ >= WIDTH - _RIGHT - svg.width_of(label)] or [points[-1][1]]
+    highest, lowest = min(under_label), max(under_label)
+    baseline = highest - 5 if highest > _TOP + 16 else lowest + 13
+    parts.append(svg.text(WIDTH - _RIGHT - 2, baseline, label, "limit-name", "end"))
     return parts
 
 

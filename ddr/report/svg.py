@@ -13,6 +13,8 @@ from ddr.domain import accounts
 _WIDE = frozenset("mwMWGOQ@%—")
 _NARROW = frozenset("iljtf.,:;|!'()[] ")
 
+_NOTHING = 1e-12  # smaller than anything that is measured: drawn as zero
+
 _TIME_STEPS_M = (5, 10, 15, 30, 60, 120, 180, 360, 720, 1440)
 
 
@@ -98,7 +100,7 @@ class TimeScale:
 
 def nice_ticks(high: float, most: int = 4) -> list[float]:
     """0 and round numbers up to at least `high`."""
-    if high <= 0 or not math.isfinite(high):
+    if high < _NOTHING or not math.isfinite(high):
         return [0.0, 1.0]
     rough = high / most
     power = 10.0 ** math.floor(math.log10(rough))

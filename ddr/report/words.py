@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -176,6 +177,11 @@ def lane(happening: accounts.Happening) -> str:
     return SYMPTOMS if happening.kind is accounts.Kind.SIGNAL else RESPONSE
 
 
+def typed(command: accounts.Command) -> str:
+    """The command as it can be pasted."""
+    return shlex.join(("ddr", *command.words))
+
+
 def exit_meaning(code: int) -> str:
     """Exit codes that need a word, as `: waits for approval`."""
     meanings = {1: "failed", 2: "with findings", 3: "conflict", 4: "waits for approval", 64: "bad usage"}
@@ -210,3 +216,12 @@ def plane_rows(views: Sequence[accounts.View]) -> tuple[PlaneRow, ...]:
             cells.append(Cell(revision, moved))
         rows.append(PlaneRow(plane, tuple(cells)))
     return tuple(rows)
+
+
+def first_bad_note(account: accounts.Account) -> str:
+    """What the first of the five times means on a game day, and what the response made of it."""
+    told = "On a game day the first bad moment is known: the fault is in force."
+    found = account.diagnosis
+    if found is None or found.onset_from is None or found.onset_to is None:
+        return told
+    return f"{told} The diagnosis put the beginning between {clock(found.onset_from)} and {clock(found.onset_to)}."

@@ -59,7 +59,7 @@ def _numbers(day: gamedays.GameDay) -> list[str]:
         expected += [played.state_before, f"{played.points} of {played.possible}", str(account.impact.wrong)]
         expected += [words.percent(account.impact.rate), words.percent(account.impact.usual_rate)]
         expected += [words.clock(stamp.at) for _, stamp in account.times.moments if stamp]
-        expected += [" ".join(command.words) for command in account.commands]
+        expected += [words.typed(command) for command in account.commands]
         expected += [happening.title for happening in account.happenings]
         for candidate in account.diagnosis.candidates:
             expected += [words.percent(candidate.probability), *(entry.says for entry in candidate.evidence)]
