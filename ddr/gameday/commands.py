@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddr.errors import DdrError
-from ddr.lib import redact
+from ddr.lib import digest, redact
 
 LONGEST_OUTPUT = 2000
 """Characters of a command's output that go into the journal."""
@@ -51,24 +51,35 @@ def spoken(result: CommandResult) -> str:
     return shortened("\n".join(_lines(found))) if isinstance(found, dict) else shortened(result.stdout)
 
 
-_TOLD = ("id", "run", "status", "verdict", "title", "why", "granted", "plan", "next_command")
-
-
 def _lines(found: Mapping[str, Any]) -> list[str]:
+    """The first line says how it ended, the others why."""
     if isinstance(found.get("error"), dict):
         error = found["error"]
         return [f"{error.get('kind')}: {error.get('message')}", *([error["hint"]] if error.get("hint") else [])]
-    lines = []
-    for name in _TOLD:
-        value = found.get(name)
-        if isinstance(value, list) and value:
-            lines += [f"{name}: {entry}" for entry in value]
-        elif value not in (None, "", []) and not isinstance(value, dict):
-            lines.append(f"{name}: {value}")
-    for candidate in found.get("candidates", ())[:3]:
+    if "verdict" in found:
+        return _diagnosis(found)
+    if "granted" in found:
+        word = "approved" if found["granted"] else "denied"
+        return [f"{word}: plan {digest.short(str(found.get('plan_digest', '')))}"]
+    name, status = found.get("run") or found.get("id", ""), found.get("status", "")
+    lines = [f"{name} {status}".strip() or "done"]
+    lines += [str(found[key]) for key in ("title", "why") if found.get(key)]
+    lines += [f"  will: {entry}" for entry in found.get("plan", ())]
+    lines += [f"  {step.get('step')}: {step.get('status')}: {step.get('summary')}" for step in found.get("steps", ())]
+    return lines
+
+
+def _diagnosis(found: Mapping[str, Any]) -> list[str]:
+    candidates = found.get("candidates") or ()
+    change = (candidates[0].get("change") if candidates else None) or {}
+    culprit = f", {change['object']} {change['before'] or '?'} → {change['after'] or '?'}" if change else ""
+    who = (candidates[0].get("plane") or "unknown") if candidates else "nobody"
+    lines = [f"{found['verdict']}: {who}{culprit}"]
+    for candidate in candidates[:3]:
         lines.append(f"  {candidate.get('probability', 0):.1%} {candidate.get('plane') or 'unknown'}")
         lines += [f"    {entry.get('says')}" for entry in candidate.get("evidence", ())[:3]]
-    lines += [f"  {step.get('step')}: {step.get('status')}: {step.get('summary')}" for step in found.get("steps", ())]
+    if found.get("next_command"):
+        lines.append(f"next: {found['next_command']}")
     return lines
 
 
