@@ -68,9 +68,9 @@ def _is_mismatched(scene: scenes.Scene, plane: planes.Plane) -> bool:
 
 
 def _quiet(scene: scenes.Scene) -> diagnoses.Diagnosis:
-    """Nothing is bad: healthy where a symptom was measured, else nothing is known."""
+    """Nothing is bad: healthy where a symptom was measured and every plane could be read, else nothing is known."""
     symptoms = [one for one in scene.judged if one.plane is None] or scene.judged
-    measured = any(one.state is signals.State.OK for one in symptoms)
+    measured = any(one.state is signals.State.OK for one in symptoms) and set(scene.service.planes) <= set(scene.live)
     return diagnoses.Diagnosis(
         service=scene.service.name,
         at=scene.at,
