@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +45,9 @@ def list_(session: sessions.Session) -> None:
 @command.command()
 @click.argument("scenarios", nargs=-1, required=True)
 @click.option(
-    "--sandbox", type=click.Path(file_okay=False, path_type=Path), help="Play on this sandbox, not a new one."
+    "--sandbox",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Play on this sandbox, not on a new one in REPORT/sandbox.",
 )
 @click.option("--seed", type=int, help="Of a new sandbox; else the first scenario's.")
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), default="gameday-report", show_default=True)
@@ -60,23 +61,37 @@ def run(
     The response is real `ddr` commands, typed as the on-call engineer and approved by somebody else. Faults are
     always taken back; after a kill, `ddr runbook undo RUN` does it. Writes REPORT/report.html and report.json.
 
-    Exit codes: 0 every expectation was met, 1 not all were, 5 an earlier game day left faults behind, 64 a
-    scenario is not right.
+    Exit codes: 0 every expectation was met, 1 not all were, 5 an earlier game day was cut off and must be undone
+    first, 64 a scenario is not right, 130 stopped with Ctrl-C, everything undone.
     """
+    from ddr import errors
     from ddr.cli import playing
     from ddr.gameday import parse
     from ddr.lib import shipped
+    from ddr.wiring import playground
 
     folder = shipped.folder("scenarios")
     sources = [parse.read(parse.find(name, folder)) for name in scenarios]
-    with (
-        _platform(session, sandbox, seed if seed is not None else sources[0].scenario.seed) as root,
-        _screen(session) as tell,
-    ):
-        result = playing.play(sources, root, tell)
+    root = sandbox or report / "sandbox"
+    if sandbox is not None:
+        playground.ensure(playground.root(None, root))
+    else:
+        playground.raise_anew(root, sources[0].scenario.seed if seed is None else seed, WARM_UP, session.notice)
+    try:
+        with _screen(session) as tell:
+            result = playing.play(sources, root, tell)
+    except errors.Interrupted as problem:
+        problem.hint = problem.hint.replace("ddr ", f"ddr --config {root} ")
+        raise
     written = playing.write(result, report)
+    if sandbox is None and result.is_restored:
+        playground.remove(root)
+    elif not result.is_restored:
+        session.notice(f"the sandbox is kept, because it is not as it was: {root}")
     session.show(playing.document(result, written), lambda: _text(result, written))
-    return 0 if result.passed else 1
+    if result.was_stopped:
+        return errors.EXIT_SIGINT
+    return errors.EXIT_OK if result.passed else errors.EXIT_FAILED
 
 
 @command.command()
@@ -96,25 +111,6 @@ def check(session: sessions.Session, scenarios: tuple[str, ...]) -> None:
     sources = [parse.read(parse.find(name, folder)) for name in scenarios or parse.names(folder)]
     playing.check(sources, session.wired())
     session.show({"checked": [source.path for source in sources]}, lambda: f"{len(sources)} scenarios are fine")
-
-
-@contextlib.contextmanager
-def _platform(session: sessions.Session, sandbox: Path | None, seed: int) -> Iterator[Path]:
-    """The sandbox to play on: the given one, with its server running, or a new one that goes away afterwards."""
-    from ddr.wiring import playground
-
-    if sandbox is not None:
-        root = playground.root(None, sandbox)
-        playground.ensure(root)
-        yield root
-        return
-    with tempfile.TemporaryDirectory(prefix="ddr-gameday-") as name:
-        root = Path(name) / "platform"
-        try:
-            playground.raise_up(root, seed, WARM_UP, session.notice)
-            yield root
-        finally:
-            playground.stop(root)
 
 
 @contextlib.contextmanager

@@ -159,6 +159,11 @@ class GameDay:
         return sum(played.possible for played in self.played)
 
     @property
+    def is_restored(self) -> bool:
+        """Whether every scenario that was begun left the platform's state as it found it."""
+        return all(played.is_restored for played in self.played if played.account)
+
+    @property
     def was_stopped(self) -> bool:
         """By a person; the faults were undone all the same."""
         return self.why == STOPPED

@@ -279,6 +279,8 @@ class Scene:
             usual = log.logged(quiet - USUAL, quiet, MOST_REQUESTS)
         except DdrError:
             return
+        if not during:
+            return  # no truth is known yet: that is not the same as no wrong answer
         self._on.record(
             records.ImpactMeasured(
                 self._service.name,

@@ -102,6 +102,8 @@ def headline(result: gamedays.GameDay) -> str:
         return "Every expectation was met"
     if not result.played:
         return "Nothing was played"
+    if result.was_stopped:
+        return "The game day was stopped"
     if not result.ended:
         return "The game day was cut off"
     failed = sum(not played.passed for played in result.played)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,31 @@ def raise_up(folder: Path, seed: int, warm_up: timedelta, report: Callable[[str]
     wired.platform.clock.sleep(warm_up.total_seconds())
     (service,) = wired.platform.services
     return ledger.record(wired.platform, service, known_good=True, note="as built")
+
+
+def raise_anew(folder: Path, seed: int, warm_up: timedelta, report: Callable[[str], None]) -> None:
+    """As `raise_up`, but a sandbox on which a game day was cut off stays: there may be faults to take back.
+
+    Any other sandbox there is what a killed build or an ended game day left, and is replaced.
+    """
+    if (folder / config.NAME).is_file():
+        if _was_cut_off(folder):
+            ensure(folder)
+            return
+        remove(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    raise_up(folder, seed, warm_up, report)
+
+
+def _was_cut_off(folder: Path) -> bool:
+    wired = build.build(folder / config.NAME, os.environ, actor="", warn=lambda _text: None)
+    return bool(wired.board().interrupted_gamedays())
+
+
+def remove(folder: Path) -> None:
+    """Stop the server and delete the sandbox."""
+    stop(folder)
+    shutil.rmtree(folder)
 
 
 def root(named: str | None, folder: Path | None) -> Path:
