@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from ddr.lib import digest, durable
-from ddr.sandbox import layout, releases, training
+from ddr.sandbox import layout, training
 
 
 def name_of(key: str) -> str:
@@ -45,5 +45,4 @@ def drop(root: Path, key: str) -> bool:
     for leftover in (gone, training.scratch(root, name_of(key))):
         found = found or leftover.exists()
         shutil.rmtree(leftover, ignore_errors=True)
-    releases.sweep(place.parent)
     return found
