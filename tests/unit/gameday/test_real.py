@@ -57,12 +57,12 @@ def start(root: Path, *scenarios: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "XDG_STATE_HOME": str(root / ".state")},
+        start_new_session=True,
     )
 
 
-def kill_when(root: Path, scenario: str, line: str, *, at_work: bool = False) -> None:
-    """kill -9 as soon as the game day tells of it; with `at_work` once platform time has passed since."""
-    playing = start(root, scenario)
+def wait_for(root: Path, playing: subprocess.Popen[str], line: str, *, at_work: bool = False) -> None:
+    """Until the game day tells of it; with `at_work` until platform time has passed since."""
     assert playing.stderr is not None
     told = []
     for said in playing.stderr:
@@ -74,6 +74,12 @@ def kill_when(root: Path, scenario: str, line: str, *, at_work: bool = False) ->
     now = clock.read(root)
     while at_work and clock.read(root) == now:
         time.sleep(0.02)
+
+
+def kill_when(root: Path, scenario: str, line: str, *, at_work: bool = False) -> None:
+    """kill -9 of the game day alone, as from another terminal."""
+    playing = start(root, scenario)
+    wait_for(root, playing, line, at_work=at_work)
     os.kill(playing.pid, signal.SIGKILL)
     playing.communicate()
 
@@ -172,6 +178,20 @@ def test_the_next_game_day_passes_and_leaves_a_report(root: Path) -> None:
     assert head["digest"] in page.text
     shown = calls.ddr(root, "journal", "show", "--json")
     assert head["digest"] in shown.out
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("line", ["decoy log-level", "$ ddr diagnose", "$ ddr runbook resume", "verified"])
+def test_ctrl_c_ends_it_with_everything_undone(root: Path, line: str) -> None:
+    """As a terminal sends it: to the game day and to the command that it runs, at once."""
+    before = state.digest(root)
+    playing = start(root, "bad-model-promotion")
+    wait_for(root, playing, line, at_work="resume" in line)
+    os.killpg(playing.pid, signal.SIGINT)
+    out, err = playing.communicate()
+    assert playing.returncode == 130, out + err
+    assert state.digest(root) == before
+    assert _left(root) == "", "nothing is in the way of the next one"
 
 
 @pytest.mark.long
