@@ -12,6 +12,7 @@ from ddr.ports import verb
 VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
     looking.ListChanges,
     looking.ReadSignals,
+    gates.IsNeeded,
     gates.CheckTarget,
     gates.HoldSignals,
     promotions.Freeze,

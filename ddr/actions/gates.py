@@ -20,6 +20,30 @@ class TargetInputs:
     to: str = planner.LAST_GOOD
 
 
+class IsNeeded(kinds.Probe):
+    """Whether there is something to take back. Before a run's first effect: a run that is not needed ends there."""
+
+    name = "target.needed"
+    gives = ("live",)
+    Inputs = TargetInputs
+
+    def will(self, inputs: TargetInputs, call: verb.Call) -> str:
+        return f"see whether the {inputs.plane} plane of {call.service} is anywhere else than at {inputs.to}"
+
+    def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
+        del settled
+        wanted = self.inputs(call)
+        seen = planner.look(self.on, call.service, wanted.plane, wanted.to)
+        there = planner.is_there(seen, wanted.to)
+        if there:
+            further = f"-p to={'VERSION' if wanted.to == planner.LAST_GOOD else planner.LAST_GOOD} goes elsewhere"
+            return kinds.failed(
+                f"nothing to take back: {there}; `ddr diagnose {call.service}` names the layer at fault; {further}"
+            )
+        live = seen.live[wanted.plane]
+        return kinds.ok(f"{live.object} {live.name} is live, not {wanted.to}", live=live.name)
+
+
 class CheckTarget(kinds.Probe):
     """Whether the way back is open: the target is there, intact, not blocked, and fits what stays."""
 

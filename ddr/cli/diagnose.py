@@ -56,11 +56,16 @@ def text(found: diagnoses.Diagnosis) -> str:
         lines.append(f"  {candidate.probability:4.0%}  {name}")
         shown = sorted(candidate.evidence, key=lambda entry: -abs(entry.ratio - 1))[: 4 if candidate is leading else 1]
         lines += [f"        {entry.says}" for entry in shown]
+    others = found.candidates[3:]
+    if others:
+        rest = ", ".join(candidate.plane or "something else" for candidate in others)
+        lines.append(f"  {sum(candidate.probability for candidate in others):4.0%}  {rest}")
     lines += [f"  ruled out: {entry.partition('; ')[0]}" for entry in found.ruled_out[:5]]
     lines += [f"  not checked: {entry}" for entry in found.not_checked[:3]]
     for label, names in (("impaired", found.impaired), ("exposed", found.exposed), ("cleared", found.cleared)):
         if names:
             lines.append(f"  {label}: {', '.join(names)}")
+    lines += [f"  {click.style('mind:', fg='yellow', bold=True)} {found.caution}"] if found.caution else []
     if found.next_command:
         lines.append(f"  {output.heading('next:')} {found.next_command}")
     return "\n".join(lines)

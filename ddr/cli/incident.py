@@ -10,7 +10,8 @@ from ddr.cli import output
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
-    from ddr.domain import incidents
+    from ddr.domain import incidents, signals
+    from ddr.ports import platform
 
 
 @click.group()
@@ -30,12 +31,11 @@ def declare(session: sessions.Session, service: str | None, severity: incidents.
     Exit codes: 0 declared, 69 the journal cannot be written.
     """
     from ddr.diagnose import watch
-    from ddr.domain import signals
     from ddr.incident import desk
 
     on = session.wired().platform
     name = session.service(service).name
-    bad = tuple(judgement for judgement in watch.judge(on, name) if judgement.state is signals.State.BAD)
+    bad = _bad(on, name)
     first_bad = watch.first_bad(on, name, bad)
     made = desk.declare(on.journal, name, severity, title, judgements=bad, first_bad=first_bad, at=on.clock.now())
     session.show(made, lambda: f"{_line(made)}\n  next: ddr diagnose {name} --incident {made.id}")
@@ -63,14 +63,20 @@ def note(session: sessions.Session, incident: str, text: str) -> None:
 @sessions.json_option
 @sessions.pass_session
 def resolve(session: sessions.Session, incident: str, why: str) -> None:
-    """Close an incident.
+    """Close an incident. Signals that are still bad are said and written down; closing is yours to decide.
 
     Exit codes: 0 resolved, 1 there is no such incident or it is closed already.
     """
     from ddr.domain import incidents
     from ddr.incident import desk
 
-    made = desk.move(session.wired().platform.journal, incident, incidents.Status.RESOLVED, why)
+    on = session.wired().platform
+    found = desk.find(on.journal, incident)
+    still = ", ".join(judgement.signal for judgement in _bad(on, found.service)) if found.is_open else ""
+    if still:
+        session.notice(f"{click.style('still bad:', fg='yellow', bold=True)} {still}")
+        why = f"{why or 'no reason given'} (resolved while bad: {still})"
+    made = desk.move(on.journal, incident, incidents.Status.RESOLVED, why)
     session.show(made, lambda: _line(made))
 
 
@@ -101,6 +107,15 @@ def list_(session: sessions.Session, everything: bool) -> None:
     found = [entry for entry in session.board().incidents.values() if everything or entry.is_open]
     session.show({"incidents": found}, lambda: "\n".join(map(_line, found)) or "no open incident")
     session.warn_interrupted()
+
+
+def _bad(on: platform.Platform, service: str) -> tuple[signals.Judgement, ...]:
+    """The signals that are bad right now; a service that is no longer in ddr.yaml has none."""
+    from ddr.diagnose import watch
+    from ddr.domain import signals
+
+    judged = watch.judge(on, service) if service in on.services else ()
+    return tuple(judgement for judgement in judged if judgement.state is signals.State.BAD)
 
 
 def _line(entry: incidents.Incident) -> str:

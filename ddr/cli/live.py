@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from ddr.runbook import engine as engines
     from ddr.runbook import progress, screen, work
 
-_GOOD = ("recovered", "contained", "undone", "injected")
+
+def exit_code(status: str) -> int:
+    """Of a run that has its end. Contained is a finding: the fallback answers, the cause is still there."""
+    from ddr import errors
+
+    if status == "contained":
+        return errors.EXIT_FINDING
+    return errors.EXIT_OK if status in ("recovered", "undone", "injected") else errors.EXIT_FAILED
 
 
 @dataclass
@@ -42,7 +49,7 @@ class Live:
             return pause.exit_code
         self.painter.close()
         self._show(ended.status, ended.why)
-        return errors.EXIT_OK if ended.status in _GOOD else errors.EXIT_FAILED
+        return exit_code(ended.status)
 
     def _show(self, status: str, why: str) -> None:
         waiting = self.painter.view.waiting
@@ -80,11 +87,10 @@ class _Painter:
             self._line(event)
 
     def last(self) -> str:
-        """The final screen; nothing where it stands painted already."""
-        text = self._screen.render(self.view)
+        """How it stands in the end, in place of what was painted."""
         if self._repaints:
             self._clear()
-        return text
+        return self._screen.final(self.view)
 
     def close(self) -> None:
         sys.stdout.flush()

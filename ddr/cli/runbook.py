@@ -127,7 +127,8 @@ def run(
     It pauses at the approval; the screen says what to paste. Ctrl-C once pauses behind the step at work, twice at
     once; both can be resumed.
 
-    Exit codes: 0 recovered or contained, 1 failed, 3 conflict, 4 waits for approval, 5 paused, 64 not right.
+    Exit codes: 0 recovered, 1 failed, 2 contained (the fallback answers, the cause is still there), 3 conflict,
+    4 waits for approval, 5 paused, 64 not right.
     """
     from ddr.runbook import parse, shelf
 
@@ -163,13 +164,21 @@ def resume(session: sessions.Session, run_id: str, take_over: bool, break_glass:
 @command.command()
 @click.argument("run_id", metavar="RUN")
 @_TAKE_OVER
+@click.option("--yes", is_flag=True, help="Do not ask, although the run recovered the service.")
 @sessions.json_option
 @sessions.pass_session
-def undo(session: sessions.Session, run_id: str, take_over: bool) -> int:
+def undo(session: sessions.Session, run_id: str, take_over: bool, yes: bool) -> int:
     """Take back what a run changed, newest first. Also after it ended, and for faults that were injected.
+
+    Of a run that recovered the service this brings the bad state back; on a terminal it is asked for then.
 
     Exit codes: 0 undone, 1 something could not be taken back, 3 someone else changed it since.
     """
+    seen = session.board().runs.get(run_id)
+    if seen is not None and seen.status == "recovered":
+        session.notice(f"run {run_id} recovered {seen.started.service}; undoing it brings back what was bad")
+        if sessions.is_terminal() and not yes:
+            click.confirm("bring it back?", abort=True, err=True)
     with live.engine(session, run_id) as engine:
         return engine.finish(lambda made: made.undo(run_id, take_over=take_over))
 

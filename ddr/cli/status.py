@@ -82,7 +82,11 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
 def _plane_row(plane: status.PlaneStatus) -> tuple[str, str, str, str]:
     if plane.revision is None:
         return (output.mark("unknown"), plane.plane, plane.problem, "")
-    verdict = {True: "good", False: click.style("not the known-good one", fg="yellow"), None: "nothing to compare"}
-    frozen = f"frozen: {plane.frozen}" if plane.frozen else ""
-    return (output.mark("ok") if plane.known_good is not False else output.mark("unknown"),
-            plane.plane, str(plane.revision), f"{verdict[plane.known_good]}  {frozen}".rstrip())  # fmt: skip
+    if plane.overwritten:
+        state, verdict = "bad", click.style(f"bytes of {plane.revision.name} changed in place", fg="red", bold=True)
+    elif plane.known_good is False:
+        state, verdict = "unknown", click.style("not the known-good one", fg="yellow")
+    else:
+        state, verdict = "ok", "good" if plane.known_good else "nothing to compare"
+    frozen = f"  frozen: {plane.frozen}" if plane.frozen else ""
+    return (output.mark(state), plane.plane, str(plane.revision), verdict + frozen)

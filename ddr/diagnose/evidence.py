@@ -156,12 +156,16 @@ def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change
 
 
 def culprit(scene: scenes.Scene, plane: planes.Plane) -> changes.Change | None:
-    """The change to name: the newest before the onset that led to what is live; else the newest.
+    """The change to name: the overwriting where bytes were overwritten; else the newest before the onset that led to
+    what is live; else the newest.
 
     Where the plane has come back, what is live now was not live then.
     """
     possible = in_horizon(scene, plane)
-    led_here = [] if scene.has_come_back(plane) else [change for change in possible if _is_live(scene, change)]
+    if scene.is_overwritten(plane):
+        bytes_now = timelines.with_digest(scene.live[plane])
+        possible = tuple(change for change in possible if change.after == bytes_now) or possible
+    led_here = tuple(change for change in possible if _is_live(scene, change) and not scene.has_come_back(plane))
     best = led_here or possible
     return best[-1] if best else None
 

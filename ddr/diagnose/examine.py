@@ -60,6 +60,7 @@ def examine(
         exposed=reached.exposed,
         cleared=reached.cleared,
         next_command=_next(scene, blamed, runbooks),
+        caution=_caution(scene, blamed),
     )
 
 
@@ -163,6 +164,23 @@ def _unswapped(scene: scenes.Scene, report: swap.Report) -> tuple[str, ...]:
     if report.tests and evidence.in_horizon(scene, config):
         return (*report.not_made, f"swap of {config}: a replay cannot change this plane")
     return report.not_made
+
+
+def _caution(scene: scenes.Scene, plane: planes.Plane | None) -> str:
+    """What to know before typing the next command: overwritten bytes cannot be switched back to."""
+    if plane is None or not scene.is_overwritten(plane):
+        return ""
+    now, held = scene.live[plane], scene.loaded.get(plane)
+    told = [
+        f"the good bytes of {now.object} {now.name} are gone from the {plane} plane: it cannot be taken back to them"
+    ]
+    if held is not None and scene.good is not None and scene.good.revisions[plane].is_same(held):
+        told.append("the server still holds the good bytes: do not restart or roll it before they are saved")
+    if scene.has_earlier(plane):
+        told.append("the runbook goes back to the known-good one before it")
+    else:
+        told.append("the runbook can only contain, unless `-p to=VERSION` names an older one that you vouch for")
+    return "; ".join(told)
 
 
 def _next(scene: scenes.Scene, plane: planes.Plane | None, runbooks: Mapping[planes.Plane, str] | None) -> str:

@@ -44,7 +44,9 @@ def _look_at(
     except DdrError as problem:
         return status.PlaneStatus(plane, name, None, problem=problem.message)
     recorded = good.revisions.get(plane) if good else None
-    return status.PlaneStatus(plane, name, live, recorded.is_same(live) if recorded else None, frozen)
+    known_good = recorded.is_same(live) if recorded else None
+    overwritten = good is not None and releases.overwritten(good, live) is not None
+    return status.PlaneStatus(plane, name, live, known_good, frozen, overwritten=overwritten)
 
 
 def _fallback(on: platform.Platform, service: str) -> bool:
@@ -59,7 +61,9 @@ def _state(
     seen: Sequence[status.PlaneStatus],
     open_incidents: Sequence[incidents.Incident],
 ) -> signals.State:
-    if open_incidents or any(judgement.state is signals.State.BAD for judgement in judged):
+    """Bytes that changed under their name are wrong before a signal sees it."""
+    is_bad = any(judgement.state is signals.State.BAD for judgement in judged)
+    if open_incidents or is_bad or any(plane.overwritten for plane in seen):
         return signals.State.BAD
     unknown = any(judgement.state is signals.State.UNKNOWN for judgement in judged)
     return signals.State.UNKNOWN if unknown or any(plane.problem for plane in seen) else signals.State.OK

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from ddr.diagnose import watch
 from ddr.domain import changes, planes, releases, revisions, services, signals, timelines
 from ddr.errors import DdrError
+from ddr.journal import views
 from ddr.lib import timetext
 from ddr.ports import platform as platforms
 
@@ -19,6 +20,7 @@ A_WEEK = timedelta(days=7)
 class Scene:
     """`live` is what the planes point at, `loaded` what the server has in memory.
 
+    `earlier` are the known-good releases before `good`, newest first.
     `changes` are all that could matter, oldest first, those that nobody recorded included. `not_checked` says what
     could not be looked at, and why.
     """
@@ -26,6 +28,7 @@ class Scene:
     service: services.Service
     at: datetime
     good: releases.Release | None
+    earlier: tuple[releases.Release, ...]
     live: Mapping[planes.Plane, revisions.Revision]
     loaded: Mapping[planes.Plane, revisions.Revision]
     judged: tuple[signals.Judgement, ...]
@@ -49,8 +52,8 @@ class Scene:
 
     def is_overwritten(self, plane: planes.Plane) -> bool:
         """The known-good revision's name with other bytes."""
-        was, now = self.recorded(plane), self.live.get(plane)
-        return was is not None and now is not None and was.name == now.name and not was.is_same(now)
+        now = self.live.get(plane)
+        return self.good is not None and now is not None and releases.overwritten(self.good, now) is not None
 
     def is_served_otherwise(self, plane: planes.Plane) -> bool:
         """The server has other bytes in memory than the plane has under the same name."""
@@ -89,6 +92,12 @@ class Scene:
         """Is as recorded, and nothing tells that it ever was something else since."""
         return self.is_as_recorded(plane) and not self.has_come_back(plane)
 
+    def has_earlier(self, plane: planes.Plane) -> bool:
+        """Whether an earlier known-good release names another revision of the plane to go back to."""
+        was = self.recorded(plane)
+        found = (release.revisions[plane] for release in self.earlier if plane in release.revisions)
+        return was is not None and any(revision.name != was.name for revision in found)
+
     def spec(self, name: str) -> services.SignalSpec:
         return next(spec for spec in self.service.signals if spec.name == name)
 
@@ -101,7 +110,8 @@ def look(platform: platforms.Platform, service: str, timeline: timelines.Timelin
     """Reads everything, each source with its own failure."""
     entry, at = platform.service(service), platform.clock.now()
     not_checked = [f"changes of {who}" for who in timeline.silent] if timeline else ["changes: no timeline was given"]
-    good = watch.last_good(platform, service)
+    board = views.fold(platform.journal.events())
+    good = board.last_good(service)
     if good is None:
         not_checked.append("the ledger: no release is recorded as known good")
     live = _live(platform, entry, not_checked)
@@ -113,6 +123,7 @@ def look(platform: platforms.Platform, service: str, timeline: timelines.Timelin
         service=entry,
         at=at,
         good=good,
+        earlier=_earlier(board.releases.get(service, ()), good),
         live=live,
         loaded=loaded,
         judged=judged,
@@ -122,6 +133,10 @@ def look(platform: platforms.Platform, service: str, timeline: timelines.Timelin
         seasonal=_seasonal(watcher, entry, judged, at),
         not_checked=tuple(not_checked),
     )
+
+
+def _earlier(ledgered: Sequence[releases.Release], good: releases.Release | None) -> tuple[releases.Release, ...]:
+    return tuple(one for one in reversed(ledgered) if good and one.known_good and one.at < good.at)
 
 
 def _live(

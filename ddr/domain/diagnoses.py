@@ -40,7 +40,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`candidates` are ranked, most probable first. `onset` is the interval in which it began."""
+    """`candidates` are ranked, most probable first. `onset` is the interval in which it began.
+
+    `caution` is what to know before typing `next_command`, '' where there is nothing.
+    """
 
     service: str
     at: datetime
@@ -55,6 +58,7 @@ class Diagnosis:
     exposed: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
     next_command: str = ""
+    caution: str = ""
 
     @property
     def leading(self) -> Candidate | None:

@@ -19,3 +19,9 @@ class Release:
     revisions: Mapping[planes.Plane, revisions.Revision]
     known_good: bool = False
     note: str = ""
+
+
+def overwritten(release: Release, now: revisions.Revision) -> revisions.Revision | None:
+    """What the release recorded under the name of `now`, where `now` has other bytes; None where it has not."""
+    was = release.revisions.get(now.plane)
+    return was if was is not None and was.name == now.name and not was.is_same(now) else None

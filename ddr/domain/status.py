@@ -13,6 +13,7 @@ class PlaneStatus:
     """One plane. `revision` is None where it could not be read, and `problem` says why.
 
     `known_good` compares with the newest known-good release; None where nothing was recorded to compare with.
+    `overwritten`: it has that release's name and other bytes.
     """
 
     plane: planes.Plane
@@ -21,6 +22,7 @@ class PlaneStatus:
     known_good: bool | None = None
     frozen: str = ""
     problem: str = ""
+    overwritten: bool = False
 
 
 @dataclass(frozen=True)

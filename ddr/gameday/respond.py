@@ -82,7 +82,7 @@ class Responder:
 
     def _run(self, words: list[str], give_up: datetime) -> tuple[str, str]:
         """(run, status) once it waits for nobody and nothing, or patience has ended."""
-        ends = (EXIT_OK, EXIT_FAILED, EXIT_APPROVAL, EXIT_INTERRUPTED)
+        ends = (EXIT_OK, EXIT_FAILED, EXIT_FINDING, EXIT_APPROVAL, EXIT_INTERRUPTED)
         result = self._type(words, allowed=ends)
         found = commands.document(words, result)
         run = str(found.get("run", ""))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ddr.domain import planes, plans, releases, revisions, signals
 from ddr.errors import DdrError, Missing
 from ddr.journal import views
-from ddr.lib import digest
+from ddr.lib import digest, timetext
 from ddr.ports import connector
 from ddr.ports import platform as platforms
 from ddr.rollback import fits, targets
@@ -111,6 +111,21 @@ def decide(seen: Sight, to: str) -> plans.Plan:
             _reverters(seen),
         ),
     )
+
+
+def is_there(seen: Sight, to: str) -> str:
+    """Why the plane needs no switch to `to`, '' when it does: it is there, with the bytes that were recorded. Pure.
+
+    A live revision that was good once and is blocked now is not where anybody wants to be.
+    """
+    live = seen.live[seen.plane]
+    if to != LAST_GOOD:
+        return f"{_describe(live)}, is live already" if live.name == to else ""
+    recorded = targets.recorded(seen.plane, live, seen.good)
+    if recorded is None or targets.why_blocked(live, seen.blocked):
+        return ""
+    since = timetext.format_clock(targets.first_good(seen.plane, recorded, seen.good))
+    return f"{_describe(live)}, is live, known good since {since}, bytes intact"
 
 
 def _describe(revision: revisions.Revision) -> str:

@@ -37,14 +37,23 @@ def last_good(
         if not why:
             now = found[recorded.name]
             assert isinstance(now, revisions.Revision)
-            when = f"known good since {timetext.format_clock(_first_good(plane, recorded, good))}"
+            when = f"known good since {timetext.format_clock(first_good(plane, recorded, good))}"
             target = plans.Check("target", signals.State.OK, f"{recorded.object} {recorded.name}, {when}, bytes intact")
             return now, (*passed, _unless_unknown(recorded, target))
         passed.append(plans.Check("passed over", signals.State.UNKNOWN, f"{recorded.object} {recorded.name}: {why}"))
     return None, tuple(passed)
 
 
-def _first_good(plane: planes.Plane, recorded: revisions.Revision, good: Sequence[releases.Release]) -> datetime:
+def recorded(
+    plane: planes.Plane, live: revisions.Revision, good: Sequence[releases.Release]
+) -> revisions.Revision | None:
+    """`live` as a known-good release has it, None when none has it with these bytes."""
+    found = (release.revisions[plane] for release in good if plane in release.revisions)
+    return next((revision for revision in found if revision.is_same(live)), None)
+
+
+def first_good(plane: planes.Plane, recorded: revisions.Revision, good: Sequence[releases.Release]) -> datetime:
+    """When the oldest of the known-good releases with it was seen live."""
     return min(
         release.at for release in good if plane in release.revisions and release.revisions[plane].is_same(recorded)
     )
@@ -70,10 +79,11 @@ def _objection(recorded: revisions.Revision, live: revisions.Revision, now: Foun
             f"its bytes were changed in place: recorded {digest.short(recorded.digest)}, "
             f"now {digest.short(now.digest) or 'unknown'}"
         )
-    return _block(now, blocked)
+    return why_blocked(now, blocked)
 
 
-def _block(now: revisions.Revision, blocked: Blocked) -> str:
+def why_blocked(now: revisions.Revision, blocked: Blocked) -> str:
+    """Why nobody is to go to a revision, '' when nothing is against it."""
     why = blocked.get((now.name, now.digest), "") or now.facts.get(revisions.BLOCKED, "")
     return f"it is blocked: {why}" if why else ""
 
@@ -95,7 +105,7 @@ def named(
         return None, (plans.Check("target", signals.State.BAD, f"{live.object} {name} cannot be read: {now}"),)
     records = [release.revisions[plane] for release in good if plane in release.revisions]
     same_name = [recorded for recorded in records if recorded.name == name and recorded.digest]
-    block = _block(now, blocked)
+    block = why_blocked(now, blocked)
     if block:
         check = plans.Check("target", signals.State.BAD, f"{now.object} {name}: {block}")
     elif not same_name:

@@ -208,8 +208,21 @@ class Engine:
 
     def _claim(self, follower: history.Follower, *, take_over: bool, resumed: bool) -> work.Work:
         mine = work.Work(self._tools, follower, take_over=take_over)
-        steps = tuple(step.name for step in mine.procedure.steps)
-        self._tools.report(progress.RunBegan(mine.run, mine.procedure.title, mine.service.name, steps, resumed))
+        seen = mine.seen()
+        self._tools.report(
+            progress.RunBegan(
+                mine.run,
+                mine.procedure.title,
+                mine.service.name,
+                tuple(step.name for step in mine.procedure.steps),
+                resumed,
+                seen.started.incident,
+                tuple(
+                    progress.Done(name, outcome, history.step_of(seen, name).has_effect)
+                    for name, outcome in history.outcomes_of(seen).items()
+                ),
+            )
+        )
         return mine
 
     def _end(self, mine: work.Work, status: str, why: str) -> Finish:

@@ -10,7 +10,7 @@ from typing import Any
 from ddr.domain import outcomes, runbooks, services
 from ddr.errors import DdrError
 from ddr.ports import platform, verb
-from ddr.runbook import procedure, scope
+from ddr.runbook import flow, procedure, scope
 
 RUN = "run-to-be"
 """The id a preview uses where the real run's id will stand."""
@@ -102,7 +102,9 @@ def _line(
         described = _with(line, will=prepared.will, touches=prepared.touches, undo=prepared.undo)
         if found.changes or (isinstance(found, verb.Described) and found.waits):
             return described
-        return _with(described, outcome=found.act(call, prepared.settled))
+        outcome = found.act(call, prepared.settled)
+        ends = not flow.passed(outcome) and step.is_critical and step.on_failure == "Abort"
+        return _with(described, outcome=outcome, problem=f"the run ends here: {outcome.summary}" if ends else "")
     except DdrError as problem:
         return _with(line, problem=problem.message)
 

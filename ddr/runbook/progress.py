@@ -9,14 +9,25 @@ from ddr.domain import outcomes, records
 
 
 @dataclass(frozen=True)
+class Done:
+    """A step that came to its end in an earlier process. `changed`: the world shows it, and it is not taken back."""
+
+    step: str
+    outcome: outcomes.Outcome
+    changed: bool
+
+
+@dataclass(frozen=True)
 class RunBegan:
-    """`resumed` when an earlier process had begun it."""
+    """`resumed` when an earlier process had begun it; `done` is what that one did."""
 
     run: str
     title: str
     service: str
     steps: tuple[str, ...]
     resumed: bool = False
+    incident: str = ""
+    done: tuple[Done, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""The live screen of a run as text: at most 24 lines of 80 columns. Pure; the terminal is somebody else's.
+"""The screen of a run as text: at most 24 lines of 80 columns while it moves, as many as it takes at the end.
+
+Pure; the terminal is somebody else's.
 
 Where I am, what this will do, what it touches, how to undo it, the next key.
 """
@@ -24,6 +26,7 @@ _MARKS = {
     outcomes.Status.INCONCLUSIVE: "??  ",
 }
 _PAST_LINES = 7
+_PLAN_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class View:
     notice: str = ""
     end: str = ""
     takes_back: bool = False
+    incident: str = ""
+    changed: bool = False
     loud: tuple[str, ...] = field(default=())
 
 
@@ -49,12 +54,25 @@ def after(view: View, event: progress.Event) -> View:
     change = dataclasses.replace
     match event:
         case progress.RunBegan():
-            return View(event.run, event.title, event.service, len(event.steps))
+            past = tuple((done.step, done.outcome.status, done.outcome.summary) for done in event.done)
+            changed = any(done.changed for done in event.done)
+            return View(
+                event.run,
+                event.title,
+                event.service,
+                len(event.steps),
+                past=past,
+                incident=event.incident,
+                changed=changed,
+            )
         case progress.StepBegan():
             return change(view, now=event, waiting=None, notice="")
         case progress.StepEnded():
             told = ("found done; " if event.adopted else "") + event.outcome.summary
-            return change(view, now=None, notice="", past=(*view.past, (event.step, event.outcome.status, told)))
+            past = tuple(row for row in view.past if row[0] != event.step)  # a validation is judged again
+            changed = view.changed or (view.now is not None and view.now.kind == "action")
+            row = (event.step, event.outcome.status, told)
+            return change(view, now=None, notice="", past=(*past, row), changed=changed)
         case progress.Retrying():
             again = f"attempt {event.attempt} of {event.of} in {timetext.format_duration(event.wait_s)}"
             return change(view, notice=f"{event.why}; {again}")
@@ -73,11 +91,35 @@ def after(view: View, event: progress.Event) -> View:
             return change(view, end=event.status + (f": {event.why}" if event.why else ""), now=None)
 
 
+def final(view: View) -> str:
+    """What stays on the terminal: every step, and a plan that waits for approval word for word."""
+    head = [f"run {view.run}  {view.title}  service {view.service}", *(_wrapped("", said) for said in view.loud)]
+    past = [_wrapped(f"  {_MARKS[status]} ", f"{step}: {told}") for step, status, told in view.past]
+    here = ["", *_whole_approval(view.waiting)] if view.waiting is not None else ["", _wrapped("  ", view.end)]
+    return "\n".join([*head, *past, *here, "", *_next_keys(view)])
+
+
+def _wrapped(label: str, text: str) -> str:
+    """All of the text, its further lines under its first one. A command is never broken: it has to be pasted."""
+    lines = textwrap.wrap(
+        " ".join(text.split()), WIDTH - len(label), break_long_words=False, break_on_hyphens=False
+    ) or [""]
+    return f"{label}{lines[0]}" + "".join(f"\n{' ' * len(label)}{line}" for line in lines[1:])
+
+
+def _whole_approval(asked: progress.ApprovalAsked) -> list[str]:
+    request = asked.request
+    lines = [f"waits for approval of plan {digest.short(request.plan_digest)}, which will:"]
+    lines += [_wrapped("  - ", line) for line in request.summary]
+    lines += [f"  who      {', '.join(request.approvers)}"]
+    return [*lines, f"  until    {timetext.format_clock(request.expires)}", f"  approve  {asked.command}"]
+
+
 def render(view: View) -> str:
-    """At most HEIGHT lines, none longer than WIDTH."""
+    """While it moves: at most HEIGHT lines, none longer than WIDTH."""
     head = [_cut(f"run {view.run}  {view.title}  service {view.service}"), *map(_cut, view.loud[-1:])]
     here = _here(view)
-    foot = ["", _cut(_next_key(view))]
+    foot = ["", *map(_cut, _next_keys(view))]
     room = HEIGHT - len(head) - len(here) - len(foot)
     return "\n".join([*head, *_past(view, min(room, _PAST_LINES + 1)), *here, *foot])
 
@@ -108,7 +150,9 @@ def _approval(asked: progress.ApprovalAsked) -> list[str]:
     request = asked.request
     lines = ["", _cut(f"waits for approval of plan {digest.short(request.plan_digest)}, which will:")]
     rows = [_cut(f"  - {line}") for line in request.summary]
-    lines += rows if len(rows) <= 7 else [*rows[:6], f"  ... {len(rows) - 6} more"]
+    lines += (
+        rows if len(rows) <= _PLAN_LINES else [*rows[: _PLAN_LINES - 1], f"  ... {len(rows) - _PLAN_LINES + 1} more"]
+    )
     lines += _entry("who", ", ".join(request.approvers))
     return [*lines, *_entry("until", timetext.format_clock(request.expires)), _cut(f"  approve  {asked.command}")]
 
@@ -133,18 +177,34 @@ def _wrap(text: str, most: int, indent: int = 2) -> list[str]:
     )
 
 
-def _next_key(view: View) -> str:
+def _next_keys(view: View) -> list[str]:
+    """What to type now; at most two lines."""
+    undo, resume = f"ddr runbook undo {view.run}", f"ddr runbook resume {view.run}"
     if view.waiting is not None:
-        return f"then: ddr runbook resume {view.run}"
+        return [f"then: {resume}"]
+    if not view.end:
+        return ["Ctrl-C once: finish this step and pause. Twice: pause now. Both can be resumed."]
     if view.end.startswith("paused"):
-        return f"next: ddr runbook resume {view.run}   or   ddr runbook undo {view.run}"
-    if view.end.startswith("undone"):
-        return "everything this run changed is taken back"
-    if view.end and view.takes_back:
-        return f"what is named above is left; then again: ddr runbook undo {view.run}"
-    if view.end:
-        return f"next: ddr runbook undo {view.run} takes all of it back"
-    return "Ctrl-C once: finish this step and pause. Twice: pause now. Both can be resumed."
+        return [f"next: {resume}   or   {undo}"]
+    return _after_the_end(view, undo)
+
+
+def _after_the_end(view: View, undo: str) -> list[str]:
+    ended = view.end.partition(":")[0]
+    look = f"next: ddr diagnose {view.service}"
+    if ended == "undone":
+        still_open = [f"next: ddr incident show {view.incident}"] if view.incident else []
+        return ["everything this run changed is taken back", *still_open]
+    if view.takes_back:
+        return [f"what is named above is left; then again: {undo}"]
+    if ended == "injected":
+        return [f"next: {undo} takes it back"]
+    if ended == "recovered":
+        close = f"ddr incident resolve {view.incident}" if view.incident else f"ddr status {view.service}"
+        return [f"next: {close}", f"({undo} would bring the bad state back)"]
+    if ended == "contained":
+        return [f"{look}   the cause is still there", f"({undo} takes the fallback off again)"]
+    return [look, f"({undo} takes back what was changed)" if view.changed else "(nothing was changed)"]
 
 
 def _cut(line: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ddr.domain import health, planes, signals
+from ddr.domain import health, planes, releases, signals
 from ddr.errors import DdrError
 from ddr.journal import verify
+from ddr.lib import digest
 from ddr.ports import connector, signal
 from ddr.stores import probe
 from ddr.wiring import build, repository
@@ -29,8 +30,9 @@ def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[Visit, ...]:
     repository.forget_verdict(wired.config, environ)
     visits = [_store(wired), _journal(wired)]
     for service in wired.platform.services:
+        good = _last_good(wired, service)
         for plane, seen in wired.platform.planes[service].items():
-            visits.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen))
+            visits.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen, good))
         visits += [_server(wired, service)] if service in wired.platform.servers else []
     used = {name for entry in wired.config.planes.values() for plane in entry.values() for name in [plane.connector]}
     serving = {entry.serving for entry in wired.config.services.values()}
@@ -66,10 +68,35 @@ def _journal(wired: build.Wired) -> Visit:
     return Visit("journal", signals.State.OK, f"{report.events} events, one unbroken chain")
 
 
-def _plane(service: str, name: str, plane: planes.Plane, seen: connector.Observable) -> Visit:
+def _last_good(wired: build.Wired, service: str) -> releases.Release | None:
+    """None also where the journal cannot be read, which has a visit of its own."""
+    try:
+        return wired.board().last_good(service)
+    except DdrError:
+        return None
+
+
+def _plane(
+    service: str, name: str, plane: planes.Plane, seen: connector.Observable, good: releases.Release | None
+) -> Visit:
     found = seen.health()
     can = [*found.can, *_ports(seen)]
-    return Visit(f"{service} {plane} ({name})", found.state, found.why, tuple(can), found.cannot)
+    overwritten = _overwritten(seen, good)
+    state = signals.State.BAD if overwritten else found.state
+    return Visit(f"{service} {plane} ({name})", state, overwritten or found.why, tuple(can), found.cannot)
+
+
+def _overwritten(seen: connector.Observable, good: releases.Release | None) -> str:
+    """Bytes that are other ones than those recorded under the same name, '' where they are not or cannot be read."""
+    try:
+        now = seen.revision() if good else None
+    except DdrError:
+        return ""
+    was = releases.overwritten(good, now) if good and now else None
+    if good is None or now is None or was is None:
+        return ""
+    before, after = digest.short(was.digest), digest.short(now.digest)
+    return f"bytes of {now.object} {now.name} changed in place: {before} in release {good.id}, {after} now"
 
 
 def _ports(seen: connector.Observable) -> Sequence[str]:

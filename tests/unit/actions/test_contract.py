@@ -19,6 +19,7 @@ CONTRACT = {
     "changes.list",
     "signals.read",
     "signals.hold",
+    "target.needed",
     "target.check",
     "promotions.freeze",
     "promotions.thaw",

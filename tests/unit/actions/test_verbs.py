@@ -161,6 +161,26 @@ def test_the_target_check_gives_what_later_steps_need() -> None:
     assert any(line.startswith("fits input columns: bad:") for line in outcome.evidence)
 
 
+def test_a_run_is_needed_unless_the_plane_is_at_its_good_state() -> None:
+    desk = calls.promoted()
+    assert act(desk, "target.needed", plane="model").status is OK
+    desk.world.model.live = "2"
+    outcome = act(desk, "target.needed", plane="model")
+    assert outcome.status is FAILED
+    assert outcome.summary.startswith("nothing to take back: digit 2, bytes ")
+    assert "known good since" in outcome.summary
+    assert "`ddr diagnose postcode`" in outcome.summary
+    assert act(desk, "target.needed", plane="model", to="1").status is OK, "who names an older one vouches for it"
+    assert act(desk, "target.needed", plane="model", to="2").status is FAILED
+    desk.world.model.live = "1"
+    assert act(desk, "target.needed", plane="model").status is FAILED, "an older good one is good as well"
+    desk.world.model.marks["1"] = "gave wrong answers"
+    assert act(desk, "target.needed", plane="model").status is OK, "what is blocked is no place to stay"
+    desk.world.model.marks.clear()
+    desk.world.model.contents["1"] = b"overwritten"
+    assert act(desk, "target.needed", plane="model").status is OK, "the name is the good one's, the bytes are not"
+
+
 def test_signals_are_read_whatever_they_say() -> None:
     outcome = act(calls.promoted(), "signals.read")
     assert outcome.status is OK

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ddr.diagnose import examine
-from ddr.domain import diagnoses, planes, records
+from ddr.domain import diagnoses, planes, records, timelines
 from ddr.release import ledger, timeline
 from tests import platforms, worlds
 from tests.unit.diagnose import scenes
@@ -97,6 +97,50 @@ def test_overwritten_weights_name_both_digests() -> None:
     assert not leading.change.recorded
     assert leading.evidence[0].test == "identity"
     assert leading.evidence[0].says.endswith("(limit: equal, n=1)")
+
+
+@pytest.mark.parametrize("roll", [True, False], ids=["served", "server holds the good bytes"])
+def test_overwriting_is_named_and_not_the_rollback_before_it(roll: bool) -> None:
+    """Both led to what is called 2 and is live; only one of them put these bytes there."""
+    scene = scenes.healthy()
+    scene.world.promote("3")
+    scene.world.advance(0.2)
+    scene.world.promote("2")
+    scene.world.advance(3)
+    scene.world.overwrite_weights(roll=roll)
+    scene.world.advance(1)
+    found = scene.diagnose()
+    assert found.verdict is Verdict.CONFIRMED
+    assert found.leading is not None
+    assert found.leading.change is not None
+    assert found.leading.change.after == timelines.with_digest(scene.world.planes[MODEL].revision())
+    assert "the good bytes of digit 2 are gone" in found.caution
+    assert "can only contain" in found.caution
+    assert ("do not restart or roll it" in found.caution) != roll
+
+
+def test_overwriting_with_an_earlier_good_release_can_be_taken_back() -> None:
+    scene = scenes.healthy()
+    scene.world.promote("3")
+    scene.world.advance(3)
+    ledger.record(scene.on, "digits", known_good=True)
+    scene.world.planes[MODEL].contents["3"] = b"right=0.2 overwritten"
+    scene.world.advance(1)
+    assert "goes back to the known-good one before it" in scene.diagnose().caution
+
+
+def test_a_service_with_a_plane_that_cannot_be_read_is_not_called_healthy() -> None:
+    scene = scenes.healthy()
+    assert scene.diagnose().verdict is Verdict.HEALTHY
+    scene.world.planes[planes.Plane.INDEX].down = "no answer"
+    found = scene.diagnose()
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.cleared == ()
+    assert any("index: no answer" in told for told in found.not_checked)
+
+
+def test_without_overwriting_there_is_nothing_to_mind() -> None:
+    assert scenes.hurt("bad model promoted").diagnose().caution == ""
 
 
 def test_something_else_is_not_suspected_while_a_suspect_could_not_be_tried() -> None:

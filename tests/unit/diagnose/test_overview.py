@@ -29,6 +29,15 @@ def test_a_bad_signal_makes_it_bad_and_the_plane_is_marked() -> None:
     assert [plane.plane for plane in seen.planes if plane.known_good is False] == [planes.Plane.MODEL]
 
 
+def test_bytes_that_changed_in_place_are_bad_before_a_signal_sees_it() -> None:
+    scene = scenes.healthy()
+    scene.world.overwrite_weights(roll=False)
+    seen = _look(scene)
+    assert {one.state for one in seen.signals} == {signals.State.OK}
+    assert [plane.plane for plane in seen.planes if plane.overwritten] == [planes.Plane.MODEL]
+    assert seen.state is signals.State.BAD
+
+
 def test_without_anything_vouched_for_it_is_unknown_not_ok() -> None:
     world = worlds.World()
     on = platforms.platform(world)

@@ -140,13 +140,13 @@ def test_a_connector_without_the_port_is_refused_before_anything_runs() -> None:
     it = "the connector registry of the model plane"
     poor = dataclasses.replace(on, planes={"postcode": seen}, servers={})
     assert problems(GOOD, poor) == [
-        f"57: steps[3].with.plane: promotions.freeze: {it} cannot be frozen",
-        f"65: steps[4].with.plane: target.check: {it} can be observed, not switched",
-        f"77: steps[6].with.plane: plane.switch: {it} can be observed, not switched",
-        f"85: steps[7].with.plane: revision.block: {it} cannot look up a revision",
-        "91: steps[8].with: serving.roll: service postcode names no server (serving: CONNECTOR)",
-        f"120: steps[12].with.plane: promotions.thaw: {it} cannot be frozen",
-        "138: steps[14].with: serving.fallback: service postcode names no server (serving: CONNECTOR)",
+        f"64: steps[4].with.plane: promotions.freeze: {it} cannot be frozen",
+        f"72: steps[5].with.plane: target.check: {it} can be observed, not switched",
+        f"84: steps[7].with.plane: plane.switch: {it} can be observed, not switched",
+        f"92: steps[8].with.plane: revision.block: {it} cannot look up a revision",
+        "98: steps[9].with: serving.roll: service postcode names no server (serving: CONNECTOR)",
+        f"127: steps[13].with.plane: promotions.thaw: {it} cannot be frozen",
+        "149: steps[16].with: serving.fallback: service postcode names no server (serving: CONNECTOR)",
     ]
 
 

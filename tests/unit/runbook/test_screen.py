@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from ddr.domain import outcomes
 from ddr.errors import ApprovalRequired
 from ddr.runbook import progress, screen
@@ -79,17 +83,81 @@ def test_the_longest_imaginable_run_still_fits() -> None:
         assert max(map(len, lines)) <= screen.WIDTH
 
 
-def test_the_end_says_what_comes_next() -> None:
-    ends: dict[progress.Event, str] = {
-        progress.RunPaused("r1", "asked"): "next: ddr runbook resume r1   or   ddr runbook undo r1",
-        progress.RunEnded("r1", "recovered", ""): "next: ddr runbook undo r1 takes all of it back",
-        progress.RunEnded("r1", "undone", ""): "everything this run changed is taken back",
-    }
-    for event, said in ends.items():
-        assert views([progress.RunBegan("r1", "t", "s", ()), event])[-1].splitlines()[-1] == said
-    left: list[progress.Event] = [
-        progress.UndoBegan("one", 1, 1, "set a back"),
-        progress.RunEnded("r1", "failed", "one: it moved"),
-    ]
-    shown = views([progress.RunBegan("r1", "t", "s", ()), *left])[-1]
-    assert shown.splitlines()[-1] == "what is named above is left; then again: ddr runbook undo r1"
+BEGAN = progress.RunBegan("r1", "t", "s", ())
+IN_INCIDENT = progress.RunBegan("r1", "t", "s", (), incident="inc-1")
+ACTED: list[progress.Event] = [
+    progress.StepBegan("one", 1, 2, "action", "cell.set", ""),
+    progress.StepEnded("one", outcomes.Outcome(outcomes.Status.OK, "set")),
+]
+ENDS: list[tuple[list[progress.Event], list[str]]] = [
+    ([BEGAN, progress.RunPaused("r1", "asked")], ["next: ddr runbook resume r1   or   ddr runbook undo r1"]),
+    (
+        [IN_INCIDENT, progress.RunEnded("r1", "recovered", "")],
+        ["next: ddr incident resolve inc-1", "(ddr runbook undo r1 would bring the bad state back)"],
+    ),
+    (
+        [BEGAN, progress.RunEnded("r1", "recovered", "")],
+        ["next: ddr status s", "(ddr runbook undo r1 would bring the bad state back)"],
+    ),
+    (
+        [BEGAN, *ACTED, progress.RunEnded("r1", "contained", "no way back")],
+        ["next: ddr diagnose s   the cause is still there", "(ddr runbook undo r1 takes the fallback off again)"],
+    ),
+    ([BEGAN, progress.RunEnded("r1", "failed", "no")], ["next: ddr diagnose s", "(nothing was changed)"]),
+    (
+        [BEGAN, *ACTED, progress.RunEnded("r1", "failed", "no")],
+        ["next: ddr diagnose s", "(ddr runbook undo r1 takes back what was changed)"],
+    ),
+    ([BEGAN, *ACTED, progress.RunEnded("r1", "injected", "")], ["next: ddr runbook undo r1 takes it back"]),
+    ([BEGAN, progress.RunEnded("r1", "undone", "")], ["everything this run changed is taken back"]),
+    (
+        [IN_INCIDENT, progress.RunEnded("r1", "undone", "")],
+        ["everything this run changed is taken back", "next: ddr incident show inc-1"],
+    ),
+    (
+        [BEGAN, progress.UndoBegan("one", 1, 1, "set a back"), progress.RunEnded("r1", "failed", "one: it moved")],
+        ["what is named above is left; then again: ddr runbook undo r1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "said"), ENDS)
+def test_the_end_says_what_comes_next(told: list[progress.Event], said: list[str]) -> None:
+    view = screen.View()
+    for event in told:
+        view = screen.after(view, event)
+    for text in (screen.render(view), screen.final(view)):
+        assert text.splitlines()[-len(said) :] == said
+        assert text.splitlines()[-len(said) - 1] == ""
+
+
+def test_an_approver_reads_every_word_of_the_plan() -> None:
+    stage = toys.Stage()
+    assert isinstance(toys.raised(stage.start, toys.APPROVED), ApprovalRequired)
+    view = screen.View()
+    for event in stage.heard:
+        view = screen.after(view, event)
+    assert view.waiting is not None
+    long = tuple(f"{line}, " + "and so on " * 20 for line in view.waiting.request.summary) * 9
+    request = dataclasses.replace(view.waiting.request, summary=long)
+    view = dataclasses.replace(view, waiting=progress.ApprovalAsked(request, view.waiting.command))
+    words = screen.final(view).split()
+    assert words.count("on") == len(long) * 20
+    assert "..." not in words
+    assert all(len(line) <= screen.WIDTH for line in screen.final(view).splitlines())
+    assert f"  approve  {view.waiting.command if view.waiting else ''}" in screen.final(view).splitlines()
+
+
+def test_a_resumed_run_shows_what_was_done_before() -> None:
+    stage = toys.Stage()
+    stage.start(toys.APPROVED, break_glass="asleep")
+    whole = screen.View()
+    for event in stage.heard:
+        whole = screen.after(whole, event)
+    stage.heard.clear()
+    stage.runner().undo("r1")
+    again = screen.View()
+    for event in stage.heard[:1]:
+        again = screen.after(again, event)
+    assert [row[:2] for row in again.past] == [row[:2] for row in whole.past]
+    assert again.changed

@@ -7,7 +7,7 @@ import pytest
 from ddr.actions import catalog
 from ddr.domain import records
 from ddr.errors import Interrupted
-from ddr.runbook import check
+from ddr.runbook import approval, check
 from tests import recovery
 from tests.unit.runbook import shipped
 
@@ -60,11 +60,47 @@ def test_where_there_is_no_way_back_it_is_contained(name: str) -> None:
         for good in ("1", "2", "v1", "v2"):
             if good in plane.contents:
                 plane.contents[good] += b", touched"
-    assert shipped.Process(world, name).step() == "contained"
+    process = shipped.Process(world, name)
+    assert process.step() == "waits"
+    request = world.journal.of_kind(records.ApprovalRequested)[-1]
+    assert [line.partition(":")[0] for line in request.summary] == ["contain-only", "tell-contained"]
+    before = world.state()
+    process.approve()
+    assert world.state() == before, "saying yes does nothing by itself"
+    assert process.step() == "contained"
     assert world.server.fallback_on
     assert world.model.live in ("2", "3")
     frozen = world.model if name == "bad-model-promotion" else world.features
     assert frozen.frozen_why == "frozen by ddr run r1", "nobody promotes while nothing is good"
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_containment_that_is_denied_leaves_everything_as_it_is(name: str) -> None:
+    world = shipped.hurt(name)
+    for plane in (world.model, world.features):
+        for good in ("1", "2", "v1", "v2"):
+            if good in plane.contents:
+                plane.contents[good] += b", touched"
+    process = shipped.Process(world, name)
+    process.step()
+    request = world.journal.of_kind(records.ApprovalRequested)[-1]
+    approval.decide(world.platform("lena"), process.run, plan=request.plan_digest, granted=False)
+    assert process.step() == "failed"
+    assert not world.server.fallback_on
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_what_is_at_its_good_state_is_left_alone(name: str) -> None:
+    """Before the first effect: nobody is told, nothing is frozen, nobody is asked."""
+    world = recovery.World()
+    before = world.state()
+    assert shipped.Process(world, name).step() == "failed"
+    assert world.journal.of_kind(records.StepIntended) == []
+    assert (world.effects, world.state()) == ({}, before)
+    ended = world.journal.of_kind(records.RunEnded)[-1]
+    assert "nothing to take back" in ended.why
+    preview = shipped.runner(world).preview(shipped.document(name), "postcode")
+    assert any("nothing to take back" in problem for problem in preview.problems)
 
 
 @pytest.mark.parametrize("name", shipped.BOOKS)
