@@ -36,7 +36,9 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     name = session.service(service).name
     changes = timeline.changes(wired.platform, name, examine.horizon(wired.platform.clock.now()))
     books = shelf.by_plane()
-    found = examine.examine(wired.platform, name, changes=changes, replay=not no_replay, runbooks=books)
+    found = examine.examine(
+        wired.platform, name, changes=changes, replay=not no_replay, runbooks=books, incident=incident
+    )
     if incident:
         wired.platform.journal.append(records.DiagnosisMade(name, found, incident))
     session.show(found, lambda: text(found))

@@ -103,12 +103,18 @@ def break_(session: sessions.Session, fault: str, inputs: tuple[str, ...], servi
     Exit codes: 0 injected, 64 no such fault or no sandbox.
     """
     from ddr.domain import runbooks
+    from ddr.errors import InputError
     from ddr.runbook import engine
 
     wired = session.wired()
-    step = runbooks.Step("break", action=fault, inputs=options.pairs(inputs))
-    made = engine.Engine(wired.platform, wired.faults())
-    ended = made.start_steps(f"break {fault}", [step], session.service(service).name)
+    known, on, given = wired.faults(), session.service(service), options.pairs(inputs)
+    if fault not in known:
+        raise InputError(f"{fault} is no fault; nothing was injected", hint="`ddr sandbox faults` lists them")
+    wrong = known[fault].problems(given, on)
+    if wrong:
+        raise InputError(f"{fault}: {'; '.join(wrong)}; nothing was injected", hint="give inputs as --with KEY=VALUE")
+    step = runbooks.Step("break", action=fault, inputs=given)
+    ended = engine.Engine(wired.platform, known).start_steps(f"break {fault}", [step], on.name)
     session.show(ended, lambda: f"injected {fault}\n  take it back: ddr runbook undo {ended.run}")
 
 

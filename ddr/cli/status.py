@@ -49,7 +49,8 @@ def _open_runs(session: sessions.Session, board: views.Board) -> dict[str, list[
     for run in board.runs.values():
         if run.status in ("running", "paused"):
             step = next(reversed(run.steps), "")
-            state = "interrupted" if run.id in cut_off else run.status
+            state = "waits for approval" if run.is_awaiting_approval else run.status
+            state = "interrupted" if run.id in cut_off else state
             found.setdefault(run.started.service, []).append(status.OpenRun(run.id, run.started.title, state, step))
     return found
 
@@ -71,7 +72,7 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     ]  # fmt: skip
     parts.append(output.table(rows) if rows else "  no open incident")
     if seen.runs:
-        parts.append(output.table([(f"run {run.id}", run.title, f"{run.status} at {run.step}") for run in seen.runs]))
+        parts.append(output.table([_run_row(run) for run in seen.runs]))
     good = "none recorded: `ddr release record --known-good`"
     if seen.last_good:
         good = f"{seen.last_good.id}, {output.age(seen.last_good.at, seen.at)}"
@@ -79,9 +80,13 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     return "\n".join(parts)
 
 
+def _run_row(run: status.OpenRun) -> tuple[str, str, str]:
+    return (f"run {run.id}", run.title, f"{run.status}, last step {run.step}" if run.step else run.status)
+
+
 def _plane_row(plane: status.PlaneStatus) -> tuple[str, str, str, str]:
     if plane.revision is None:
-        return (output.mark("unknown"), plane.plane, plane.problem, "")
+        return (output.mark("unknown"), plane.plane, "cannot be read", plane.problem)
     if plane.overwritten:
         state, verdict = "bad", click.style(f"bytes of {plane.revision.name} changed in place", fg="red", bold=True)
     elif plane.known_good is False:

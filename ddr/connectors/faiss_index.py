@@ -6,12 +6,12 @@ Two indexes of one size say nothing about that: only the embedder's fingerprint 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from ddr.domain import changes, health, planes, revisions, signals
+from ddr.connectors import linked_folders
+from ddr.domain import health, planes, revisions, signals
 from ddr.errors import Damaged, DdrError
 from ddr.lib import clock as clocks
 from ddr.lib import jsonl, pointer
@@ -43,7 +43,8 @@ class FaissIndex:
 
     def plane(self, binding: Binding, plane: planes.Plane) -> IndexPlane:
         del binding
-        return IndexPlane(self.root, self.settings, plane)
+        link = pointer.Pointer(self.root / self.settings.current, self.root / self.settings.versions)
+        return IndexPlane(plane, self.root.name, link, self.root / self.settings.deployments)
 
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FaissIndex:
@@ -52,47 +53,21 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FaissIndex:
 
 
 @dataclass(frozen=True)
-class IndexPlane:
-    """Implements Observable and Switchable. A revision's digest is that of the whole version folder."""
+class IndexPlane(linked_folders.LinkedPlane):
+    """Implements Observable and Switchable; a version with a part missing or empty, or without its card, is Damaged."""
 
-    root: Path
-    settings: Settings
-    which: planes.Plane
-
-    @property
-    def _pointer(self) -> pointer.Pointer:
-        return pointer.Pointer(self.root / self.settings.current, self.root / self.settings.versions)
-
-    def revision(self) -> revisions.Revision:
-        return self.find(self._pointer.read())
-
-    def find(self, name: str) -> revisions.Revision:
-        """As the port says; Damaged when a part of the version is missing or empty, or its card cannot be read."""
-        facts = _facts(self._pointer.path(name))
-        return revisions.Revision(self.which, self.root.name, name, self._pointer.digest(name), facts)
-
-    def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
-        live = self.revision()
-        if not revisions.must_move(live=live, to=to, expect=expect):
-            return live
-        revisions.must_be(self.find(to.name), to)
-        self._pointer.swap(expect=expect.name, to=to.name)
-        return self.revision()
-
-    def changes(self, since: datetime) -> Sequence[changes.Change]:
-        path = self.root / self.settings.deployments
-        return changes.of_deployments(jsonl.read(path).objects, since, self.which, self.root.name, str(path))
+    def facts(self, folder: Path) -> Mapping[str, str]:
+        return _facts(folder)
 
     def health(self) -> health.Health:
-        unlocked: tuple[str, ...] = (pointer.UNLOCKED,)
+        cannot: tuple[str, ...] = (pointer.UNLOCKED,)
         try:
             live = self.revision()
         except DdrError as problem:
-            return health.Health.of(problem, unlocked)
-        why = f"{self._pointer.link} is at {live.name}"
+            return health.Health.of(problem, cannot)
         if revisions.EMBEDDER not in live.facts:
-            unlocked = (*unlocked, f"tell whether {live.name} fits the embedder: its {_CARD} does not name one")
-        return health.Health(signals.State.OK, why, (f"go to {', '.join(self._pointer.names())}",), unlocked)
+            cannot = (*cannot, f"tell whether {live.name} fits the embedder: its {_CARD} does not name one")
+        return health.Health(signals.State.OK, f"{self.pointer.link} is at {live.name}", self.can, cannot)
 
 
 def _facts(folder: Path) -> Mapping[str, str]:

@@ -24,11 +24,13 @@ def examine(
     changes: timelines.Timeline | None = None,
     replay: bool = True,
     runbooks: Mapping[planes.Plane, str] | None = None,
+    incident: str = "",
 ) -> diagnoses.Diagnosis:
     """The verdict on a service as it is now.
 
     `changes` is the timeline since `horizon`; without it only what differs from the known-good release is known.
-    `replay` allows the swap test. `runbooks` names the runbook of each plane for the next command.
+    `replay` allows the swap test. `runbooks` names the runbook of each plane for the next command,
+    `incident` the incident it belongs to.
     """
     scene = scenes.look(platform, service, changes)
     mismatched = tuple(plane for plane in scene.live if _is_mismatched(scene, plane))
@@ -59,7 +61,7 @@ def examine(
         impaired=reached.impaired,
         exposed=reached.exposed,
         cleared=reached.cleared,
-        next_command=_next(scene, blamed, runbooks),
+        next_command=_next(scene, blamed, runbooks, incident),
         caution=_caution(scene, blamed),
     )
 
@@ -93,7 +95,7 @@ def _seasonal(scene: scenes.Scene) -> diagnoses.Diagnosis:
         candidates=(diagnoses.Candidate(None, 1.0, lines),),
         live=tuple(scene.live.values()),
         not_checked=scene.not_checked,
-        next_command=_next(scene, None, None),
+        next_command=_next(scene, None),
     )
 
 
@@ -183,12 +185,18 @@ def _caution(scene: scenes.Scene, plane: planes.Plane | None) -> str:
     return "; ".join(told)
 
 
-def _next(scene: scenes.Scene, plane: planes.Plane | None, runbooks: Mapping[planes.Plane, str] | None) -> str:
+def _next(
+    scene: scenes.Scene,
+    plane: planes.Plane | None,
+    runbooks: Mapping[planes.Plane, str] | None = None,
+    incident: str = "",
+) -> str:
     service = scene.service.name
     if plane is None:
         return f"ddr changes {service} --since 48h"
     if scene.has_come_back(plane) and not scene.spoken_of(plane, signals.State.BAD):
         return f"ddr status {service}   # {plane} is as recorded again; the windows still hold answers from before"
     if runbooks and plane in runbooks:
-        return f"ddr runbook run {runbooks[plane]} --service {service}"
+        belongs = f" --incident {incident}" if incident else ""
+        return f"ddr runbook run {runbooks[plane]} --service {service}{belongs}"
     return f"ddr runbook list   # and run the one for the {plane} plane with --service {service}"

@@ -27,7 +27,10 @@ class PlaneStatus:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run without an end: `status` is running, paused, waiting or interrupted."""
+    """A run without an end.
+
+    `status` is running, paused, interrupted or waits for approval; `step` is the newest one, '' before the first.
+    """
 
     id: str
     title: str

@@ -142,7 +142,7 @@ def _decode_dataclass(cls: type, node: located.Node, complaints: list[Complaint]
             values[field.name] = _decode(kind, node.value[name], complaints, _join(key, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             note = field.metadata.get("note", "")
-            what = "is missing" + (f": {note}" if note else f"; {_expected(kind)}")
+            what = "is missing" + (f": {note}" if note else f"; it must be {_expected(kind)}")
             complaints.append(Complaint(node.line, _join(key, name), what))
     if len(complaints) > before:
         return _BAD
@@ -192,7 +192,7 @@ def _expected(kind: Any) -> str:
         return f"one of {_listed(tuple(member.value for member in kind))}"
     if dataclasses.is_dataclass(kind):
         return f"a mapping with {_listed(tuple(name for _, name, _ in _fields(typing.cast(type, kind))))}"
-    return {timedelta: "a duration like 15m", datetime: "a time"}.get(kind, _NAMES.get(kind, "it must be given"))
+    return {timedelta: "a duration like 15m", datetime: "a time"}.get(kind, _NAMES.get(kind, "given"))
 
 
 def _listed(choices: Sequence[object]) -> str:

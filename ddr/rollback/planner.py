@@ -95,9 +95,10 @@ def decide(seen: Sight, to: str) -> plans.Plan:
     else:
         target, checks = targets.named(seen.plane, live, to, seen.good, seen.found, seen.blocked)
     if target is None:
+        why = "; ".join(check.detail for check in checks) or "no release is recorded as known good"
         raise Missing(
-            f"{seen.service}: there is nothing good to take the {seen.plane} plane back to",
-            hint="; ".join(check.detail for check in checks) or "no release is recorded as known good",
+            f"{seen.service}: there is nothing good to take the {seen.plane} plane back to: {why}",
+            hint="name a revision that you vouch for",
         )
     move = plans.Move(seen.plane, live, target)
     return plans.Plan(

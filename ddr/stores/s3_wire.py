@@ -164,7 +164,7 @@ class Wire:
                 theirs.ProxyConnectionError,
                 theirs.SSLError,
             )
-            hint = f"is {self.server} up, and reachable from here? `repository.endpoint` in ddr.yaml names it"
+            hint = f"is {self.server} up, and reachable from here?"
             raise Silent(message, hint=hint, was_sent=not isinstance(problem, unsent)) from problem
         if isinstance(problem, theirs.IncompleteReadError):
             raise Silent(message, hint="the connection broke off; try again", was_sent=True) from problem

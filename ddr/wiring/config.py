@@ -171,7 +171,10 @@ class _Reader:
         try:
             root = located.parse_yaml(text)
         except located.Malformed as problem:
-            raise BadDocument([Problem(str(self.path), problem.line, "", problem.what)]) from problem
+            raise BadDocument(
+                [Problem(str(self.path), problem.line, "", problem.what)],
+                hint="mend that line, or the one above it; nothing was started",
+            ) from problem
         root = self.resolver.resolve(root)
         document = decode.decode(_Document, root, self.complaints)
         connectors = self._connectors(root)
@@ -211,6 +214,9 @@ class _Reader:
         self, node: located.Node, key: str, types: Mapping[str, type[Any]], *, keep_type: bool
     ) -> tuple[str, Any]:
         """Decode a mapping by its `type`. ('', None) where that fails."""
+        if not isinstance(node.value, dict):
+            self._complain(node, key, f"is {node.value!r}, must be a mapping like {{type: {sorted(types)[0]}, ...}}")
+            return "", None
         kind = node.fields.get("type")
         if kind is None or not isinstance(kind.value, str) or kind.value not in types:
             what = "is missing" if kind is None else f"is {kind.value!r}, which is not known"

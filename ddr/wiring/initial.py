@@ -44,8 +44,8 @@ def write(folder: Path, settings: Mapping[str, str], environ: Mapping[str, str])
 def _try(verdict: probe.Verdict, name: str) -> None:
     if verdict.unanswered:
         raise Unavailable(
-            f"{name} does not answer: {'; '.join(verdict.findings)}",
-            hint="check endpoint, bucket and credentials; nothing was written",
+            "; ".join(verdict.findings),
+            hint="check --endpoint, --bucket and the credentials; nothing was written",
         )
     if not verdict.honest:
         raise Damaged(

@@ -23,7 +23,8 @@ class PromoteBad:
     def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
         found = [f"{name} is not known here; allowed: kind" for name in inputs if name != "kind"]
         if inputs.get("kind") not in KINDS:
-            found.append(f"kind is {inputs.get('kind')!r}, must be one of {', '.join(KINDS)}")
+            wrong = f"kind is {inputs['kind']!r}" if "kind" in inputs else "kind is missing"
+            found.append(f"{wrong}, must be one of {', '.join(KINDS)}")
         return found
 
     def prepare(self, call: verb.Call) -> verb.Prepared:

@@ -71,7 +71,7 @@ def test_there_are_scenarios_for_every_kind_of_fault() -> None:
 BAD: dict[str, tuple[tuple[tuple[str, str], ...], list[str]]] = {
     "a key nobody knows": (
         (("title: A bad", "titel: A bad"),),
-        ["s.yaml:1: title: is missing; text", "s.yaml:4: titel: is not known here; did you mean title?"],
+        ["s.yaml:1: title: is missing; it must be text", "s.yaml:4: titel: is not known here; did you mean title?"],
     ),
     "no duration": (
         (("at: 10m", "at: soon"),),

@@ -74,10 +74,10 @@ def test_a_good_document_becomes_its_noun_and_goes_back() -> None:
     ("text", "expected"),
     [
         ("kind: z\nleaves: []", ["1: kind: is 'z', must be one of x, y"]),
-        ("leaves: []", ["1: kind: is missing; one of x, y"]),
+        ("leaves: []", ["1: kind: is missing; it must be one of x, y"]),
         ("kind: x\nleaves: 3", ["2: leaves: is 3, must be a list"]),
         ("kind: x\nleaves:\n- {nam: a}", ["3: leaves[0].nam: is not known here; did you mean name?",
-                                          "3: leaves[0].name: is missing; text"]),
+                                          "3: leaves[0].name: is missing; it must be text"]),
         ("kind: x\nleaves: []\nweights: {a: b}", ["3: weights.a: is 'b', must be a number"]),
         ("kind: x\nleaves: []\nat: soon", ["3: at: 'soon' is no time; write it like 2026-11-21T03:13:00Z"]),
         ("kind: x\nleaves: [{name: a, waitFor: 5}]",
@@ -87,7 +87,7 @@ def test_a_good_document_becomes_its_noun_and_goes_back() -> None:
         ("kind: x\nleaves: []\nodd-one: 2.5", ["3: odd-one: is 2.5, must be a whole number"]),
         ("kind: x\nleaves: []\nodd-one: 2", ["1: : odd-one is 2, must be odd"]),
         ("- 1", ["1: : is a list, must be a mapping"]),
-        ("", ["1: kind: is missing; one of x, y", "1: leaves: is missing; it must be given"]),
+        ("", ["1: kind: is missing; it must be one of x, y", "1: leaves: is missing; it must be given"]),
     ],
 )  # fmt: skip
 def test_every_problem_has_its_line(text: str, expected: list[str]) -> None:

@@ -56,7 +56,7 @@ def test_a_good_file_is_read(tmp_path: Path) -> None:
 # Each entry: what to replace in the good file, by what, and the problems that must be reported.
 BAD = [
     ("apiVersion: ddr/v1", "apiVersion: v2", ["ddr.yaml:1: apiVersion: is 'v2', must be one of ddr/v1"]),
-    ("apiVersion: ddr/v1\n", "", ["ddr.yaml:1: apiVersion: is missing; one of ddr/v1"]),
+    ("apiVersion: ddr/v1\n", "", ["ddr.yaml:1: apiVersion: is missing; it must be one of ddr/v1"]),
     ("repository:", "repositry:", ["ddr.yaml:1: repository: is missing: {type: local, path: FOLDER} or {",
                                    "ddr.yaml:2: repositry: is not known here; did you mean repository?"]),
     ("type: local", "type: ftp", ["ddr.yaml:2: repository.type: is 'ftp', which is not known; one of local, s3"]),
@@ -70,7 +70,7 @@ BAD = [
     ("      model: {", "      modle: {",
      ["ddr.yaml:11: services.s.planes.modle: is no plane; one of code, model"]),
     ("alias: champion", "alas: champion", ["ddr.yaml:11: services.s.planes.model.alas: is not known here; did you",
-                                           "ddr.yaml:11: services.s.planes.model.alias: is missing; text"]),
+                                           "ddr.yaml:11: services.s.planes.model.alias: is missing; it must be text"]),
     ("serving: server", "serving: servr", ["ddr.yaml:9: services.s.serving: is no connector here"]),
     ("source: server", "source: servr",
      ["ddr.yaml:14: services.s.signals.golden.source: is no connector here"]),
@@ -84,8 +84,8 @@ BAD = [
      ["ddr.yaml:14: services.s.signals.golden.limit: is missing; a share detector needs a number"]),
     ("limit: 0.02", "limit: lots", ["ddr.yaml:14: services.s.signals.golden.limit: is 'lots', must be a number"]),
     ("window: 30m", "window: 30", ["ddr.yaml:14: services.s.signals.golden.window: '30' is no duration"]),
-    ("rpo: 1h, ", "", ["ddr.yaml:15: services.s.objectives.rpo: is missing; a duration like 15m"]),
-    ("team: t, ", "", ["ddr.yaml:16: services.s.owners.team: is missing; text"]),
+    ("rpo: 1h, ", "", ["ddr.yaml:15: services.s.objectives.rpo: is missing; it must be a duration like 15m"]),
+    ("team: t, ", "", ["ddr.yaml:16: services.s.owners.team: is missing; it must be text"]),
     ("services:\n", "services: 3\nx:\n",
      ["ddr.yaml:7: services: is 3, must be a mapping", "ddr.yaml:8: x: is not known here"]),
     ("root: code", "root: '${env:NOWHERE}'",
