@@ -96,6 +96,8 @@ def decide(seen: Sight, to: str) -> plans.Plan:
         target, checks = targets.named(seen.plane, live, to, seen.good, seen.found, seen.blocked)
     if target is None:
         why = "; ".join(check.detail for check in checks) or "no release is recorded as known good"
+        if to != LAST_GOOD:
+            raise Missing(f"{seen.service}: {why}", hint=f"`ddr release list {seen.service}` shows what was live")
         raise Missing(
             f"{seen.service}: there is nothing good to take the {seen.plane} plane back to: {why}",
             hint="name a revision that you vouch for",

@@ -80,7 +80,7 @@ def test_one_incident_by_hand(root: Path) -> None:
     diagnosis = calls.ddr(root, "diagnose", "--incident", incident, "--json").document
     assert diagnosis["verdict"] == "CONFIRMED"
     assert diagnosis["candidates"][0]["plane"] == "model"
-    assert diagnosis["next_command"] == "ddr runbook run bad-model-promotion --service postcode"
+    assert diagnosis["next_command"] == f"ddr runbook run bad-model-promotion --service postcode --incident {incident}"
 
     plan = calls.ddr(root, "runbook", "plan", "bad-model-promotion", "--json")
     assert plan.code == 0, plan.out
