@@ -103,7 +103,8 @@ class Component:
 
     @property
     def size_bytes(self) -> int:
-        return sum(part.size_bytes for part in (*self.tables, *self.streams, *self.trees))
+        parts: tuple[Table | Stream | Tree, ...] = (*self.tables, *self.streams, *self.trees)
+        return sum(part.size_bytes for part in parts)
 
     def table(self, name: str) -> Table | None:
         return next((table for table in self.tables if table.name == name), None)

@@ -90,8 +90,6 @@ class FileStored:
     mtime_ns: int = 0
     mode: int = 0o644
     target: str = ""
-    digest: str = ""
-    """SHA-256 of the content where it is known, '' else."""
 
 
 class Source(Protocol):

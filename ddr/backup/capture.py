@@ -1,0 +1,151 @@
+"""One backup: every connector's state into chunks, then the commit. Until the commit nothing exists; after it all does.
+
+packs -> index -> look again at what was reused -> snapshot
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ddr.backup import graves, planting, reading, sink, writing
+from ddr.backup import repository as repositories
+from ddr.domain import snapshots
+from ddr.errors import DdrError, Refused
+from ddr.ports import restorable
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One thing to back up: a connector, its name and type in ddr.yaml, and where it reads, for people."""
+
+    name: str
+    kind: str
+    source: str
+    made: restorable.Capturable
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who makes the snapshot, as its record says. `clock` gives the time of the platform."""
+
+    host: str
+    actor: str
+    version: str
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told while a backup works: a component begins, something in it moves on, it ends."""
+
+    component: str
+    what: str = ""
+    done: int = 0
+    of: int = 0
+    ended: snapshots.Component | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+def _nowhere(_: Progress) -> None:
+    """Reports to nobody."""
+
+
+def _no_scan(_where: str, _content: bytes) -> None:
+    """Looks for nothing."""
+
+
+def run(
+    repository: repositories.Repository,
+    origins: Mapping[str, Origin],
+    maker: Maker,
+    *,
+    scans: Callable[[str], planting.Scan] = lambda _component: _no_scan,
+    report: Report = _nowhere,
+    workers: int = 0,
+) -> snapshots.Snapshot:
+    """Capture everything and commit one snapshot. A component that fails is kept as far as it came, with its problem.
+
+    Raises Refused when nothing at all could be captured or a secret was found, Unavailable and Damaged of the store;
+    nothing was committed then.
+    """
+    began, at = time.monotonic(), maker.now()
+    parent = repository.newest()
+    index, _ = repository.index_with_problems()
+    reader = reading.Reader(repository, index)
+    with writing.Writer(repository, index, workers=workers) as writer:
+        found = []
+        for origin in origins.values():
+            report(Progress(origin.name))
+            before = parent.component(origin.name) if parent else None
+            made = _component(origin, writer, reader, before, scans(origin.name), maker, report)
+            found.append(made)
+            report(Progress(origin.name, ended=made))
+        if all(one.problem for one in found):
+            problems = "; ".join(f"{one.name}: {one.problem}" for one in found) or "there is nothing to back up"
+            raise Refused(
+                f"nothing could be captured, so no snapshot was made: {problems}",
+                hint="`ddr doctor` says which connectors answer; name what to back up in ddr.yaml",
+            )
+        writer.finish()
+        graves.revive(repository, index, writer.reused)
+        snapshot = snapshots.Snapshot(
+            at=at,
+            host=maker.host,
+            actor=maker.actor,
+            version=maker.version,
+            components=tuple(found),
+            parent=parent.id if parent else "",
+            took_s=round(time.monotonic() - began, 3),
+            added_bytes=writer.added_bytes,
+        )
+    return repository.commit(snapshot)
+
+
+def _component(
+    origin: Origin,
+    writer: writing.Writer,
+    reader: reading.Reader,
+    before: snapshots.Component | None,
+    scan: planting.Scan,
+    maker: Maker,
+    report: Report,
+) -> snapshots.Component:
+    began, at, problem = time.monotonic(), maker.now(), ""
+
+    def told(what: str, done: int, of: int) -> None:
+        report(Progress(origin.name, what, done, of))
+
+    into = sink.ChunkSink(writer, reader, before, scan, told)
+    try:
+        origin.made.capture(into)
+    except SecretFound:
+        raise
+    except DdrError as failed:
+        writer.check()
+        problem = failed.message
+    took_s = round(time.monotonic() - began, 3)
+    return into.component(origin.name, origin.kind, origin.source, at, took_s, problem)
+
+
+class SecretFound(Refused):
+    """A value that must not be in a backup was about to be stored; nothing was committed."""
+
+
+def without_chunks(snapshot: snapshots.Snapshot) -> snapshots.Snapshot:
+    """For people and `--json`: everything but the names of chunks."""
+    components = tuple(
+        dataclasses.replace(
+            one,
+            tables=tuple(dataclasses.replace(table, chunks=()) for table in one.tables),
+            streams=tuple(dataclasses.replace(stream, chunks=()) for stream in one.streams),
+            trees=tuple(dataclasses.replace(tree, root=()) for tree in one.trees),
+        )
+        for one in snapshot.components
+    )
+    return dataclasses.replace(snapshot, components=components)

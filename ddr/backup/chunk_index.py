@@ -1,0 +1,139 @@
+"""Which chunk lies in which pack: index objects in the store, one dictionary in memory.
+
+An index object lists whole packs. It is a convenience: `packs.Opened.table` of each pack tells the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from ddr.backup import keys, layout, packs, sealing
+from ddr.errors import Damaged
+from ddr.ports import store
+
+_HEAD = struct.Struct("<32sII")
+
+
+class ChunkIndex:
+    """What is known to be stored. Grows while a backup writes; never shrinks."""
+
+    def __init__(self) -> None:
+        self._packs: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._sizes: list[int] = []
+        self._places: dict[bytes, tuple[int, packs.Place]] = {}
+        self.objects: dict[str, tuple[str, ...]] = {}
+        """Each index object by name, with the packs it lists."""
+
+    def __contains__(self, chunk: bytes) -> bool:
+        return chunk in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @property
+    def pack_names(self) -> tuple[str, ...]:
+        return tuple(self._packs)
+
+    def knows(self, pack: str) -> bool:
+        return pack in self._numbers
+
+    def size_of(self, pack: str) -> int:
+        """Stored bytes of a pack."""
+        return self._sizes[self._numbers[pack]]
+
+    def take(self, pack: str, size_bytes: int, places: Iterable[packs.Place]) -> None:
+        """A pack that is stored. Of a chunk in two packs the first one known counts."""
+        if pack in self._numbers:
+            return
+        number = self._numbers[pack] = len(self._packs)
+        self._packs.append(pack)
+        self._sizes.append(size_bytes)
+        for place in places:
+            self._places.setdefault(place.chunk, (number, place))
+
+    def find(self, chunk: bytes) -> tuple[str, packs.Place] | None:
+        """(pack, place), None when it is not known."""
+        found = self._places.get(chunk)
+        return None if found is None else (self._packs[found[0]], found[1])
+
+    def require(self, chunk: bytes) -> tuple[str, packs.Place]:
+        """Raises Damaged."""
+        found = self.find(chunk)
+        if found is None:
+            raise Damaged(
+                f"chunk {chunk.hex()[:12]} is in no pack that the index knows",
+                hint="`ddr backup verify` says what is affected; `ddr backup repair` rebuilds the index from the packs",
+            )
+        return found
+
+    def size(self, chunk: bytes) -> int:
+        place = self.require(chunk)[1]
+        return place.size_bytes
+
+    def drop(self, broken: Iterable[str]) -> None:
+        """Forget packs that are damaged or gone, so that the next backup stores their chunks anew."""
+        numbers = {self._numbers[pack] for pack in broken if pack in self._numbers}
+        self._places = {chunk: at for chunk, at in self._places.items() if at[0] not in numbers}
+
+    def places_in(self, pack: str) -> Iterator[packs.Place]:
+        number = self._numbers[pack]
+        return (place for at, place in self._places.values() if at == number)
+
+
+def encode(listed: Iterable[tuple[str, int, tuple[packs.Place, ...]]]) -> bytes:
+    """The plain bytes of an index object: for each pack name, size, number of chunks, and their places."""
+    parts = []
+    for name, size_bytes, places in listed:
+        parts.append(_HEAD.pack(bytes.fromhex(name), size_bytes, len(places)))
+        parts.append(packs.pack_entries(places))
+    return b"".join(parts)
+
+
+def decode(raw: bytes) -> Iterator[tuple[str, int, tuple[packs.Place, ...]]]:
+    """Raises struct.error."""
+    width = len(packs.pack_entries((packs.Place(bytes(32), 0, 0, 0, 0),)))
+    at = 0
+    while at < len(raw):
+        name, size_bytes, count = _HEAD.unpack_from(raw, at)
+        at += _HEAD.size
+        entries = raw[at : at + count * width]
+        if len(entries) < count * width:
+            raise struct.error("the list of a pack is cut off")
+        yield name.hex(), size_bytes, tuple(packs.unpack_entries(entries))
+        at += count * width
+
+
+def write(
+    to: store.Store, ring: keys.Keyring, listed: Iterable[tuple[str, int, tuple[packs.Place, ...]]]
+) -> tuple[str, int]:
+    """Store one index object; its name and size."""
+    stored = sealing.seal(ring, "index", encode(listed))
+    name = layout.name_of(stored)
+    create_named(to, layout.index_key(name), stored)
+    return name, len(stored)
+
+
+def read_object(of: store.Store, ring: keys.Keyring, key: str) -> tuple[tuple[str, int, tuple[packs.Place, ...]], ...]:
+    """Raises Damaged naming the object, Missing when it was merged into another one meanwhile."""
+    what = f"index object {layout.hash_in(key)[:12]}"
+    try:
+        return tuple(decode(sealing.unseal(ring, "index", of.get(key), what)))
+    except struct.error as problem:
+        raise Damaged(f"{what} is damaged: {problem}", hint="`ddr backup repair` writes it anew") from problem
+
+
+def create_named(to: store.Store, key: str, stored: bytes | memoryview) -> None:
+    """Create an object whose name is the hash of its bytes; one that is there already is the same one.
+
+    Raises Damaged where other bytes lie under the name.
+    """
+    content = bytes(stored)
+    try:
+        to.create(key, content)
+    except store.Exists:
+        if layout.name_of(to.get(key)) != layout.hash_in(key):
+            raise Damaged(
+                f"{to.name}: {key} has other bytes than its name says", hint="`ddr backup verify` says what is affected"
+            ) from None

@@ -1,0 +1,81 @@
+"""Tombstones: packs that a prune found unreferenced and will delete when their grace has passed.
+
+Writers take no lock. Instead a writer looks, just before its commit, whether what it reuses is about to go: chunks in
+a pack with a tombstone are stored again, and a pack that is gone already ends the backup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from ddr.backup import chunk_index, layout, reading, sealing, writing
+from ddr.backup import repository as repositories
+from ddr.errors import Conflict, Damaged, Missing
+
+
+@dataclass(frozen=True)
+class Tombstone:
+    """`packs` are to be deleted after `not_before`, by the store's own clock and ours alike."""
+
+    at: datetime
+    not_before: datetime
+    packs: tuple[str, ...]
+    key: str = ""
+
+
+def write(repository: repositories.Repository, stone: Tombstone) -> str:
+    """Store it; its key."""
+    stored = sealing.seal(repository.ring, "tombstone", msgspec.json.encode(stone))
+    key = layout.tombstone_key(stone.at, layout.name_of(stored))
+    chunk_index.create_named(repository.store, key, stored)
+    return key
+
+
+def read(repository: repositories.Repository) -> tuple[Tombstone, ...]:
+    """All of them, oldest first. Damaged: then nothing may be deleted."""
+    found = []
+    for entry in repository.store.list(layout.TOMBSTONES):
+        what = f"tombstone {layout.hash_in(entry.key)[:12]}"
+        try:
+            content = sealing.unseal(repository.ring, "tombstone", repository.store.get(entry.key), what)
+            stone = msgspec.json.decode(content, type=Tombstone)
+        except Missing:
+            continue
+        except msgspec.MsgspecError as problem:
+            raise Damaged(f"{what} is damaged: {problem}", hint="delete it; the next prune writes another") from problem
+        found.append(Tombstone(stone.at, stone.not_before, stone.packs, entry.key))
+    return tuple(found)
+
+
+def revive(repository: repositories.Repository, index: chunk_index.ChunkIndex, reused: Iterable[bytes]) -> int:
+    """Store again what is reused from packs that are about to be deleted; how many chunks that were.
+
+    Raises Conflict when a pack is gone already: this backup slept longer than the grace period of a prune.
+    """
+    doomed = {pack for stone in read(repository) for pack in stone.packs}
+    by_pack: dict[str, list[bytes]] = {}
+    for chunk in reused:
+        by_pack.setdefault(index.require(chunk)[0], []).append(chunk)
+    there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)} if by_pack else set()
+    gone = [pack for pack in by_pack if pack not in there]
+    if gone:
+        raise Conflict(
+            f"{len(gone)} packs that this backup builds on were deleted by a prune meanwhile; nothing was committed",
+            expected="packs as they were when the backup began",
+            found=f"no pack {gone[0][:12]}",
+            hint="run the backup again; it stores what is missing",
+        )
+    at_risk = [chunk for pack in by_pack if pack in doomed for chunk in by_pack[pack]]
+    if not at_risk:
+        return 0
+    reader = reading.Reader(repository, index)
+    with writing.Writer(repository, index) as writer:
+        for chunk in at_risk:
+            place = index.require(chunk)[1]
+            writer.put_anew(chunk, next(reader.read([chunk])), place.kind)
+        writer.finish()
+    return len(at_risk)

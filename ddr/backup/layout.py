@@ -1,0 +1,57 @@
+"""Where each object of a backup repository lies, and what it is called.
+
+Everything but leases is written once and never changed. A name is the BLAKE3 of the stored bytes, so that any object
+checks itself without a key.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import blake3
+
+ROOT = "backup/"
+"""The repository shares its store with the journal; this is its part of it."""
+
+CONFIG = f"{ROOT}config"
+KEYS = f"{ROOT}keys/"
+PACKS = f"{ROOT}packs/"
+INDEX = f"{ROOT}index/"
+SNAPSHOTS = f"{ROOT}snapshots/"
+TOMBSTONES = f"{ROOT}tombstones/"
+LEASE = f"{ROOT}leases/gc"
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+ID_DIGITS = 16
+
+
+def name_of(stored: bytes | bytearray | memoryview) -> str:
+    """64 hex digits."""
+    return blake3.blake3(stored).hexdigest()
+
+
+def pack_key(name: str) -> str:
+    return f"{PACKS}{name[:2]}/{name}"
+
+
+def index_key(name: str) -> str:
+    return f"{INDEX}{name}"
+
+
+def snapshot_key(at: datetime, name: str) -> str:
+    return f"{SNAPSHOTS}{at.astimezone(UTC).strftime(_STAMP)}-{name}"
+
+
+def tombstone_key(at: datetime, name: str) -> str:
+    return f"{TOMBSTONES}{at.astimezone(UTC).strftime(_STAMP)}-{name}"
+
+
+def hash_in(key: str) -> str:
+    """The hash that the bytes under a write-once key must have."""
+    return key.rpartition("/")[2].rpartition("-")[2]
+
+
+def time_in(key: str) -> datetime:
+    """The time in the name of a snapshot or tombstone. ValueError where there is none."""
+    stamp = key.rpartition("/")[2].partition("-")[0]
+    return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC)

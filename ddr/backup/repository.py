@@ -1,0 +1,190 @@
+"""An open backup repository: its configuration, its keys, its snapshots. Knows every object, decides nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+import blake3
+import msgspec
+
+from ddr.backup import chunk_index, chunks, keys, layout, sealing
+from ddr.domain import snapshots
+from ddr.errors import Damaged, Missing, Refused, Unsupported
+from ddr.ports import store
+
+FORMAT = 1
+_FEATURES: frozenset[str] = frozenset()
+"""Of the features a repository may require, those that this version knows."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """As stored, in JSON. `features` a reader must know; `mac` keeps anybody without the key from changing it."""
+
+    format: int
+    repository: str
+    created_at: datetime
+    large: int = chunks.LARGE
+    small: int = chunks.SMALL
+    features: tuple[str, ...] = ()
+    mac: str = ""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A snapshot by its name alone; nothing of it was read."""
+
+    key: str
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Repository:
+    store: store.Store
+    ring: keys.Keyring
+    config: Config
+
+    def heads(self) -> tuple[Head, ...]:
+        """Every snapshot, oldest first. Names that are none are left to `verify`."""
+        found = []
+        for entry in self.store.list(layout.SNAPSHOTS):
+            try:
+                found.append(Head(entry.key, layout.hash_in(entry.key)[: layout.ID_DIGITS], layout.time_in(entry.key)))
+            except ValueError:
+                continue
+        return tuple(found)
+
+    def head(self, wanted: str) -> Head:
+        """The one that is meant: `latest`, or the beginning of an id. Raises Missing."""
+        known = self.heads()
+        if not known:
+            raise Missing(f"{self.store.name} has no snapshot", hint="`ddr backup run` makes one")
+        if wanted in ("", "latest"):
+            return known[-1]
+        found = [head for head in known if head.id.startswith(wanted.lower())]
+        if len(found) != 1:
+            why = "is the beginning of several" if found else "is none of its snapshots"
+            there = ", ".join(head.id[:8] for head in known[-5:])
+            raise Missing(f"{self.store.name}: {wanted!r} {why}", hint=f"the newest are: {there}")
+        return found[0]
+
+    def read(self, head: Head) -> snapshots.Snapshot:
+        """Raises Damaged, Missing when it was forgotten meanwhile."""
+        what = f"snapshot {head.id[:8]}"
+        stored = self.store.get(head.key)
+        try:
+            content = sealing.unseal(self.ring, "snapshot", stored, what)
+            found = msgspec.json.decode(content, type=snapshots.Snapshot)
+        except msgspec.MsgspecError as problem:
+            raise Damaged(f"{what} was written by another version: {problem}", hint="use a newer ddr") from problem
+        return dataclasses.replace(found, id=head.id)
+
+    def newest(self) -> snapshots.Snapshot | None:
+        """The newest one that can be read, None without any."""
+        for head in reversed(self.heads()):
+            try:
+                return self.read(head)
+            except (Damaged, Missing):
+                continue
+        return None
+
+    def commit(self, snapshot: snapshots.Snapshot) -> snapshots.Snapshot:
+        """Store it; from then on it exists. The one commit point of a backup."""
+        stored = sealing.seal(self.ring, "snapshot", msgspec.json.encode(dataclasses.replace(snapshot, id="")))
+        name = layout.name_of(stored)
+        chunk_index.create_named(self.store, layout.snapshot_key(snapshot.at, name), stored)
+        return dataclasses.replace(snapshot, id=name[: layout.ID_DIGITS])
+
+    def index(self) -> chunk_index.ChunkIndex:
+        """What is stored, from all index objects. Damaged names the object that is."""
+        found, broken = self.index_with_problems()
+        if broken:
+            raise broken[0]
+        return found
+
+    def index_with_problems(self) -> tuple[chunk_index.ChunkIndex, tuple[Damaged, ...]]:
+        """As `index`, going on where an object is damaged."""
+        loaded, broken = chunk_index.ChunkIndex(), []
+        for key in self._index_keys():
+            try:
+                listed = chunk_index.read_object(self.store, self.ring, key)
+            except Missing:
+                continue  # merged since it was listed; the merged one was listed, or is loaded with the next look
+            except Damaged as problem:
+                broken.append(problem)
+                continue
+            for name, size_bytes, places in listed:
+                loaded.take(name, size_bytes, places)
+            loaded.objects[layout.hash_in(key)] = tuple(name for name, _, _ in listed)
+        return loaded, tuple(broken)
+
+    def _index_keys(self) -> Iterator[str]:
+        """Listed twice: whoever merges writes the new object before the old ones go."""
+        first = [entry.key for entry in self.store.list(layout.INDEX)]
+        yield from first
+        seen = set(first)
+        yield from (entry.key for entry in self.store.list(layout.INDEX) if entry.key not in seen)
+
+
+def exists(at: store.Store) -> bool:
+    return at.head(layout.CONFIG) is not None
+
+
+def create(at: store.Store, opening: keys.Opening, now: datetime, label: str = "first") -> Repository:
+    """A new repository. The key slot is stored before the configuration: what has a configuration can be opened.
+
+    Raises Refused where there is one.
+    """
+    if exists(at):
+        raise Refused(f"{at.name} has a backup repository already", hint="`ddr backup list` shows what is in it")
+    ring = keys.new_keyring()
+    keys.add(at, ring, opening, now, label)
+    config = Config(FORMAT, ring.repository.hex(), now)
+    config = dataclasses.replace(config, mac=_mac(ring, config))
+    try:
+        at.create(layout.CONFIG, msgspec.json.encode(config))
+    except store.Exists:
+        raise Refused(
+            f"somebody else made a backup repository in {at.name} just now", hint="run the command again"
+        ) from None
+    return Repository(at, ring, config)
+
+
+def open_(at: store.Store, opening: keys.Opening) -> Repository:
+    """Raises Missing where there is none, Refused where nothing opens it, Damaged, Unsupported."""
+    try:
+        stored = at.get(layout.CONFIG)
+    except Missing:
+        raise Missing(
+            f"{at.name} has no backup repository yet", hint="`ddr backup run` makes it with the first snapshot"
+        ) from None
+    try:
+        config = msgspec.json.decode(stored, type=Config)
+        repository = bytes.fromhex(config.repository)
+    except (msgspec.MsgspecError, ValueError) as problem:
+        raise _damaged(at) from problem
+    unknown = set(config.features) - _FEATURES
+    if config.format > FORMAT or unknown:
+        what = f"format {config.format}" if config.format > FORMAT else f"the feature {', '.join(sorted(unknown))}"
+        raise Unsupported(f"{at.name} needs {what}, which this ddr does not know", hint="use a newer ddr")
+    ring = keys.unlock(at, repository, opening)
+    if not hmac.compare_digest(_mac(ring, config), config.mac):
+        raise _damaged(at)
+    return Repository(at, ring, config)
+
+
+def _damaged(at: store.Store) -> Damaged:
+    return Damaged(
+        f"{at.name}: {layout.CONFIG} is damaged or was changed",
+        hint="bring the object back from the second repository, or read all with the recovery key and extract.py",
+    )
+
+
+def _mac(ring: keys.Keyring, config: Config) -> str:
+    plain = msgspec.json.encode(dataclasses.replace(config, mac=""))
+    return blake3.blake3(plain, key=ring.derive("config")).hexdigest()

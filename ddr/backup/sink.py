@@ -1,0 +1,112 @@
+"""Where a connector puts what it captures: rows, streams and trees become chunks, the rest becomes the component."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from ddr.backup import chunks, packs, planting, reading, writing
+from ddr.domain import snapshots
+from ddr.lib import digest, rowbatch, rowdigest
+from ddr.ports import restorable
+
+_TOLD_EVERY = 8
+
+
+class ChunkSink:
+    """Implements ports.restorable.Sink. `component` is what has come in so far."""
+
+    def __init__(
+        self,
+        writer: writing.Writer,
+        reader: reading.Reader,
+        parent: snapshots.Component | None,
+        scan: planting.Scan,
+        progress: restorable.Progress | None = None,
+    ) -> None:
+        self.parent = parent
+        self._writer = writer
+        self._scan = scan
+        self._progress = progress
+        self._planter = planting.Planter(writer, reader, self.warn, scan, progress)
+        self._facts: dict[str, str] = {}
+        self._warnings: list[str] = []
+        self._redactions: list[str] = []
+        self._references: list[snapshots.Reference] = []
+        self._tables: list[snapshots.Table] = []
+        self._streams: list[snapshots.Stream] = []
+        self._trees: list[snapshots.Tree] = []
+
+    def fact(self, name: str, value: str) -> None:
+        self._facts[name] = value
+
+    def warn(self, text: str) -> None:
+        if text not in self._warnings:
+            self._warnings.append(text)
+
+    def redacted(self, what: str) -> None:
+        self._redactions.append(what)
+
+    def reference(self, reference: snapshots.Reference) -> None:
+        self._references.append(reference)
+
+    def table(
+        self, name: str, columns: Sequence[snapshots.Column], batches: Iterable[rowbatch.Batch]
+    ) -> snapshots.Table:
+        seen, ids, size_bytes, rows = rowdigest.Sum(), [], 0, 0
+        before = self.parent.table(name) if self.parent else None
+        for at, batch in enumerate(rowbatch.recut(batches)):
+            seen.add(batch)
+            content = rowbatch.encode(batch)
+            ids.append(self._add(f"table {name}", content))
+            size_bytes += len(content)
+            rows += batch.size
+            if self._progress and at % _TOLD_EVERY == 0:
+                self._progress(f"table {name}", rows, before.rows if before else 0)
+        hexed = tuple(one.hex() for one in ids)
+        made = snapshots.Table(name, tuple(columns), rows, seen.digest, hexed, size_bytes)
+        self._tables.append(made)
+        return made
+
+    def stream(self, name: str, pieces: Iterable[bytes]) -> snapshots.Stream:
+        seen, ids, size_bytes = hashlib.sha256(), [], 0
+        for piece in chunks.cut_stream(pieces):
+            seen.update(piece)
+            ids.append(self._add(f"stream {name}", piece))
+            size_bytes += len(piece)
+        made = snapshots.Stream(name, size_bytes, digest.PREFIX + seen.hexdigest(), tuple(one.hex() for one in ids))
+        self._streams.append(made)
+        return made
+
+    def tree(self, name: str, files: restorable.FileTree) -> snapshots.Tree:
+        made = self._planter.plant(name, files, self.parent.tree(name) if self.parent else None)
+        self._trees.append(made)
+        return made
+
+    def _add(self, where: str, content: bytes) -> bytes:
+        new = self._writer.new_chunks_added
+        chunk = self._writer.add(content, packs.DATA)
+        if self._writer.new_chunks_added != new:
+            self._scan(where, content)
+        return chunk
+
+    def component(
+        self, name: str, kind: str, source: str, at: datetime, took_s: float, problem: str
+    ) -> snapshots.Component:
+        """What came in, under this name."""
+        return snapshots.Component(
+            name,
+            kind,
+            source,
+            at,
+            took_s,
+            self._facts,
+            tuple(self._tables),
+            tuple(self._streams),
+            tuple(self._trees),
+            tuple(self._references),
+            tuple(self._redactions),
+            tuple(self._warnings),
+            problem,
+        )

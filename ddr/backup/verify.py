@@ -1,0 +1,278 @@
+"""Whether everything that was stored can be read, and if not: what exactly is lost, and what to do.
+
+Levels, each with all before it: `structure` lists and follows every reference and reads no chunk but listings;
+`stored` hashes packs against their names, which needs no key; `full` opens, unpacks and hashes every chunk in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ddr.backup import chunk_index, layout, packs, reading, references
+from ddr.backup import repository as repositories
+from ddr.domain import snapshots
+from ddr.errors import Damaged, DdrError, Missing
+
+Level = Literal["structure", "stored", "full"]
+Told = Callable[[str, int, int], None]
+
+MOST_AFFECTED = 20
+"""So many lines a finding lists; behind that it counts."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something is not what was written. `object` is its key; `affected` is what cannot be restored because of it:
+    `snapshot ID, component, what`."""
+
+    object: str
+    what: str
+    affected: tuple[str, ...] = ()
+    next_move: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """`notes` are things to know that harm nothing. `whole` are the snapshots, newest last, of which every needed byte
+    was found, as far as the level looks; `is_all` whether every pack was read."""
+
+    level: Level
+    is_all: bool
+    snapshots: int
+    packs: int
+    checked_bytes: int
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+
+@dataclass
+class _Harm:
+    """What was found wrong: text for each pack, and for each chunk that cannot be read."""
+
+    objects: dict[str, str] = field(default_factory=dict)
+    lost: dict[bytes, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def note(self, pack: str, problem: str, lost: list[bytes]) -> None:
+        with self.lock:
+            if problem:
+                self.objects[pack] = problem
+            self.lost.update(dict.fromkeys(lost, pack))
+
+
+def verify(
+    repository: repositories.Repository,
+    level: Level = "structure",
+    *,
+    share: tuple[int, int] = (1, 1),
+    workers: int = 2,
+    told: Told | None = None,
+) -> Report:
+    """Look at everything, going on where something is damaged. `share` (n, of) takes every of-th pack from the n-th on.
+
+    Raises Unavailable when the store is away.
+    """
+    findings = _keys(repository)
+    index, broken = repository.index_with_problems()
+    findings += [Finding(layout.INDEX, one.message, (), "`ddr backup repair` writes the index anew") for one in broken]
+    stored = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
+    harm = _Harm()
+    for pack in index.pack_names:
+        if pack not in stored:
+            harm.note(pack, "the pack is gone", [place.chunk for place in index.places_in(pack)])
+        elif stored[pack] != index.size_of(pack) and level == "structure":
+            _inspect(repository, index, pack, harm, deep=False)
+    checked = 0
+    if level != "structure":
+        chosen = sorted(stored)[share[0] - 1 :: share[1]]
+        checked = _read_packs(repository, index, chosen, harm, deep=level == "full", workers=workers, told=told)
+    reader = reading.Reader(repository, index)
+    follower = references.Follower(reader)
+    hurt, needed = _follow(repository, index, follower, harm, findings)
+    known = set(index.pack_names)
+    unneeded = [pack for pack in stored if pack not in needed]
+    notes = []
+    if unneeded:
+        size = sum(stored[pack] for pack in unneeded)
+        notes.append(
+            f"{len(unneeded)} packs ({size >> 20} MiB) are needed by no snapshot; `ddr backup prune` removes them"
+        )
+    unlisted = [pack for pack in stored if pack not in known]
+    if unlisted:
+        notes.append(f"{len(unlisted)} packs are in no index: a backup was cut off, or is at work now")
+    heads = repository.heads()
+    return Report(
+        level,
+        level != "structure" and share[1] == 1,
+        len(heads),
+        len(stored),
+        checked,
+        tuple(findings),
+        tuple(notes),
+        tuple(head.id for head in heads if head.id not in hurt),
+    )
+
+
+def _keys(repository: repositories.Repository) -> list[Finding]:
+    found = []
+    for entry in repository.store.list(layout.KEYS):
+        if layout.name_of(repository.store.get(entry.key)) != layout.hash_in(entry.key):
+            move = "remove the slot (`ddr backup key remove`) and add it anew while another key opens the repository"
+            found.append(Finding(entry.key, "the key slot has other bytes than its name says", (), move))
+    return found
+
+
+def _read_packs(
+    repository: repositories.Repository,
+    index: chunk_index.ChunkIndex,
+    chosen: list[str],
+    harm: _Harm,
+    *,
+    deep: bool,
+    workers: int,
+    told: Told | None,
+) -> int:
+    """Read packs whole; gives the bytes read."""
+    lock, done, size = threading.Lock(), 0, 0
+
+    def look(pack: str) -> None:
+        nonlocal done, size
+        read = _inspect(repository, index, pack, harm, deep=deep)
+        with lock:
+            done, size = done + 1, size + read
+            if told:
+                told("packs", done, len(chosen))
+
+    with futures.ThreadPoolExecutor(workers, "ddr-verify") as pool:
+        list(pool.map(look, chosen))
+    return size
+
+
+def _inspect(
+    repository: repositories.Repository, index: chunk_index.ChunkIndex, pack: str, harm: _Harm, *, deep: bool
+) -> int:
+    """One pack. Where its bytes are wrong every chunk is tried: most of them may be whole. Gives the bytes read."""
+
+    def known() -> tuple[packs.Place, ...]:
+        return tuple(index.places_in(pack)) if index.knows(pack) else ()
+
+    try:
+        content = memoryview(repository.store.get(layout.pack_key(pack)))
+    except Missing:
+        harm.note(pack, "the pack is gone", [place.chunk for place in known()])
+        return 0
+    problem = "" if layout.name_of(content) == pack else "the pack has other bytes than its name says"
+    if not problem and not deep:
+        return len(content)
+    try:
+        opened = packs.Opened(repository.ring, pack, content[:64])
+    except Damaged as broken:
+        harm.note(pack, problem or broken.message, [place.chunk for place in known()])
+        return len(content)
+    try:
+        places = opened.table(content)
+    except Damaged as broken:
+        problem = problem or broken.message
+        places = known()
+    lost = []
+    for place in places:
+        start, size = packs.span_of(place)
+        try:
+            opened.chunk(place, content[start : start + size])
+        except Damaged as broken:
+            problem = problem or broken.message
+            lost.append(place.chunk)
+    if problem and not lost:
+        problem += "; every chunk in it can still be read"
+    harm.note(pack, problem, lost)
+    return len(content)
+
+
+def _follow(
+    repository: repositories.Repository,
+    index: chunk_index.ChunkIndex,
+    follower: references.Follower,
+    harm: _Harm,
+    findings: list[Finding],
+) -> tuple[set[str], set[str]]:
+    """Every reference of every snapshot; (ids of snapshots that are hurt, packs that are needed).
+
+    What is lost is told under the pack that is to blame; a chunk that no index knows under the index.
+    """
+    hurt: set[str] = set()
+    needed: set[str] = set()
+    affected: dict[str, list[str]] = {}
+
+    def is_lost(chunk: bytes) -> bool:
+        return chunk in harm.lost or chunk not in index
+
+    judge = references.Follower(follower.reader)
+    for head in repository.heads():
+        try:
+            snapshot = repository.read(head)
+        except DdrError as problem:
+            hurt.add(head.id)
+            move = "its data may be whole; an older snapshot has most of it (`ddr backup list`)"
+            findings.append(Finding(head.key, problem.message, (f"snapshot {head.id[:8]}, all of it",), move))
+            continue
+        for part in references.parts_of(snapshot):
+            needed.update(found[0] for chunk in _readable(follower, part) if (found := index.find(chunk)))
+        if any(judge.lost(part, is_lost) for part in references.parts_of(snapshot)):
+            hurt.add(head.id)
+            for culprit, line in _losses(follower, snapshot, head.id, harm, index):
+                affected.setdefault(culprit, []).append(line)
+    for pack, what in harm.objects.items():
+        lines = affected.pop(pack, [])
+        findings.append(Finding(layout.pack_key(pack), what, _shortened(lines), _move(lines)))
+    for lines in affected.values():
+        move = "`ddr backup repair` rebuilds the index from the packs"
+        findings.append(Finding(layout.INDEX, "chunks are in no pack that the index knows", _shortened(lines), move))
+    return hurt, needed
+
+
+def _readable(follower: references.Follower, part: references.Part) -> Iterator[bytes]:
+    """The chunks of a part, as far as its listings can be read."""
+    yield from part.ids
+    if part.is_tree:
+        with contextlib.suppress(Damaged):
+            yield from follower.below(part.ids)
+
+
+def _losses(
+    follower: references.Follower,
+    snapshot: snapshots.Snapshot,
+    id_: str,
+    harm: _Harm,
+    index: chunk_index.ChunkIndex,
+) -> list[tuple[str, str]]:
+    """(pack, line) for everything of the snapshot that is lost; pack '' where no index knows the chunk."""
+    told = []
+    culprits = sorted({*harm.lost.values(), ""})
+    for culprit in culprits:
+        own = references.Follower(follower.reader)
+
+        def is_lost(chunk: bytes, culprit: str = culprit) -> bool:
+            return harm.lost.get(chunk) == culprit if culprit else chunk not in index
+
+        for part in references.parts_of(snapshot):
+            for what in own.lost(part, is_lost):
+                told.append((culprit, f"snapshot {id_[:8]}, {part.component}, {what}"))
+    return told
+
+
+def _move(lines: list[str]) -> str:
+    if not lines:
+        return "nothing is lost by it"
+    return "`ddr backup run` stores again what the source still has; restore the rest from an older snapshot or a copy"
+
+
+def _shortened(lines: list[str]) -> tuple[str, ...]:
+    unique = list(dict.fromkeys(lines))
+    more = len(unique) - MOST_AFFECTED
+    return tuple(unique if more <= 0 else [*unique[:MOST_AFFECTED], f"and {more} more"])
