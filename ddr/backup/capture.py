@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddr.backup import graves, planting, reading, sink, writing
+from ddr.backup import chunk_index, graves, layout, planting, reading, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
-from ddr.errors import DdrError, Refused
+from ddr.errors import Conflict, DdrError, Refused
 from ddr.ports import restorable
 
 
@@ -76,7 +76,7 @@ def run(
     """
     began, at = time.monotonic(), maker.now()
     parent = repository.newest()
-    index, _ = repository.index_with_problems()
+    index = _usable_index(repository)
     reader = reading.Reader(repository, index)
     with writing.Writer(repository, index, workers=workers) as writer:
         found = []
@@ -93,7 +93,8 @@ def run(
                 hint="`ddr doctor` says which connectors answer; name what to back up in ddr.yaml",
             )
         writer.finish()
-        graves.revive(repository, index, writer.reused)
+        used = frozenset(writer.used)
+        graves.revive(repository, index, used)
         snapshot = snapshots.Snapshot(
             at=at,
             host=maker.host,
@@ -104,7 +105,21 @@ def run(
             took_s=round(time.monotonic() - began, 3),
             added_bytes=writer.added_bytes,
         )
-    return repository.commit(snapshot)
+    committed = repository.commit(snapshot)
+    try:
+        graves.recheck(repository, index, used)
+    except Conflict:
+        repository.forget(repository.head(committed.id))  # it slept between its last look and the commit
+        raise
+    return committed
+
+
+def _usable_index(repository: repositories.Repository) -> chunk_index.ChunkIndex:
+    """What is stored and really there: what lies in a pack that is gone or has another size is stored anew."""
+    index, _ = repository.index_with_problems()
+    there = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
+    index.drop(pack for pack in index.pack_names if there.get(pack) != index.size_of(pack))
+    return index
 
 
 def _component(

@@ -6,7 +6,7 @@ a pack with a tombstone are stored again, and a pack that is gone already ends t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,31 +51,43 @@ def read(repository: repositories.Repository) -> tuple[Tombstone, ...]:
     return tuple(found)
 
 
-def revive(repository: repositories.Repository, index: chunk_index.ChunkIndex, reused: Iterable[bytes]) -> int:
-    """Store again what is reused from packs that are about to be deleted; how many chunks that were.
+def revive(repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes]) -> int:
+    """Store again what a snapshot uses from packs that are about to be deleted; how many chunks that were.
 
     Raises Conflict when a pack is gone already: this backup slept longer than the grace period of a prune.
     """
-    doomed = {pack for stone in read(repository) for pack in stone.packs}
     by_pack: dict[str, list[bytes]] = {}
-    for chunk in reused:
+    for chunk in used:
         by_pack.setdefault(index.require(chunk)[0], []).append(chunk)
-    there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)} if by_pack else set()
-    gone = [pack for pack in by_pack if pack not in there]
+    doomed = _doomed(repository, by_pack)
+    at_risk = [chunk for pack in doomed for chunk in by_pack[pack]]
+    if at_risk:
+        reader = reading.Reader(repository, index)
+        with writing.Writer(repository, index) as writer:
+            for chunk in at_risk:
+                place = index.require(chunk)[1]
+                writer.put_anew(chunk, next(reader.read([chunk])), place.kind)
+            writer.finish()
+    return len(at_risk)
+
+
+def recheck(repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes]) -> None:
+    """Behind a commit: whether every pack is still there. Raises Conflict."""
+    _doomed(repository, {index.require(chunk)[0] for chunk in used})
+
+
+def _doomed(repository: repositories.Repository, packs: Collection[str]) -> list[str]:
+    """Those of the packs that have a tombstone. Raises Conflict where one is gone."""
+    if not packs:
+        return []
+    there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)}
+    gone = [pack for pack in packs if pack not in there]
     if gone:
         raise Conflict(
-            f"{len(gone)} packs that this backup builds on were deleted by a prune meanwhile; nothing was committed",
+            f"{len(gone)} packs that this backup builds on were deleted meanwhile",
             expected="packs as they were when the backup began",
             found=f"no pack {gone[0][:12]}",
             hint="run the backup again; it stores what is missing",
         )
-    at_risk = [chunk for pack in by_pack if pack in doomed for chunk in by_pack[pack]]
-    if not at_risk:
-        return 0
-    reader = reading.Reader(repository, index)
-    with writing.Writer(repository, index) as writer:
-        for chunk in at_risk:
-            place = index.require(chunk)[1]
-            writer.put_anew(chunk, next(reader.read([chunk])), place.kind)
-        writer.finish()
-    return len(at_risk)
+    doomed = {pack for stone in read(repository) for pack in stone.packs}
+    return [pack for pack in packs if pack in doomed]

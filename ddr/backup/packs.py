@@ -199,6 +199,19 @@ class Opened:
             ) from problem
 
 
+def scan(content: memoryview) -> tuple[Place, ...]:
+    """The places by the headers of the blobs, for a pack without its table. Kind and size are not in a header: each
+    blob is offered as both kinds, and what it does not unpack to as one is told by its seal."""
+    found, at = [], 8 + sealing.SALT
+    while at + _HEADER.size <= len(content):
+        magic, _, chunk, stored = _HEADER.unpack_from(content, at)
+        if magic != BLOB or at + _HEADER.size + stored > len(content):
+            break
+        found += [Place(chunk, kind, at + _HEADER.size, stored, chunks.MOST) for kind in (DATA, LISTING)]
+        at += _HEADER.size + stored
+    return tuple(found)
+
+
 def span_of(place: Place) -> tuple[int, int]:
     """(start, size) of a blob in its pack, header included."""
     return place.at - _HEADER.size, _HEADER.size + place.stored

@@ -100,6 +100,10 @@ class Repository:
         chunk_index.create_named(self.store, layout.snapshot_key(snapshot.at, name), stored)
         return dataclasses.replace(snapshot, id=name[: layout.ID_DIGITS])
 
+    def forget(self, head: Head) -> None:
+        """The snapshot is gone; its chunks stay until a prune finds that nobody needs them."""
+        self.store.delete(head.key)
+
     def index(self) -> chunk_index.ChunkIndex:
         """What is stored, from all index objects. Damaged names the object that is."""
         found, broken = self.index_with_problems()

@@ -10,7 +10,7 @@ import contextlib
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from types import TracebackType
 
@@ -80,6 +80,12 @@ class Writer:
             return chunk
         self.put_anew(chunk, content, kind)
         return chunk
+
+    @property
+    def used(self) -> Iterator[bytes]:
+        """Every chunk that was added, found or new."""
+        yield from self.reused
+        yield from self._new
 
     def put_anew(self, chunk: bytes, content: bytes, kind: int) -> None:
         """Store it although it may be stored elsewhere already."""

@@ -1,0 +1,76 @@
+"""A new index from the packs themselves: for when the index is damaged or lists what is no longer whole.
+
+Nothing is deleted but index objects. What a pack has lost is then known to be lost, so that the next backup stores
+it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ddr.backup import chunk_index, layout, packs
+from ddr.backup import repository as repositories
+from ddr.errors import Damaged
+
+_PACKS_PER_INDEX = 512
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """How many packs and whole chunks were found, and packs with the number of chunks lost in them (-1: all)."""
+
+    packs: int
+    chunks: int
+    lost: tuple[tuple[str, int], ...]
+
+
+def rebuild_index(repository: repositories.Repository, told: Callable[[str, int, int], None] | None = None) -> Repaired:
+    """Read every pack whole, list its whole chunks, then replace the index."""
+    old = [entry.key for entry in repository.store.list(layout.INDEX)]
+    entries: list[tuple[str, int, tuple[packs.Place, ...]]] = []
+    lost: list[tuple[str, int]] = []
+    stored = list(repository.store.list(layout.PACKS))
+    known, _ = repository.index_with_problems()
+    for at, entry in enumerate(stored, 1):
+        name = layout.hash_in(entry.key)
+        content = memoryview(repository.store.get(entry.key))
+        whole, gone = _whole(repository, known, name, content)
+        if whole:
+            entries.append((name, len(content), whole))
+        if gone:
+            lost.append((name, gone))
+        if told:
+            told("packs", at, len(stored))
+    written = {
+        chunk_index.write(repository.store, repository.ring, entries[at : at + _PACKS_PER_INDEX])[0]
+        for at in range(0, len(entries), _PACKS_PER_INDEX)
+    }
+    for key in old:
+        if layout.hash_in(key) not in written:
+            repository.store.delete(key)
+    return Repaired(len(stored), sum(len(places) for _, _, places in entries), tuple(lost))
+
+
+def _whole(
+    repository: repositories.Repository, known: chunk_index.ChunkIndex, name: str, content: memoryview
+) -> tuple[tuple[packs.Place, ...], int]:
+    """The chunks of a pack that can be read, and how many cannot (-1: nothing of it can)."""
+    try:
+        opened = packs.Opened(repository.ring, name, content[:64])
+    except Damaged:
+        return (), -1
+    try:
+        places = opened.table(content)
+    except Damaged:
+        places = tuple(known.places_in(name)) if known.knows(name) else packs.scan(content)
+    whole: dict[bytes, packs.Place] = {}
+    for place in places:
+        start, size = packs.span_of(place)
+        try:
+            found = opened.chunk(place, content[start : start + size])
+            whole[place.chunk] = dataclasses.replace(place, size_bytes=len(found))
+        except Damaged:
+            continue
+    return tuple(whole.values()), len({place.chunk for place in places}) - len(whole)
