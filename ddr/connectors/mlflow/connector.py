@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from ddr.connectors.mlflow import mlmodel, rest, sql, transport
+from ddr.connectors.mlflow import backup, mlmodel, rest, sql, transport
 from ddr.domain import changes, health, planes, revisions, signals
-from ddr.errors import Damaged, DdrError, InputError, Missing, Refused
+from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
 from ddr.lib import clock as clocks
 from ddr.lib import digest, endpoint
+from ddr.ports import restorable
 
 FROZEN_TAG = "ddr.frozen"
 BLOCKED_TAG = "ddr.blocked"
@@ -34,9 +35,15 @@ _NO_SWAP = (
 
 @dataclass(frozen=True)
 class Settings:
-    """`tracking` is `sqlite:///file` (relative to ddr.yaml) or the address of a server."""
+    """`tracking` is `sqlite:///file` (relative to ddr.yaml), `postgresql://...` or the address of a server.
+
+    For backups: `artifacts` is the server's --artifacts-destination, where locations begin with mlflow-artifacts:;
+    `s3_endpoint` is for an S3 that is not Amazon's.
+    """
 
     tracking: str
+    artifacts: str = ""
+    s3_endpoint: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -53,9 +60,20 @@ class Binding:
 
 @dataclass(frozen=True)
 class Registry:
-    speaks: transport.Transport
+    """Implements Restorable. `speaks` is None where ddr can back the database up and not serve planes from it."""
+
+    speaks: transport.Transport | None
+    database: backup.Database
+
+    def capture(self, sink: restorable.Sink) -> None:
+        backup.capture(self.database, sink)
 
     def plane(self, binding: Binding, plane: planes.Plane) -> ModelPlane:
+        if self.speaks is None:
+            raise Unsupported(
+                "a plane cannot be served from this database, it can only be backed up",
+                hint="give the plane a second connector: tracking: the address of the MLflow server",
+            )
         if not _ALIAS.fullmatch(binding.alias) or _RESERVED.fullmatch(binding.alias):
             raise InputError(
                 f"alias {binding.alias!r}: MLflow takes letters, digits, _ and -, but not `latest` or `v1`",
@@ -66,14 +84,19 @@ class Registry:
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:
     del clock
+    database = backup.Database(
+        settings.tracking, base, settings.artifacts, settings.s3_endpoint, max(settings.timeout_s, 1.0)
+    )
     if settings.tracking.startswith(("http://", "https://")):
         said = rest.headers(username=settings.username, password=settings.password, token=settings.token)
-        return Registry(rest.RestTransport(endpoint.Endpoint(settings.tracking, settings.timeout_s, said)))
-    if settings.tracking.startswith("sqlite:"):
-        return Registry(sql.SqlTransport(sql.path_of(settings.tracking, base), base, settings.timeout_s))
+        return Registry(rest.RestTransport(endpoint.Endpoint(settings.tracking, settings.timeout_s, said)), database)
+    if database.is_sqlite:
+        return Registry(sql.SqlTransport(sql.path_of(settings.tracking, base), base, settings.timeout_s), database)
+    if database.is_postgres or settings.tracking.startswith(("mysql:", "mysql+", "mariadb")):
+        return Registry(None, database)
     raise InputError(
         f"tracking: {settings.tracking.partition(':')[0]!r} is not spoken here",
-        hint="sqlite:///path/to/mlflow.db, or the http(s) address of the MLflow server",
+        hint="sqlite:///path/to/mlflow.db, postgresql://..., or the http(s) address of the MLflow server",
     )
 
 

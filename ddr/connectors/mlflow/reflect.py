@@ -1,0 +1,121 @@
+"""What tables a database has, found by looking and never from a list: MLflow changes its schema with every release."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ddr.domain import snapshots
+from ddr.errors import Unsupported
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+PLACEHOLDER = "redacted by ddr"
+REVISIONS = "alembic_version"
+
+# Columns whose values never leave the database, and what a person does after a restore.
+SECRETS: Mapping[tuple[str, str], str] = {
+    ("webhooks", "secret"): "set the secret of each webhook again",
+    ("secrets", "encrypted_value"): "enter the API keys of the gateway again",
+    ("secrets", "wrapped_dek"): "enter the API keys of the gateway again",
+    ("users", "password_hash"): "set the passwords of the users again",
+    ("jobs", "token_hash"): "nothing to do: it ends with its job",
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """A foreign key."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A table as far as its rows are concerned; generated columns are not among them.
+
+    `cast` are columns that a driver would give as something else than their stored text (JSON, dates).
+    """
+
+    name: str
+    columns: tuple[snapshots.Column, ...]
+    key: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    not_null: frozenset[str] = frozenset()
+    cast: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def secrets(self) -> Sequence[str]:
+        return tuple(name for name in self.names if (self.name, name) in SECRETS)
+
+
+def shapes(engine: sqlalchemy.Engine | sqlalchemy.Connection) -> tuple[Shape, ...]:
+    """Every table of the default schema, parents before children, else by name."""
+    sqlalchemy = module()
+    look = sqlalchemy.inspect(engine)
+    columns, keys, links = look.get_multi_columns(), look.get_multi_pk_constraint(), look.get_multi_foreign_keys()
+    found = {}
+    for (_, table), described in columns.items():
+        place = next(key for key in columns if key[1] == table)
+        kept = [column for column in described if not column.get("computed")]
+        found[table] = Shape(
+            table,
+            tuple(snapshots.Column(column["name"], family(column["type"])) for column in kept),
+            tuple((keys.get(place) or {}).get("constrained_columns") or ()),
+            tuple(
+                Link(tuple(link["constrained_columns"]), link["referred_table"], tuple(link["referred_columns"]))
+                for link in links.get(place, ())
+            ),
+            frozenset(column["name"] for column in kept if not column["nullable"]),
+            frozenset(column["name"] for column in kept if _is_cast(column["type"])),
+        )
+    return tuple(found[name] for name in in_order({name: shape.links for name, shape in found.items()}))
+
+
+def in_order(links: Mapping[str, Sequence[Link]]) -> Sequence[str]:
+    """Parents first, by name among those of one level."""
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for name, those in sorted(links.items()):
+        sorter.add(name, *sorted({link.parent for link in those} & (links.keys() - {name})))
+    sorter.prepare()
+    order: list[str] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        order += ready
+        sorter.done(*ready)
+    return order
+
+
+def family(kind: Any) -> snapshots.Family:
+    """By SQLAlchemy's type, so that one column has one family in every dialect."""
+    types = module().types
+    if isinstance(kind, types.Boolean):
+        return "bool"
+    if isinstance(kind, types.Integer):
+        return "int"
+    if isinstance(kind, types.Float):
+        return "float"
+    return "bytes" if isinstance(kind, types.LargeBinary) else "text"
+
+
+def module() -> Any:
+    """SQLAlchemy, or Unsupported with the way to get it."""
+    try:
+        import sqlalchemy
+    except ImportError as problem:
+        raise Unsupported(
+            "reading an MLflow database needs SQLAlchemy, which is not installed", hint="pip install 'ddr[sql]'"
+        ) from problem
+    return sqlalchemy
+
+
+def _is_cast(kind: Any) -> bool:
+    return family(kind) == "text" and not isinstance(kind, module().types.String)
