@@ -24,6 +24,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("incident", "ddr.cli.incident", "Declare, note, resolve and list incidents."),
     ("release", "ddr.cli.release", "Record what is live together, and what is known to be good."),
     ("journal", "ddr.cli.journal", "Show, verify and sync the append-only record."),
+    ("backup", "ddr.cli.backup", "Back up the control plane, look into backups, prove them."),
+    ("restore", "ddr.cli.restore", "Restore from a backup: plan by default, --apply to do it."),
     ("gameday", "ddr.cli.gameday", "Break a platform on purpose, recover it, score it."),
     ("sandbox", "ddr.cli.sandbox", "Build a small real ML platform to try all this on."),
     ("completion", "ddr.cli.completion", "Print the completion script for your shell."),

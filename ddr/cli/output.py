@@ -38,6 +38,16 @@ def table(rows: Sequence[Sequence[str]], indent: int = 2) -> str:
     return "\n".join(lines)
 
 
+def size(size_bytes: int) -> str:
+    """`1.5 GiB`, `12 MiB`, `640 B`."""
+    value, unit = float(size_bytes), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f} {unit}" if unit != "B" and value < 10 else f"{value:.0f} {unit}"
+
+
 def age(at: datetime | None, now: datetime) -> str:
     """`12m ago`; `never` without a time."""
     return "never" if at is None else f"{timetext.format_duration(now - at)} ago"

@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from ddr.domain import services
     from ddr.journal import views
-    from ddr.wiring import build
+    from ddr.wiring import backups, build
 
 
 def mask(text: str) -> str:
@@ -47,6 +47,12 @@ class Session:
 
             self._wired.append(build.build(self.config_path(), os.environ, actor=self.actor or "", warn=self.notice))
         return self._wired[0]
+
+    def backups(self) -> backups.Backups:
+        """The backup side of the configuration."""
+        from ddr.wiring import backups
+
+        return backups.of(self.wired())
 
     def board(self) -> views.Board:
         """The journal, folded now."""

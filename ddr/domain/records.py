@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from ddr.domain import (
     accounts,
+    backup_records,
     changes,
     diagnoses,
     gamedays,
@@ -331,6 +332,12 @@ Record = (
     | ImpactMeasured
     | ScenarioScored
     | GameDayEnded
+    | backup_records.BackupMade
+    | backup_records.BackupVerified
+    | backup_records.BackupDrilled
+    | backup_records.BackupsForgotten
+    | backup_records.BackupCopied
+    | backup_records.BackupRestored
     | Foreign
 )
 

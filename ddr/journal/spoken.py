@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ddr.domain import events, records
+from ddr.domain import backup_records, events, records
 from ddr.lib import decode, digest
 
 
@@ -117,6 +117,30 @@ def _of_gameday(record: records.Record) -> str:
             return f"{service}: {impact.wrong} of {impact.answers} answers were wrong"
         case records.Foreign():
             return "written by a newer ddr; not understood here"
+        case _:
+            return _of_backup(record)
+
+
+def _of_backup(record: records.Record) -> str:
+    match record:
+        case backup_records.BackupMade():
+            size = f"{record.size_bytes >> 20} MiB, {record.added_bytes >> 20} MiB new"
+            return f"backup {record.snapshot[:8]} {record.status}: {', '.join(record.components)} ({size})"
+        case backup_records.BackupVerified():
+            found = f"{record.findings} findings" if record.findings else "nothing wrong"
+            return f"backup verified ({record.level}): {len(record.whole)} snapshots whole, {found}"
+        case backup_records.BackupDrilled():
+            ended = "passed" if record.passed else "FAILED"
+            return _because(f"drill of {record.snapshot[:8]} {ended} in {record.took_s:.1f} s", record.why)
+        case backup_records.BackupsForgotten():
+            gone = ", ".join(name[:8] for name in record.snapshots) or "none"
+            return f"snapshots forgotten: {gone}; {record.deleted_bytes >> 20} MiB deleted"
+        case backup_records.BackupCopied():
+            return f"backup copied to {record.to}: {record.objects} objects, newest {record.newest[:8]}"
+        case backup_records.BackupRestored():
+            held = f"{len(record.unequal)} differ" if record.unequal else "all equal"
+            where = f"{record.component} of {record.snapshot[:8]} restored into {record.target}"
+            return f"{where}: {record.compared} compared, {held}"
         case _:
             return record.kind
 

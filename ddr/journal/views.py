@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ddr.domain import backup_records, planes, records
 from ddr.domain import changes as changes_
 from ddr.domain import diagnoses as diagnoses_
 from ddr.domain import events as events_
 from ddr.domain import incidents as incidents_
-from ddr.domain import planes, records
 from ddr.domain import releases as releases_
-from ddr.journal import gameday_view, incident_view, release_view, run_view
+from ddr.journal import backup_view, gameday_view, incident_view, release_view, run_view
 
 Alive = run_view.Alive
 Run = run_view.Run
@@ -41,6 +41,7 @@ class Board:
     messages: dict[str, records.MessagePosted] = field(default_factory=dict)
     gamedays: dict[str, GameDay] = field(default_factory=dict)
     bad: dict[tuple[str, planes.Plane, str], dict[release_view.Name, str]] = field(default_factory=dict)
+    backups: backup_view.Backups = field(default_factory=lambda: backup_view.BackupFold().backups())
     newest: events_.Event | None = None
     events: int = 0
     spooled: int = 0
@@ -85,6 +86,7 @@ class Fold:
         self._incident_of: dict[str, incident_view.IncidentFold] = {}
         self._releases = release_view.ReleaseFold()
         self._gamedays = gameday_view.GameDayFold()
+        self._backups = backup_view.BackupFold()
         self._changes: dict[str, list[changes_.Change]] = {}
         self._diagnoses: dict[str, list[diagnoses_.Diagnosis]] = {}
         self._messages: dict[str, records.MessagePosted] = {}
@@ -146,6 +148,9 @@ class Fold:
     def of_gameday(self, event: events_.Event, _record: records.Record) -> None:
         self._gamedays.take(event)
 
+    def of_backup(self, event: events_.Event, _record: records.Record) -> None:
+        self._backups.take(event)
+
     def message(self, event: events_.Event, record: records.MessagePosted) -> None:
         """A message belongs to the incident of the run whose step posted it, or to the one it names."""
         known = self._messages.get(record.key)
@@ -170,6 +175,7 @@ class Fold:
             messages=dict(self._messages),
             gamedays=self._gamedays.days(),
             bad=self._releases.bad(),
+            backups=self._backups.backups(),
             newest=self._newest,
             events=self._counts.total(),
             spooled=self._spooled,
@@ -201,6 +207,16 @@ _TAKERS: dict[type[records.Record], Callable[[Fold, events_.Event, Any], None]] 
     records.ScenarioReached: Fold.of_gameday,
     records.ScenarioScored: Fold.of_gameday,
     records.GameDayEnded: Fold.of_gameday,
+    **dict.fromkeys(
+        (
+            backup_records.BackupMade,
+            backup_records.BackupVerified,
+            backup_records.BackupDrilled,
+            backup_records.BackupsForgotten,
+            backup_records.BackupCopied,
+        ),
+        Fold.of_backup,
+    ),
 }
 
 

@@ -107,6 +107,10 @@ class Source(Protocol):
 
     def read(self, tree: str, path: str) -> Iterator[bytes]: ...
 
+    def matches(self, tree: str, path: str, pieces: Iterable[bytes]) -> bool:
+        """Whether these are the bytes that the snapshot has of the file: how a restored file is proved."""
+        ...
+
     def write(self, tree: str, to: Callable[[FileStored], Path | None], progress: Progress | None = None) -> int:
         """Write files into folders of this machine: each to the path that `to` names, None leaves it out.
 

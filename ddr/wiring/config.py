@@ -15,7 +15,7 @@ from typing import Any, Literal
 from ddr.domain import planes, services
 from ddr.errors import BadDocument, InputError, Problem
 from ddr.lib import decode, located, redact
-from ddr.wiring import connector_types, references
+from ddr.wiring import backup_settings, connector_types, references
 
 NAME = "ddr.yaml"
 
@@ -94,6 +94,7 @@ class _Document:
     connectors: Mapping[str, located.Node] = field(default_factory=dict)
     sandbox: Sandbox | None = None
     notify: Notify = field(default_factory=Notify)
+    backup: backup_settings.BackupEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,9 @@ class Config:
     sandbox: Sandbox | None
     notify: Notify
     redact: redact.Redactor
+    backup: backup_settings.BackupEntry | None = None
+    copies: Mapping[str, Repository] = field(default_factory=dict)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 def find(named: str | None, environ: Mapping[str, str], here: Path) -> Path:
@@ -180,6 +184,7 @@ class _Reader:
         connectors = self._connectors(root)
         repository = self._repository(root)
         planes_ = self._planes(root, connectors)
+        copies = self._copies(document)
         if document is not None:
             self._cross_check(document, root, connectors)
         self._raise_complaints()
@@ -195,7 +200,18 @@ class _Reader:
             sandbox=document.sandbox,
             notify=document.notify,
             redact=redact.Redactor(frozenset(self.resolver.values)),
+            backup=document.backup,
+            copies=copies,
+            secrets=frozenset(self.resolver.values),
         )
+
+    def _copies(self, document: _Document | None) -> dict[str, Repository]:
+        found = {}
+        for name, node in (document.backup.copies if document and document.backup else {}).items():
+            settings = self._typed(node, f"backup.copies.{name}", _REPOSITORIES, keep_type=True)[1]
+            if settings is not None:
+                found[name] = settings
+        return found
 
     def _complain(self, node: located.Node, key: str, what: str) -> None:
         self.complaints.append(decode.Complaint(node.line, key, what))
@@ -282,6 +298,10 @@ class _Reader:
         self, document: _Document, root: located.Node, connectors: Mapping[str, ConnectorEntry | None]
     ) -> None:
         known = ", ".join(connectors) or "there are none"
+        for name in document.backup.connectors if document.backup else ():
+            if name not in connectors:
+                node = root.fields["backup"].fields["connectors"]
+                self._complain(node, "backup.connectors", f"{name!r} is no connector here; known: {known}")
         for name, service in document.services.items():
             node = root.fields["services"].fields[name]
             if service.serving and service.serving not in connectors:

@@ -26,9 +26,13 @@ PATIENCE_S = 8.0
 
 def make_store(config: configs.Config) -> store.Store:
     """The store as configured; nothing is asked of it yet."""
-    settings = config.repository
+    return store_of(config.repository, config.base)
+
+
+def store_of(settings: configs.Repository, base: Path) -> store.Store:
+    """The store that these settings name; relative paths count from `base`."""
     if isinstance(settings, configs.LocalRepository):
-        return local.LocalStore(config.base / settings.path)
+        return local.LocalStore(base / settings.path)
     return s3.S3Store(
         bucket=settings.bucket,
         prefix=settings.prefix,

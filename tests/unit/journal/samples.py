@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from ddr.domain import (
     accounts,
+    backup_records,
     changes,
     diagnoses,
     gamedays,
@@ -70,6 +71,12 @@ RECORDS: tuple[records.Record, ...] = (
         "gd-1", "bad-model", {"detect": 25}, {"detect": 25}, True, (gamedays.Expectation("detect", 25, 25, (CHECK,)),)
     ),
     records.GameDayEnded("gd-1", True, "sha256:22"),
+    backup_records.BackupMade("ab12", AT, "complete", "local:/r", ("registry", "files"), 5 << 20, 2 << 20, 3.5),
+    backup_records.BackupVerified("local:/r", "full", True, ("ab12",), 0, 2.5),
+    backup_records.BackupDrilled("ab12", True, AT, {"restore": 1.5, "serve": 9.0}, 12.5, 77),
+    backup_records.BackupsForgotten(("ab11",), 1 << 20, 0),
+    backup_records.BackupCopied("s3://b/p", "ab12", 12, 9 << 20),
+    backup_records.BackupRestored("ab12", "registry", "sqlite:///new.db", 66, ("table runs",), 4.5),
 )
 
 

@@ -1,0 +1,167 @@
+"""Backups as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import output
+from ddr.lib import timetext
+
+if TYPE_CHECKING:
+    from ddr.backup import comparing, copying, prune, repair, repository, retention, shrink, verify
+    from ddr.domain import snapshots
+
+KEEP_THE_KEY = "print `ddr backup key export` and lock it away: without a key nobody reads it, not even you"
+SNAPSHOTS = "backup/snapshots/"
+_SHORT = 8
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """`3/7` as (3, 7). Raises UsageError."""
+    first, _, of = text.partition("/")
+    if not first.isdigit() or not of.isdigit() or not 1 <= int(first) <= int(of):
+        raise click.UsageError(f"--share is {text!r}; write it like 3/7: the third of seven parts")
+    return int(first), int(of)
+
+
+def id_in(key: str) -> str:
+    return key.rpartition("-")[2][:16]
+
+
+def made(snapshot: snapshots.Snapshot, shrunk: Sequence[shrink.Shrink]) -> str:
+    """How a backup ended, what it could not take, what to do."""
+    is_whole = snapshot.status == "complete"
+    name = output.heading(snapshot.id[:_SHORT])
+    head = f"{output.mark('ok' if is_whole else 'unknown')} snapshot {name} {snapshot.status}"
+    sizes = f"{output.size(snapshot.size_bytes)} in {snapshot.took_s:.1f} s, {output.size(snapshot.added_bytes)} new"
+    lines = [f"{head}: {sizes}"]
+    for component in snapshot.components:
+        lines += [f"  {component.name}: {component.problem}"] if component.problem else []
+        lines += [f"  {component.name}: {text}" for text in component.warnings[:5]]
+        more = len(component.warnings) - 5
+        lines += [f"  {component.name}: and {more} more warnings (`ddr backup show`)"] if more > 0 else []
+        lines += [f"  {component.name}: left out: {text}" for text in component.redactions]
+    lines += [f"  {output.mark('bad')} {finding}: is that meant?" for finding in shrunk]
+    lines.append("  next: ddr backup verify" if is_whole else "  next: mend what is named above, then run it again")
+    return "\n".join(lines)
+
+
+def listed(
+    found: Sequence[snapshots.Snapshot],
+    unread: Sequence[tuple[repository.Head, str]],
+    verified: Mapping[str, datetime],
+) -> str:
+    """One line a snapshot."""
+    rows = [
+        (
+            snapshot.id[:_SHORT],
+            f"{snapshot.at:%Y-%m-%d %H:%M}",
+            snapshot.status,
+            output.size(snapshot.size_bytes),
+            f"+{output.size(snapshot.added_bytes)}",
+            "verified" if snapshot.id in verified else "",
+            ", ".join(component.name for component in snapshot.components),
+        )
+        for snapshot in found
+    ]
+    lines = [output.table(rows)] if rows else []
+    lines += [f"  {output.mark('bad')} {head.id[:_SHORT]}  {problem}" for head, problem in unread]
+    return "\n".join(lines) or "no snapshot yet\n  next: ddr backup run"
+
+
+def shown(found: snapshots.Snapshot, files: Mapping[str, Sequence[str]]) -> str:
+    """Everything about one snapshot but its bytes."""
+    lines = [
+        f"{output.heading(found.id[:_SHORT])}  {found.at:%Y-%m-%d %H:%M:%S} UTC  {found.status}",
+        f"  by {found.actor} on {found.host}, ddr {found.version}, {found.took_s:.1f} s"
+        + (f", after {found.parent[:_SHORT]}" if found.parent else ""),
+        f"  {output.size(found.size_bytes)}, of it {output.size(found.added_bytes)} stored anew",
+    ]
+    for one in found.components:
+        lines += ["", f"{output.heading(one.name)}  {one.kind}  {one.source}"]
+        lines += [f"  {output.mark('bad')} {one.problem}"] if one.problem else []
+        lines += [f"  {name}: {value}" for name, value in one.facts.items()]
+        tables = [table for table in one.tables if table.rows]
+        if one.tables:
+            lines.append(f"  {len(one.tables)} tables, {one.rows:,} rows; with rows:")
+            lines.append(output.table([(table.name, f"{table.rows:,}") for table in tables], indent=4))
+        lines += [f"  stream {stream.name}: {output.size(stream.size_bytes)}" for stream in one.streams]
+        lines += [
+            f"  tree {tree.name}: {tree.files:,} files in {tree.folders:,} folders, {output.size(tree.size_bytes)}"
+            for tree in one.trees
+        ]
+        lines += [
+            f"  secret {entry.name} ({entry.kind}): {', '.join(entry.keys)}  {entry.origin}".rstrip()
+            for entry in one.references
+        ]
+        lines += [f"  left out: {text}" for text in one.redactions]
+        lines += [f"  warning: {text}" for text in one.warnings]
+        lines += [f"    {path}" for path in files.get(one.name, ())]
+    return "\n".join(lines)
+
+
+def differences(found: Sequence[comparing.Difference]) -> str:
+    """One line a difference."""
+    signs = {"added": "+", "removed": "-", "changed": "~"}
+    rows = [
+        (signs[one.how], one.component, one.what, " → ".join(part for part in (one.before, one.after) if part))
+        for one in found
+    ]
+    return output.table(rows) or "no difference"
+
+
+def verified(report: verify.Report, took_s: float) -> str:
+    """What was looked at, each finding with what it affects and what to do."""
+    state = "bad" if report.findings else "ok"
+    looked = f"{report.packs} packs" + (f", {output.size(report.checked_bytes)} read" if report.checked_bytes else "")
+    head = f"{output.mark(state)} {report.level}: {len(report.whole)} of {report.snapshots} snapshots whole"
+    lines = [f"{head} ({looked}, {took_s:.1f} s)"]
+    for finding in report.findings:
+        lines.append(f"  {output.heading(finding.object)}: {finding.what}")
+        lines += [f"      affects {line}" for line in finding.affected]
+        lines += [f"      next: {finding.next_move}"] if finding.next_move else []
+    return "\n".join([*lines, *(f"  note: {note}" for note in report.notes)])
+
+
+def repaired(done: repair.Repaired) -> str:
+    lines = [f"the index lists {done.chunks:,} chunks of {done.packs} packs"]
+    for pack, count in done.lost:
+        lines.append(f"  {output.mark('bad')} pack {pack[:12]}: {'all' if count < 0 else count} chunks are lost")
+    return "\n".join([*lines, "  next: ddr backup run, then ddr backup verify"])
+
+
+def decisions(found: Sequence[retention.Decision]) -> list[dict[str, object]]:
+    """For `--json`."""
+    return [
+        {"snapshot": one.snapshot.id, "keeps": type(one).__name__ == "Kept", "reasons": one.reasons} for one in found
+    ]
+
+
+def pruned(found: Sequence[retention.Decision], plan: prune.Plan, grace: timedelta, *, is_dry: bool) -> str:
+    """What stays and why, what goes and when."""
+    rows = [
+        (
+            "keep" if type(one).__name__ == "Kept" else "forget",
+            one.snapshot.id[:_SHORT],
+            f"{one.snapshot.at:%Y-%m-%d %H:%M}",
+            "; ".join(one.reasons),
+        )
+        for one in found
+    ]
+    would = "would be " if is_dry else ""
+    later = timetext.format_duration(grace)
+    lines = [output.table(rows)] if rows else []
+    lines.append(f"  {len(plan.delete)} packs ({output.size(plan.deleted_bytes)}) {would}deleted now")
+    waiting = len(plan.bury) + len(plan.thin)
+    lines.append(f"  {waiting} packs ({output.size(plan.buried_bytes)}) {would}deleted by a prune {later} from now")
+    return "\n".join(lines)
+
+
+def copied(done: copying.Copied, to: str) -> str:
+    lines = [f"{done.objects} objects ({output.size(done.size_bytes)}) copied to {to}; {done.there} were there"]
+    lines += [f"  {output.mark('bad')} left out, damaged here: {key}" for key in done.skipped]
+    return "\n".join([*lines, *(["  next: ddr backup verify"] if done.skipped else [])])

@@ -1,0 +1,70 @@
+"""Backups as the journal tells of them: which snapshots were made, which were read back, which were rehearsed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ddr.domain import backup_records, events
+
+
+@dataclass(frozen=True)
+class Backups:
+    """Snapshots by id, in the order in which they were made; `verified` has when each was last found whole by a full
+    reading, `forgotten` those that are gone."""
+
+    made: dict[str, backup_records.BackupMade]
+    verified: dict[str, datetime]
+    drills: tuple[tuple[datetime, backup_records.BackupDrilled], ...] = ()
+    copied: dict[str, tuple[datetime, str]] | None = None
+    verified_at: datetime | None = None
+    forgotten: frozenset[str] = frozenset()
+
+    @property
+    def newest_verified(self) -> backup_records.BackupMade | None:
+        """The newest complete snapshot that was read back whole."""
+        found = [one for name, one in self.made.items() if name in self.verified and one.status == "complete"]
+        return max(found, key=lambda one: one.taken_at, default=None)
+
+
+class BackupFold:
+    """Takes backup records, in order."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, backup_records.BackupMade] = {}
+        self._verified: dict[str, datetime] = {}
+        self._drills: list[tuple[datetime, backup_records.BackupDrilled]] = []
+        self._copied: dict[str, tuple[datetime, str]] = {}
+        self._verified_at: datetime | None = None
+        self._forgotten: set[str] = set()
+
+    def take(self, event: events.Event) -> None:
+        match event.record:
+            case backup_records.BackupMade() as record:
+                self._made[record.snapshot] = record
+            case backup_records.BackupVerified() as record if record.level == "full" and record.is_all:
+                self._verified = {
+                    **{name: at for name, at in self._verified.items() if name in record.whole},
+                    **dict.fromkeys(record.whole, event.at),
+                }
+                self._verified_at = event.at
+            case backup_records.BackupDrilled() as record:
+                self._drills.append((event.at, record))
+                if record.passed:
+                    self._verified.setdefault(record.snapshot, event.at)
+            case backup_records.BackupCopied() as record:
+                self._copied[record.to] = (event.at, record.newest)
+            case backup_records.BackupsForgotten() as record:
+                self._forgotten.update(record.snapshots)
+            case _:
+                return
+
+    def backups(self) -> Backups:
+        return Backups(
+            {name: one for name, one in self._made.items() if name not in self._forgotten},
+            {name: at for name, at in self._verified.items() if name not in self._forgotten},
+            tuple(self._drills),
+            dict(self._copied),
+            self._verified_at,
+            frozenset(self._forgotten),
+        )

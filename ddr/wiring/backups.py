@@ -1,0 +1,128 @@
+"""Everything `ddr backup` and `ddr restore` work with, made from one ddr.yaml."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import random
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ddr.backup import capture, journal_origin, keys, planting
+from ddr.backup import repository as repositories
+from ddr.errors import InputError, Missing
+from ddr.lib import clock as clocks
+from ddr.ports import restorable
+from ddr.ports import store as stores
+from ddr.stores import retrying
+from ddr.wiring import backup_settings, build, repository
+
+JOURNAL = "journal"
+"""The component that is always there: releases, deployments, incidents, runs."""
+
+_PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Backups:
+    """`origins` are what is backed up, by the names of their connectors; `made` all connectors that can be."""
+
+    wired: build.Wired
+    store: stores.Store
+    settings: backup_settings.BackupEntry
+
+    @property
+    def opening(self) -> keys.Opening:
+        settings = self.settings
+        key_file = self.wired.config.base / settings.key_file if settings.key_file else None
+        return keys.Opening(settings.passphrase, key_file)
+
+    def open(self, recovery: str = "") -> repositories.Repository:
+        """Raises Missing where there is none yet."""
+        return repositories.open_(self.store, keys.Opening(recovery=recovery) if recovery else self.opening)
+
+    def open_or_create(self) -> tuple[repositories.Repository, bool]:
+        """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed."""
+        if repositories.exists(self.store):
+            return self.open(), False
+        settings = self.settings
+        if not settings.passphrase and not settings.key_file and settings.encryption == "on":
+            raise InputError(
+                "ddr.yaml does not say how the backup is to be sealed",
+                hint="under `backup:` write `keyFile: PATH` (`ddr backup key new-file PATH` makes one), or "
+                "`passphrase: ${env:NAME}`, or `encryption: none` where everyone who reads the store may read it all",
+            )
+        return repositories.create(self.store, self.opening, now()), True
+
+    def origins(self) -> dict[str, capture.Origin]:
+        """What is backed up. Raises InputError where a connector is named that cannot be."""
+        able = {name: made for name, made in self.wired.connectors.items() if isinstance(made, restorable.Capturable)}
+        for name in self.settings.connectors:
+            if name not in able:
+                there = ", ".join(able) or "none"
+                raise InputError(f"backup.connectors: {name!r} cannot be backed up", hint=f"those that can: {there}")
+        chosen = self.settings.connectors or tuple(able)
+        kinds = {name: entry.type for name, entry in self.wired.config.connectors.items()}
+        found = {name: capture.Origin(name, kinds[name], where_of(able[name]), able[name]) for name in chosen}
+        source = self.wired.platform.store
+        found[JOURNAL] = capture.Origin(JOURNAL, JOURNAL, source.name, journal_origin.JournalOrigin(source))
+        return found
+
+    def restorable(self, component: str) -> restorable.Restorable:
+        """The connector that restores a component. Raises Missing."""
+        if component == JOURNAL:
+            return journal_origin.JournalOrigin(self.wired.platform.store)
+        made = self.wired.connectors.get(component)
+        if not isinstance(made, restorable.Restorable):
+            able = [name for name, one in self.wired.connectors.items() if isinstance(one, restorable.Restorable)]
+            raise Missing(
+                f"no connector {component!r} in {self.wired.config.path} can restore",
+                hint=f"those that can: {', '.join([*able, JOURNAL])}; name the connector as the snapshot calls it",
+            )
+        return made
+
+    def maker(self) -> capture.Maker:
+        return capture.Maker(socket.gethostname(), self.wired.platform.actor, version(), now)
+
+    def scans(self) -> Callable[[str], planting.Scan]:
+        """For each component what looks at new bytes before they are sealed."""
+        return lambda _component: lambda _where, _content: None
+
+    def now(self) -> datetime:
+        return now()
+
+    def copies(self) -> Mapping[str, stores.Store]:
+        """Second repositories by name, retrying."""
+        config = self.wired.config
+        return {name: _patient(repository.store_of(one, config.base)) for name, one in config.copies.items()}
+
+
+def of(wired: build.Wired) -> Backups:
+    """The backup side of a configuration; without a `backup` section with its defaults."""
+    settings = wired.config.backup or backup_settings.BackupEntry()
+    return Backups(wired, _patient(repository.make_store(wired.config)), settings)
+
+
+def _patient(made: stores.Store) -> stores.Store:
+    """A backup has time: it asks again for two minutes before it gives up."""
+    jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+    return retrying.Retrying(made, clocks.SystemClock(), jitter, deadline_s=_PATIENCE_S)
+
+
+def where_of(made: object) -> str:
+    """Where a connector reads, for people: what it says of itself, else its type."""
+    said = getattr(made, "where", "")
+    return said if isinstance(said, str) and said else type(made).__name__
+
+
+def version() -> str:
+    try:
+        return importlib.metadata.version("ddr")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def now() -> datetime:
+    """The real time: objects of a repository are dated by it, also in a sandbox, whose clock runs as it likes."""
+    return datetime.now(UTC)
