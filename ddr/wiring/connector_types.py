@@ -19,6 +19,7 @@ TYPES: dict[str, str] = {
     "model-server": "ddr.connectors.model_server",
     "prediction-log": "ddr.connectors.prediction_log",
     "metrics-endpoint": "ddr.connectors.metrics_endpoint",
+    "files": "ddr.connectors.files.connector",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from datetime import timedelta
 from pathlib import Path
 
@@ -143,4 +144,5 @@ def test_every_connector_type_has_what_the_configuration_needs() -> None:
         module = connector_types.module(kind)
         assert callable(module.connect)
         assert module.Settings.__dataclass_fields__
-        assert connector_types.binding_type(kind) or connector_types.series(kind)
+        captures = hasattr(typing.get_type_hints(module.connect)["return"], "capture")
+        assert connector_types.binding_type(kind) or connector_types.series(kind) or captures

@@ -1,0 +1,1 @@
+"""Files by glob, with what git and DVC know about them."""

@@ -1,0 +1,300 @@
+"""What DVC's own files name, and whether it is there: in the cache of this machine and in the remote.
+
+`dvc.lock` and `*.dvc` are read as YAML; DVC itself is not needed. A folder is one object that lists its files, and
+these are looked for too. Layout of DVC 3: `files/md5/ab/cdef…`, of DVC 2: `ab/cdef…`.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ddr.connectors import folder_tree
+from ddr.lib import git, globs, located, redact
+
+LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
+_TRACKED = globs.Globs((LOCK, "*.dvc"), (".git", ".dvc", "__pycache__", ".venv", "node_modules"))
+_FOLDER = ".dir"
+
+
+class LookUp(Protocol):
+    """Objects of a remote by their key below its address."""
+
+    def has(self, key: str) -> bool | None:
+        """None where it cannot be known."""
+        ...
+
+    def read(self, key: str) -> bytes | None:
+        """None where it is not there or cannot be read."""
+        ...
+
+
+class LookUps(Protocol):
+    def __call__(self, address: str) -> LookUp | None:
+        """Where to look for a remote's objects; None for a kind of address that cannot be asked."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalObjects:
+    """Implements LookUp for a folder."""
+
+    root: Path
+
+    def has(self, key: str) -> bool:
+        return os.path.lexists(self.root / key)
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            return (self.root / key).read_bytes()
+        except OSError:
+            return None
+
+
+def local_only(address: str) -> LookUp | None:
+    """Implements LookUps for folders of this machine."""
+    if "://" in address and not address.startswith("file://"):
+        return None
+    return LocalObjects(Path(address.removeprefix("file://")))
+
+
+@dataclass(frozen=True)
+class Out:
+    """One thing that DVC keeps. `where` names the stage or the file that needs it."""
+
+    where: str
+    path: str
+    hash: str
+    remote: str = ""
+    is_legacy: bool = False
+
+    def places(self) -> tuple[str, ...]:
+        return keys_of(self.hash, is_legacy=self.is_legacy)
+
+
+def keys_of(hashed: str, *, is_legacy: bool = False) -> tuple[str, ...]:
+    old = f"{hashed[:2]}/{hashed[2:]}"
+    return (old, f"files/md5/{old}") if is_legacy else (f"files/md5/{old}", old)
+
+
+@dataclass(frozen=True)
+class Remotes:
+    """From `.dvc/config` and `config.local`: only names and addresses, which may hold no login."""
+
+    default: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    cache: Path | None = None
+
+
+@dataclass
+class Report:
+    """What was found; `facts` and `warnings` are for the snapshot."""
+
+    facts: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def folder_of(root: Path) -> Path | None:
+    """The nearest folder at or above `root` that has a `.dvc`."""
+    return next((folder for folder in (root, *root.parents) if (folder / ".dvc").is_dir()), None)
+
+
+def examine(root: Path, look_ups: LookUps = local_only) -> Report | None:
+    """Look at everything DVC tracks below `root`; None when there is no DVC. Changes nothing."""
+    base = folder_of(root.resolve())
+    tracked = [seen.path for seen in folder_tree.LocalTree(root, _TRACKED).entries() if seen.kind == "file"]
+    if not tracked and not (base and base == root.resolve()):
+        return None
+    report = Report()
+    outs = [out for path in tracked for out in _outs(root, path, report)]
+    remotes = _remotes(base / ".dvc", report) if base else Remotes()
+    cache = LocalObjects(remotes.cache) if remotes.cache else None
+    search = _Search(report, cache, {}, remotes, look_ups)
+    for out in outs:
+        search.check(out)
+    search.tell(len(outs))
+    return report
+
+
+def _outs(root: Path, path: str, report: Report) -> Iterator[Out]:
+    try:
+        document = located.parse_yaml((root / path).read_text()).plain()
+    except (OSError, UnicodeDecodeError, located.Malformed) as problem:
+        why = problem.what if isinstance(problem, located.Malformed) else redact.foreign(problem)
+        report.warnings.append(f"{path} cannot be read, what it needs was not looked for: {why}")
+        return
+    if not isinstance(document, dict):
+        return
+    if path.rpartition("/")[2] != LOCK:
+        yield from _listed(document, path, {})
+        return
+    unkept = _unkept((root / path).with_name(PIPELINE))
+    for name, stage in _dict(document.get("stages")).items():
+        if isinstance(stage, dict):
+            yield from _listed(stage, f"{path}: stage {name}", unkept.get(str(name).partition("@")[0], {}))
+
+
+def _listed(holder: Mapping[str, Any], where: str, unkept: Mapping[str, Any]) -> Iterator[Out]:
+    for entry in _list(holder.get("outs")):
+        if not isinstance(entry, dict) or entry.get("cache") is False or entry.get("push") is False:
+            continue
+        path = str(entry.get("path", ""))
+        if unkept.get(path) is False:
+            continue
+        remote = str(entry.get("remote") or "")
+        for one in _list(entry.get("files")) or [entry]:  # a remote with versions lists the files of a folder itself
+            if isinstance(one, dict) and one.get("md5"):
+                name = f"{path}/{one['relpath']}" if one.get("relpath") else path
+                yield Out(where, name, str(one["md5"]), remote, "hash" not in entry)
+
+
+def _unkept(pipeline: Path) -> dict[str, dict[str, bool]]:
+    """For each stage of `dvc.yaml` the outs that DVC keeps in no cache, as False."""
+    try:
+        document = located.parse_yaml(pipeline.read_text()).plain()
+    except (OSError, UnicodeDecodeError, located.Malformed):
+        return {}
+    found: dict[str, dict[str, bool]] = {}
+    for name, stage in _dict(_dict(document).get("stages")).items():
+        told = _dict(_dict(stage).get("do", stage))
+        for kind in ("outs", "metrics", "plots"):
+            for entry in _list(told.get(kind)):
+                for path, said in _dict(entry).items():
+                    if _dict(said).get("cache") is False or _dict(said).get("push") is False:
+                        found.setdefault(str(name), {})[str(path)] = False
+    return found
+
+
+def _dict(value: object) -> dict[str, Any]:
+    """A file that another program wrote may have anything anywhere."""
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _remotes(folder: Path, report: Report) -> Remotes:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    for name in ("config", "config.local"):
+        try:
+            parser.read_string((folder / name).read_text())
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, configparser.Error):
+            report.warnings.append(f".dvc/{name} cannot be read: remotes may be missing here")
+    addresses = {}
+    for section in parser.sections():
+        kind, _, quoted = section.strip("'").partition(" ")
+        url = parser.get(section, "url", fallback="")
+        if kind == "remote" and url:
+            addresses[quoted.strip('"')] = url if "://" in url else os.path.normpath(folder / url)
+    cache = parser.get("cache", "dir", fallback="")
+    return Remotes(parser.get("core", "remote", fallback=""), addresses, folder / (cache or "cache"))
+
+
+@dataclass
+class _Search:
+    report: Report
+    cache: LookUp | None
+    opened: dict[str, LookUp | None]
+    remotes: Remotes
+    look_ups: LookUps
+    looked: int = 0
+    missing: int = 0
+    only_here: int = 0
+
+    def check(self, out: Out) -> None:
+        """The object, and those that it lists when it is a folder."""
+        remote = self._remote(out.remote)
+        wanted = [(out.path, out.places())]
+        if out.hash.endswith(_FOLDER):
+            wanted += self._inside(out, remote)
+        lost, here = [], []
+        for path, keys in wanted:
+            self.looked += 1
+            is_far = _has(remote, keys)
+            is_here = _has(self.cache, keys)
+            if is_far is not True and not is_here and (is_far is False or remote is None):
+                lost.append(path)
+            elif is_far is False:
+                here.append(path)
+        self.missing += len(lost)
+        self.only_here += len(here)
+        if lost:
+            self._warn(out, lost, len(wanted), "neither in the cache nor in the remote: it cannot be restored")
+        if here:
+            self._warn(out, here, len(wanted), "only in the cache of this machine: `dvc push`")
+
+    def _inside(self, out: Out, remote: LookUp | None) -> list[tuple[str, tuple[str, ...]]]:
+        for place in (self.cache, remote):
+            for key in out.places():
+                content = place.read(key) if place else None
+                if content is None:
+                    continue
+                try:
+                    listed = json.loads(content)
+                    return [
+                        (f"{out.path}/{one['relpath']}", keys_of(str(one["md5"]), is_legacy=out.is_legacy))
+                        for one in listed
+                    ]
+                except (ValueError, TypeError, KeyError):
+                    self.report.warnings.append(f"{out.where}: {out.path}: its list of files {out.hash} is damaged")
+                    return []
+        return []
+
+    def _remote(self, named: str) -> LookUp | None:
+        name = named or self.remotes.default
+        address = self.remotes.addresses.get(name, "")
+        if name not in self.opened:
+            self.opened[name] = self.look_ups(address) if address else None
+            if address and self.opened[name] is None:
+                plain = git.plain_url(address)
+                self.report.warnings.append(f"DVC remote {name}: {plain} was not asked: ddr cannot look there")
+        return self.opened[name]
+
+    def _warn(self, out: Out, paths: Sequence[str], of: int, why: str) -> None:
+        count = f"{len(paths)} of {of} objects, the first {paths[0]}," if of > 1 else f"{out.hash[:12]}…"
+        self.report.warnings.append(f"{out.where}: {out.path}: {count} {why}")
+
+    def tell(self, outs: int) -> None:
+        name = self.remotes.default
+        address = self.remotes.addresses.get(name, "")
+        if outs and not address:
+            self.report.warnings.append("DVC has no default remote: its data lies only in the cache of this machine")
+        self.report.facts.update(
+            {
+                "dvc.outs": str(outs),
+                "dvc.objects": str(self.looked),
+                "dvc.missing": str(self.missing),
+                "dvc.only-in-cache": str(self.only_here),
+                "dvc.remote": f"{name} {git.plain_url(address)}" if address else "none",
+            }
+        )
+
+
+def _has(place: LookUp | None, keys: Sequence[str]) -> bool | None:
+    """True in any layout; None when it cannot be known."""
+    if place is None:
+        return None
+    answers = [place.has(key) for key in keys]
+    return True if True in answers else (None if None in answers else False)
+
+
+def masked_config(text: str) -> str:
+    """`.dvc/config` without logins: values of secret names, and logins in addresses."""
+    from ddr.lib import yamlmask
+
+    lines = []
+    for line in text.splitlines(keepends=True):
+        name, equals, value = line.partition("=")
+        if equals and value.strip():
+            clean = yamlmask.masked_keys({name.strip(): value.strip()})[name.strip()]
+            line = f"{name}= {clean}\n" if clean != value.strip() else line
+        lines.append(line)
+    return "".join(lines)
