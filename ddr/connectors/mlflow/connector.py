@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from ddr.connectors.mlflow import backup, mlmodel, rest, sql, transport
+from ddr.connectors.mlflow import backup, mlmodel, rest, restore, sql, transport, work
 from ddr.domain import changes, health, planes, revisions, signals
 from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
 from ddr.lib import clock as clocks
@@ -67,6 +67,26 @@ class Registry:
 
     def capture(self, sink: restorable.Sink) -> None:
         backup.capture(self.database, sink)
+
+    def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        return restore.plan(self._work(source, options))
+
+    def restore(
+        self, plan: restorable.RestorePlan, source: restorable.Source, progress: restorable.Progress | None = None
+    ) -> None:
+        if plan.refusals:
+            raise Refused(
+                f"the plan cannot be done: {plan.refusals[0]}", hint="plan again with another target or policy"
+            )
+        restore.restore(self._work(source, plan.options), progress)
+
+    def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
+        is_whole = any(line.what.startswith(restore.DATABASE) for line in plan.lines)
+        return restore.compare(self._work(source, plan.options), is_whole=is_whole)
+
+    def _work(self, source: restorable.Source, options: restorable.RestoreOptions) -> work.Work:
+        place = work.place(options.target, self.database.tracking, self.database.base)
+        return work.Work(source, options, place, self.database.where)
 
     def plane(self, binding: Binding, plane: planes.Plane) -> ModelPlane:
         if self.speaks is None:

@@ -9,7 +9,7 @@ from ddr.errors import Damaged, Refused
 from ddr.lib import rowbatch, sqlitefile
 from ddr.ports import restorable
 
-DDL_STREAM = "sqlite_master.json"
+DDL_STREAM, SHAPES_STREAM = "sqlite_master.json", "tables.json"
 
 
 def tables(reader: readers.Reader, sink: restorable.Sink) -> None:
@@ -30,6 +30,7 @@ def tables(reader: readers.Reader, sink: restorable.Sink) -> None:
         raise Refused(
             f"the schema was migrated from {before} to {after} during the backup", hint="run the backup again"
         )
+    sink.stream(SHAPES_STREAM, [reflect.to_json(reader.shapes)])
     ddl = reader.ddl()
     if ddl:
         sink.stream(DDL_STREAM, [ddl])

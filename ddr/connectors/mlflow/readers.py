@@ -137,13 +137,19 @@ def _as_text(row: Row, loose: Sequence[int]) -> Row:
 
 @contextlib.contextmanager
 def sqlite(path: Path, busy_timeout_s: float = sqlitefile.BUSY_TIMEOUT_S) -> Iterator[Sqlite]:
-    """Reads a copy made by SQLite's online backup: writers wait for the copy at most, never for what follows."""
+    """Reads a copy: writers wait for the copy at most, never for what follows."""
+    with copied(path, busy_timeout_s) as copy, sqlite_copy(copy) as reader:
+        yield reader
+
+
+@contextlib.contextmanager
+def copied(path: Path, busy_timeout_s: float = sqlitefile.BUSY_TIMEOUT_S) -> Iterator[Path]:
+    """A copy by SQLite's online backup, in a folder that only this user can enter, gone in the end."""
     with tempfile.TemporaryDirectory(prefix="ddr-mlflow-") as folder:
         copy = Path(folder) / "copy.db"
         with sqlitefile.opened(path, busy_timeout_s=busy_timeout_s) as source:
             _copy(source, copy, path.stat().st_size)
-        with sqlite_copy(copy) as reader:
-            yield reader
+        yield copy
 
 
 @contextlib.contextmanager
@@ -216,10 +222,10 @@ class Postgres:
     def pieces(self, shape: reflect.Shape) -> Iterator[Sequence[Row]]:
         query = f"SELECT {selected(shape, self.dialect)} FROM {sqlitefile.quoted(shape.name)}"  # noqa: S608
         with translated(), self.connection.cursor("ddr_rows", binary=True) as cursor:
-            cursor.itersize = _PIECE
             cursor.execute(query)
-            while rows := cursor.fetchmany(4 * _PIECE):
-                yield rows
+            while rows := cursor.fetchmany(8 * _PIECE):
+                for start in range(0, len(rows), _PIECE):
+                    yield rows[start : start + _PIECE]
 
     def ddl(self) -> bytes:
         return b""
@@ -270,46 +276,20 @@ def postgres_connection(url: str, **options: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def postgres(url: str) -> Iterator[Postgres]:
-    with postgres_connection(url) as connection:
-        with translated():
-            connection.execute("SET synchronize_seqscans = off")  # or a scan begins where another one is
-            connection.execute("SET datestyle = ISO, YMD")
-            connection.commit()
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield Postgres(connection, _reflected_in(connection))
-
-
-class _Kept:
-    """A connection that SQLAlchemy may use and not end: the transaction goes on after the reflection."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def close(self) -> None: ...
-
-    def rollback(self) -> None: ...
-
-    def commit(self) -> None: ...
-
-
-def _reflected_in(connection: Any) -> Sequence[reflect.Shape]:
-    """Reflection by SQLAlchemy inside the very transaction that reads the rows."""
+    """SQLAlchemy reflects inside the very transaction that then reads the rows."""
     sqlalchemy = reflect.module()
-    from sqlalchemy import pool
-
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://", creator=lambda: _Kept(connection), poolclass=pool.NullPool
-    )
-    try:
-        with engine.connect() as wrapped:
-            return reflect.shapes(wrapped)
-    except sqlalchemy.exc.SQLAlchemyError as problem:
-        raise Unavailable(
-            f"the schema cannot be read: {redact.foreign(problem)}", hint="look at the rights of the user"
-        ) from problem
+    with postgres_connection(url) as connection:
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=_no_pool())
+        try:
+            with _translated_sqlalchemy(), engine.connect() as wrapped:
+                with translated():
+                    connection.execute("SET synchronize_seqscans = off")  # or a scan begins where another one is
+                    connection.execute("SET datestyle = ISO, YMD")
+                    connection.commit()
+                    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                yield Postgres(connection, reflect.shapes(wrapped))
+        finally:
+            engine.dispose()
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import graphlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ddr.domain import snapshots
-from ddr.errors import Unsupported
+from ddr.errors import Damaged, Unsupported
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -115,6 +116,40 @@ def module() -> Any:
             "reading an MLflow database needs SQLAlchemy, which is not installed", hint="pip install 'ddr[sql]'"
         ) from problem
     return sqlalchemy
+
+
+def to_json(found: Sequence[Shape]) -> bytes:
+    """The shapes as a stream of the snapshot: what a restore must know before there is a database."""
+    tables = [
+        {
+            "name": shape.name,
+            "columns": [[column.name, column.family] for column in shape.columns],
+            "key": list(shape.key),
+            "links": [[list(link.columns), link.parent, list(link.parent_columns)] for link in shape.links],
+            "not_null": sorted(shape.not_null),
+            "cast": sorted(shape.cast),
+        }
+        for shape in found
+    ]
+    return json.dumps(tables, indent=1, ensure_ascii=False).encode()
+
+
+def of_json(content: bytes) -> tuple[Shape, ...]:
+    """Damaged when it is not what `to_json` wrote."""
+    try:
+        return tuple(
+            Shape(
+                table["name"],
+                tuple(snapshots.Column(name, kind) for name, kind in table["columns"]),
+                tuple(table["key"]),
+                tuple(Link(tuple(own), parent, tuple(theirs)) for own, parent, theirs in table["links"]),
+                frozenset(table["not_null"]),
+                frozenset(table["cast"]),
+            )
+            for table in json.loads(content)
+        )
+    except (ValueError, KeyError, TypeError) as problem:
+        raise Damaged("the tables in the snapshot cannot be read", hint="`ddr backup verify`") from problem
 
 
 def _is_cast(kind: Any) -> bool:

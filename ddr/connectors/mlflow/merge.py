@@ -1,0 +1,101 @@
+"""Rows of a snapshot into a database that has rows: what is the same, what is new, what collides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ddr.connectors.mlflow import reflect, targets
+from ddr.domain import snapshots
+from ddr.lib import rowbatch, sqlitefile
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Rows of one table: `new` are not there, `same` are there to the last bit, `other` have their id only."""
+
+    table: str
+    new: int = 0
+    same: int = 0
+    other: int = 0
+    examples: tuple[str, ...] = ()
+
+
+def stage(
+    target: targets.Target, shape: reflect.Shape, columns: Sequence[snapshots.Column], rows: Iterable[rowbatch.Batch]
+) -> Counts:
+    """Put the rows beside the table, in a temporary one, and count. `columns` are those of the rows."""
+    names = ", ".join(sqlitefile.quoted(column.name) for column in columns)
+    table = sqlitefile.quoted(shape.name)
+    target.run(f"DROP TABLE IF EXISTS {targets.STAGE}")
+    target.run(f"CREATE TEMPORARY TABLE {targets.STAGE} AS SELECT {names} FROM {table} WHERE 1 = 0")  # noqa: S608
+    given = 0
+    for batch in rows:
+        target.insert(targets.STAGE, columns, batch)
+        given += batch.size
+    if not given:
+        return Counts(shape.name)
+    joined = f"FROM {targets.STAGE} s JOIN {table} t ON {_same_key(shape)}"
+    there = _number(target, f"SELECT COUNT(*) {joined}")
+    other = 0
+    differ = _differ(target, shape, columns)
+    examples: tuple[str, ...] = ()
+    if differ:
+        other = _number(target, f"SELECT COUNT(*) {joined} WHERE {differ}")
+        shown = ", ".join(f"s.{sqlitefile.quoted(name)}" for name in _key(shape))
+        found = target.ask(f"SELECT {shown} {joined} WHERE {differ} LIMIT 3") if other else []
+        examples = tuple("/".join(map(_text, row)) for row in found)
+    return Counts(shape.name, given - there, there - other, other, examples)
+
+
+def write(
+    target: targets.Target, shape: reflect.Shape, columns: Sequence[snapshots.Column], *, overwrite: bool
+) -> None:
+    """What is staged: new rows are added, others overwritten where that was asked for."""
+    table = sqlitefile.quoted(shape.name)
+    differ = _differ(target, shape, columns)
+    if overwrite and differ:
+        key = set(_key(shape))
+        sets = ", ".join(
+            f"{sqlitefile.quoted(column.name)} = s.{sqlitefile.quoted(column.name)}"
+            for column in columns
+            if column.name not in key
+        )
+        target.run(f"UPDATE {table} AS t SET {sets} FROM {targets.STAGE} s WHERE {_same_key(shape)} AND ({differ})")  # noqa: S608
+    names = ", ".join(sqlitefile.quoted(column.name) for column in columns)
+    target.run(
+        f"INSERT INTO {table} ({names}) SELECT {names} FROM {targets.STAGE} s "  # noqa: S608
+        f"WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {_same_key(shape)})"
+    )
+
+
+def remove(target: targets.Target, shape: reflect.Shape) -> None:
+    """What has the key of a staged row."""
+    table = sqlitefile.quoted(shape.name)
+    target.run(f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {targets.STAGE} s WHERE {_same_key(shape)})")  # noqa: S608
+
+
+def _key(shape: reflect.Shape) -> Sequence[str]:
+    return shape.key or shape.names
+
+
+def _same_key(shape: reflect.Shape) -> str:
+    return " AND ".join(f"t.{sqlitefile.quoted(name)} = s.{sqlitefile.quoted(name)}" for name in _key(shape))
+
+
+def _differ(target: targets.Target, shape: reflect.Shape, columns: Sequence[snapshots.Column]) -> str:
+    """'' when the key is all there is."""
+    key = set(_key(shape))
+    return " OR ".join(
+        f"{target.compared(shape, column.name, 's')} {target.differs} {target.compared(shape, column.name, 't')}"
+        for column in columns
+        if column.name not in key
+    )
+
+
+def _number(target: targets.Target, query: str) -> int:
+    return int(_text(target.ask(query)[0][0]))
+
+
+def _text(cell: rowbatch.Cell) -> str:
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)

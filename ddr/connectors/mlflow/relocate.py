@@ -1,0 +1,114 @@
+"""What a restore changes in the rows on purpose: locations that move, and what must not come to life again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ddr.connectors.mlflow import locations
+from ddr.lib import rowbatch
+
+# Rows that speak of processes that are gone: leases, locks, and a queue that such a process was working on.
+TRANSIENT = frozenset({"job_locks", "scheduler_leases", "sql_trace_rollup_rebuild_queue"})
+_WAITING, _CANCELED = frozenset({0, 1, 6}), 5  # mlflow.entities JobStatus: pending, running, needs recovery; canceled
+_JOB_ENDS = {"lease_expires_at": None, "next_attempt_at": None, "token_hash": None}
+
+
+@dataclass(frozen=True)
+class Relocation:
+    """`rewrites` are {old beginning: new one}; `folder`, where given, takes everything that lies on disk or in S3.
+
+    A rewrite that fits wins over the folder, and of two the longer one.
+    """
+
+    where: locations.Map
+    rewrites: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def uri(self, uri: str) -> str:
+        """Where what was there is now."""
+        for old in sorted(self.rewrites, key=len, reverse=True):
+            begin = old.rstrip("/")
+            if uri == begin or uri.startswith(begin + "/"):
+                return self.rewrites[old].rstrip("/") + uri[len(begin) :]
+        if self.folder is None or uri.startswith("mlflow-artifacts:"):
+            return uri
+        place = self.where.place(uri)
+        if place is None or place.kind not in ("local", "s3"):
+            return uri
+        tree = locations.LOCAL_TREE if place.kind == "local" else locations.S3_TREE
+        path = self.inside(tree, place.path)
+        return path.as_uri() if uri.startswith("file:") else str(path)
+
+    def inside(self, tree: str, path: str) -> Path:
+        """The place in the folder for a path of a tree."""
+        assert self.folder is not None
+        top = self.folder / "s3" if tree == locations.S3_TREE else self.folder
+        return top / path.removeprefix("base/") if tree == locations.LOCAL_TREE else top / path
+
+    def on_disk(self, tree: str, path: str) -> Path | None:
+        """Where a file of a tree is written to; None when it does not belong on this machine's disk."""
+        for old in sorted(self.rewrites, key=len, reverse=True):
+            before = self.where.place(old)
+            if before is None or before.kind != ("s3" if tree == locations.S3_TREE else "local"):
+                continue
+            if path == before.path or path.startswith(before.path + "/"):
+                after = self.where.place(self.rewrites[old])
+                if after is None or after.kind != "local":
+                    return None
+                return self.where.on_disk(after.path + path[len(before.path) :])
+        if self.folder is not None:
+            return self.inside(tree, path)
+        return None if tree == locations.S3_TREE else Path(os.path.normpath(self.where.on_disk(path)))
+
+    def applied(self, table: str, batch: rowbatch.Batch) -> rowbatch.Batch:
+        """The rows as they are written."""
+        if table in TRANSIENT:
+            return batch.slice(0, 0)
+        if table == "jobs":
+            return _ended(batch)
+        if not self.rewrites and self.folder is None:
+            return batch
+        for column in locations.COLUMNS.get(table, ()):
+            if column in batch.names:
+                batch = self._rewritten(batch, column, None)
+        if table in locations.TAGS:
+            batch = self._rewritten(batch, "value", locations.TAGS[table])
+        return batch
+
+    def why(self, table: str) -> str:
+        """What `applied` does to a table, '' when nothing."""
+        if table in TRANSIENT:
+            return "emptied: it speaks of processes that are gone"
+        if table == "jobs":
+            return "waiting and running jobs canceled"
+        moves = bool(self.rewrites) or self.folder is not None
+        return "locations rewritten" if moves and (table in locations.COLUMNS or table in locations.TAGS) else ""
+
+    def _rewritten(self, batch: rowbatch.Batch, column: str, keys: object) -> rowbatch.Batch:
+        old = batch.column(column).cells()
+        known = {text: self.uri(text) for text in set(old) if isinstance(text, str)}
+        if keys is None:
+            new = [known.get(text, text) if isinstance(text, str) else text for text in old]
+        else:
+            assert isinstance(keys, tuple)
+            said = batch.column("key").cells()
+            new = [
+                known[text] if isinstance(text, str) and key in keys else text
+                for text, key in zip(old, said, strict=True)
+            ]
+        return batch if new == old else batch.with_cells(column, new)
+
+
+def _ended(batch: rowbatch.Batch) -> rowbatch.Batch:
+    """Jobs that wait or run are canceled: a restored server must not begin to work by itself."""
+    waits = [status in _WAITING for status in batch.column("status").cells()]
+    if not any(waits):
+        return batch
+    for name, value in {"status": _CANCELED, **_JOB_ENDS}.items():
+        if name in batch.names:
+            cells = batch.column(name).cells()
+            batch = batch.with_cells(name, [value if at else cell for at, cell in zip(waits, cells, strict=True)])
+    return batch

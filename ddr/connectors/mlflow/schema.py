@@ -1,0 +1,119 @@
+"""Empty databases at the very revision that a snapshot was taken at."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ddr.errors import Damaged, Unsupported
+from ddr.lib import redact, sqlitefile
+
+
+@dataclass(frozen=True)
+class Statements:
+    """As SQLite keeps them: tables first, and what is made faster when the rows are there."""
+
+    tables: Sequence[str]
+    after: Sequence[str]
+
+
+def of_stream(content: bytes) -> Statements:
+    """Damaged when it is not what `dump` wrote."""
+    try:
+        made = [(str(one["type"]), str(one["sql"])) for one in json.loads(content)]
+    except (ValueError, KeyError, TypeError) as problem:
+        raise Damaged("the schema in the snapshot cannot be read", hint="`ddr backup verify`") from problem
+    return Statements(
+        tuple(sql for kind, sql in made if kind == "table"), tuple(sql for kind, sql in made if kind != "table")
+    )
+
+
+def make(path: Path, statements: Sequence[str]) -> None:
+    """Run in a SQLite file that may be new."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        with sqlitefile.transaction(connection):
+            for statement in statements:
+                connection.execute(statement)
+    except sqlite3.Error as problem:
+        raise Damaged(
+            f"the schema of the snapshot does not work here: {redact.foreign(problem)}",
+            hint=f"this SQLite is {sqlite3.sqlite_version}; use a newer Python",
+        ) from problem
+    finally:
+        connection.close()
+
+
+def migrate(url: str, revision: str) -> None:
+    """MLflow's own migrations into an empty database. Unsupported without an MLflow that knows the revision."""
+    with _quiet():
+        command, config, base = _mlflow(url)
+        from alembic.script import ScriptDirectory
+        from alembic.util import CommandError
+
+        try:
+            ScriptDirectory.from_config(config).get_revision(revision)
+        except CommandError as problem:
+            raise Unsupported(
+                f"the installed MLflow does not know the schema revision {revision} of this snapshot",
+                hint="install the MLflow that wrote it, or a newer one, then restore again",
+            ) from problem
+        _upgrade(url, revision, command, config, base)
+
+
+def _mlflow(url: str) -> tuple[Any, Any, Any]:
+    try:
+        from alembic import command
+        from alembic.config import Config
+        from mlflow.store import db_migrations
+        from mlflow.store.tracking.dbmodels import initial_models
+    except ImportError as problem:
+        raise Unsupported(
+            "making the tables in another kind of database needs MLflow's own migrations, and MLflow is not installed",
+            hint="pip install 'ddr[mlflow]', or restore into SQLite as the snapshot was",
+        ) from problem
+    scripts = Path(str(db_migrations.__file__)).parent
+    config = Config(str(scripts / "alembic.ini"))
+    config.set_main_option("script_location", str(scripts))
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return command, config, initial_models.Base
+
+
+def _upgrade(url: str, revision: str, command: Any, config: Any, base: Any) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+    try:
+        if not [name for name in sqlalchemy.inspect(engine).get_table_names() if not name.startswith("alembic_")]:
+            base.metadata.create_all(engine)
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    except sqlalchemy.exc.SQLAlchemyError as problem:
+        raise Unsupported(
+            f"MLflow's migrations failed: {redact.foreign(problem)}",
+            hint="restore into an empty database, and look at its rights",
+        ) from problem
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow's import and alembic's steps talk a lot."""
+    logger = logging.getLogger("alembic")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
