@@ -15,6 +15,14 @@ from ddr.ports import store
 _HEAD = struct.Struct("<32sII")
 
 
+class DamagedIndex(Damaged):
+    """An index object that says nothing any more. `key` is its key."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message, hint="`ddr backup repair` writes the index anew")
+        self.key = key
+
+
 class ChunkIndex:
     """What is known to be stored. Grows while a backup writes; never shrinks."""
 
@@ -111,29 +119,19 @@ def write(
     """Store one index object; its name and size."""
     stored = sealing.seal(ring, "index", encode(listed))
     name = layout.name_of(stored)
-    create_named(to, layout.index_key(name), stored)
+    layout.create_named(to, layout.index_key(name), stored)
     return name, len(stored)
 
 
 def read_object(of: store.Store, ring: keys.Keyring, key: str) -> tuple[tuple[str, int, tuple[packs.Place, ...]], ...]:
     """Raises Damaged naming the object, Missing when it was merged into another one meanwhile."""
     what = f"index object {layout.hash_in(key)[:12]}"
+    stored = of.get(key)
     try:
-        return tuple(decode(sealing.unseal(ring, "index", of.get(key), what)))
+        content = sealing.unseal(ring, "index", stored, what)
+        layout.check_name(key, stored, what)
+        return tuple(decode(content))
+    except Damaged as problem:
+        raise DamagedIndex(problem.message, key) from problem
     except struct.error as problem:
-        raise Damaged(f"{what} is damaged: {problem}", hint="`ddr backup repair` writes it anew") from problem
-
-
-def create_named(to: store.Store, key: str, stored: bytes | memoryview) -> None:
-    """Create an object whose name is the hash of its bytes; one that is there already is the same one.
-
-    Raises Damaged where other bytes lie under the name.
-    """
-    content = bytes(stored)
-    try:
-        to.create(key, content)
-    except store.Exists:
-        if layout.name_of(to.get(key)) != layout.hash_in(key):
-            raise Damaged(
-                f"{to.name}: {key} has other bytes than its name says", hint="`ddr backup verify` says what is affected"
-            ) from None
+        raise DamagedIndex(f"{what} is damaged: {problem}", key) from problem

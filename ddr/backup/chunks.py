@@ -27,7 +27,7 @@ CUT_FROM = 4 << 20
 """Files up to this size are one chunk."""
 
 MOST = 4 << 20
-"""No chunk is larger."""
+"""No chunk is larger, but one row of a table whose cells are."""
 
 _BUFFER = 16 << 20
 

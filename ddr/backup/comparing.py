@@ -98,4 +98,4 @@ def _folders(
 
 
 def _content(entry: listings.Entry | None) -> object:
-    return None if entry is None or entry.k == "d" else (entry.k, entry.c, entry.to, entry.m)
+    return None if entry is None or entry.k == "d" else (entry.k, entry.c, entry.target, entry.m)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ddr.backup import chunk_index, layout
+from ddr.backup import layout
 from ddr.errors import Conflict, Damaged, Missing
 from ddr.ports import store
 
@@ -57,7 +57,7 @@ def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None]
             if layout.name_of(content) != layout.hash_in(entry.key):
                 skipped.append(entry.key)
                 continue
-            chunk_index.create_named(to, entry.key, content)
+            layout.create_named(to, entry.key, content)
             objects, size_bytes = objects + 1, size_bytes + len(content)
         if told:
             told("objects", at, len(entries))

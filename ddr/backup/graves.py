@@ -31,7 +31,7 @@ def write(repository: repositories.Repository, stone: Tombstone) -> str:
     """Store it; its key."""
     stored = sealing.seal(repository.ring, "tombstone", msgspec.json.encode(stone))
     key = layout.tombstone_key(stone.at, layout.name_of(stored))
-    chunk_index.create_named(repository.store, key, stored)
+    layout.create_named(repository.store, key, stored)
     return key
 
 
@@ -41,7 +41,9 @@ def read(repository: repositories.Repository) -> tuple[Tombstone, ...]:
     for entry in repository.store.list(layout.TOMBSTONES):
         what = f"tombstone {layout.hash_in(entry.key)[:12]}"
         try:
-            content = sealing.unseal(repository.ring, "tombstone", repository.store.get(entry.key), what)
+            stored = repository.store.get(entry.key)
+            layout.check_name(entry.key, stored, what)
+            content = sealing.unseal(repository.ring, "tombstone", stored, what)
             stone = msgspec.json.decode(content, type=Tombstone)
         except Missing:
             continue

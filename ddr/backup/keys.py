@@ -7,13 +7,18 @@ A slot is a JSON object. Adding or removing one rewraps 32 bytes and touches not
 - `none`: the master key stands in the slot, readable for everyone who reads the store. The format stays the same, so
   that there is one code path; `ddr` says it loudly.
 
+The repository's id follows from the master key and stands in every slot: a slot or the recovery key is enough to read
+everything, also when the configuration is lost.
+
 `recovery` is reserved for write-only recipients (X25519), which format 1 does not write and refuses to guess at.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,7 +31,7 @@ import msgspec
 
 from ddr.backup import layout
 from ddr.errors import Damaged, InputError, Missing, Refused
-from ddr.lib import redact
+from ddr.lib import durable, redact
 from ddr.ports import store
 
 if TYPE_CHECKING:
@@ -34,8 +39,10 @@ if TYPE_CHECKING:
 
 _CONTEXT = "ddr 2026-11-21 backup v1 "
 _SCRYPT = {"n": 1 << 17, "r": 8, "p": 1}
-_MOST_SCRYPT_N = 1 << 22  # a forged slot must not make us take 4 GiB
+_MOST_SCRYPT_BYTES = 1 << 30  # 128 * n * r: a forged slot must not make us take all memory
+_MOST_SCRYPT_WORK = 1 << 26  # n * r * p, 64 times ours: nor compute for minutes
 _NONCE = 12
+_ID = 16
 _LEAST_KEY_FILE = 32
 _LONGEST_KEY_FILE = 1 << 20
 _PAPER = "ddr-recovery-1-"
@@ -87,20 +94,28 @@ class Slot:
     n: int = 0
     r: int = 0
     p: int = 0
+    repository: str = ""
     format: int = 1
 
 
+def keyring_of(master: bytes) -> Keyring:
+    """Of the repository that this master key makes."""
+    return Keyring(blake3.blake3(master, derive_key_context=_CONTEXT + "repository id").digest(_ID), master)
+
+
 def new_keyring() -> Keyring:
-    return Keyring(secrets.token_bytes(16), secrets.token_bytes(32))
+    return keyring_of(secrets.token_bytes(32))
 
 
 def new_key_file(path: Path) -> None:
     """Write 32 random bytes as text, readable by its owner alone. Refused where the file is there."""
-    from ddr.lib import durable
-
     try:
-        durable.create(path, secrets.token_hex(32).encode() + b"\n")
-        path.chmod(0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.token_hex(32).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        durable.sync_folder(path.parent)
     except FileExistsError:
         raise Refused(f"{path} is there already", hint="take another name; a key is never overwritten") from None
     except OSError as problem:
@@ -112,11 +127,11 @@ def wrap(ring: Keyring, opening: Opening, at: datetime, label: str = "") -> Slot
     if opening.recovery:
         raise InputError("a recovery key opens the repository by itself; it needs no slot")
     if not opening.passphrase and opening.key_file is None:
-        return Slot("none", ring.master.hex(), at, label)
+        return Slot("none", ring.master.hex(), at, label, repository=ring.repository.hex())
     salt = secrets.token_bytes(32)
     kind: Kind = "passphrase" if opening.passphrase else "key-file"
     costs = _SCRYPT if opening.passphrase else {"n": 0, "r": 0, "p": 0}
-    slot = Slot(kind, "", at, label, salt.hex(), **costs)
+    slot = Slot(kind, "", at, label, salt.hex(), **costs, repository=ring.repository.hex())
     nonce = secrets.token_bytes(_NONCE)
     wrapped = cipher(_wrapping_key(slot, opening)).encrypt(nonce, ring.master, ring.repository)
     return dataclasses.replace(slot, wrapped=(nonce + wrapped).hex())
@@ -126,18 +141,16 @@ def add(to: store.Store, ring: Keyring, opening: Opening, at: datetime, label: s
     """Wrap the master key once more; the slot's name."""
     stored = msgspec.json.encode(wrap(ring, opening, at, label))
     name = layout.name_of(stored)
-    to.create(f"{layout.KEYS}{name}", stored)
+    layout.create_named(to, f"{layout.KEYS}{name}", stored)
     return name
 
 
 def slots(of: store.Store) -> Iterator[tuple[str, Slot]]:
     """Each slot with its name. Damaged where one cannot be read."""
     for entry in of.list(layout.KEYS):
-        stored, name = of.get(entry.key), layout.hash_in(entry.key)
+        name = layout.hash_in(entry.key)
         try:
-            if layout.name_of(stored) != name:
-                raise ValueError("its bytes do not have the hash that its name says")
-            slot = msgspec.json.decode(stored, type=Slot)
+            slot = _slot(of, entry.key)
         except (ValueError, msgspec.MsgspecError) as problem:
             raise Damaged(
                 f"{of.name}: key slot {name[:12]} is damaged: {redact.foreign(problem)}",
@@ -146,69 +159,98 @@ def slots(of: store.Store) -> Iterator[tuple[str, Slot]]:
         yield name, slot
 
 
+def _slot(of: store.Store, key: str) -> Slot:
+    """Raises ValueError, MsgspecError."""
+    stored = of.get(key)
+    if layout.name_of(stored) != layout.hash_in(key):
+        raise ValueError("its bytes do not have the hash that its name says")
+    return msgspec.json.decode(stored, type=Slot)
+
+
+def whole_slots(of: store.Store) -> dict[str, Slot]:
+    """By key, without those that are damaged."""
+    found = {}
+    for entry in of.list(layout.KEYS):
+        with contextlib.suppress(ValueError, msgspec.MsgspecError):
+            found[entry.key] = _slot(of, entry.key)
+    return found
+
+
 def remove(of: store.Store, name: str) -> None:
-    """Raises Missing, Refused for the last one."""
+    """Raises Missing, Refused for the last one that opens anything."""
     known = [entry.key for entry in of.list(layout.KEYS)]
     found = [key for key in known if layout.hash_in(key).startswith(name)] if name else []
     if len(found) != 1:
         there = ", ".join(layout.hash_in(key)[:12] for key in known) or "none"
         raise Missing(f"{of.name} has no key slot {name!r}", hint=f"there is: {there}")
-    if len(known) == 1:
-        raise Refused(f"{name} is the last key slot; without it nothing can be read", hint="add another one first")
+    others = whole_slots(of)
+    removed = others.pop(found[0], None)
+    if not any(removed is None or other.repository == removed.repository for other in others.values()):
+        raise Refused(
+            f"{name} is the last key slot that is whole; without it nothing can be read", hint="add another one first"
+        )
     of.delete(found[0])
 
 
 def unlock(of: store.Store, repository: bytes, opening: Opening) -> Keyring:
     """The keyring, by the first slot that opens. Refused where none does, with what was tried."""
     if opening.recovery:
-        return _from_paper(opening.recovery, repository)
+        ring = _from_paper(opening.recovery)
+        if ring.repository != repository:
+            raise Refused(f"{of.name}: this is the recovery key of another repository")
+        return ring
+    return _unlock(of, opening, repository.hex())
+
+
+def unlock_any(of: store.Store, opening: Opening) -> Keyring:
+    """As `unlock`, when the configuration is lost that says which repository this is."""
+    return _from_paper(opening.recovery) if opening.recovery else _unlock(of, opening, "")
+
+
+def _unlock(of: store.Store, opening: Opening, repository: str) -> Keyring:
     wanted: Kind = "passphrase" if opening.passphrase else "key-file" if opening.key_file else "none"
-    tried, damaged = 0, ""
-    for entry in of.list(layout.KEYS):
-        try:
-            slot = msgspec.json.decode(of.get(entry.key), type=Slot)
-        except msgspec.MsgspecError:
-            damaged = layout.hash_in(entry.key)[:12]
-            continue
-        if slot.kind != wanted:
-            continue
+    whole, tried = whole_slots(of), 0
+    for slot in whole.values():
+        if slot.kind != wanted or (repository and slot.repository != repository):
+            continue  # of another kind, or left by a creation that was cut off
         tried += 1
-        master = _unwrapped(slot, opening, repository)
+        master = _unwrapped(slot, opening)
         if master is not None:
-            return Keyring(repository, master)
+            return keyring_of(master)
     if tried:
         what = "the passphrase" if wanted == "passphrase" else "the key file"
         raise Refused(f"{of.name}: {what} opens none of its {tried} slots", hint="`ddr backup key list` shows them")
-    broken = f"; slot {damaged} is damaged" if damaged else ""
+    broken = [layout.hash_in(entry.key)[:12] for entry in of.list(layout.KEYS) if entry.key not in whole]
     raise Refused(
-        f"{of.name}: there is no slot of kind {wanted}{broken}",
+        f"{of.name}: there is no slot of kind {wanted}" + (f"; slot {broken[0]} is damaged" if broken else ""),
         hint="give `backup.passphrase` or `backup.keyFile` in ddr.yaml, or the recovery key",
     )
 
 
-def _from_paper(text: str, repository: bytes) -> Keyring:
+def _from_paper(text: str) -> Keyring:
     plain = "".join(text.split()).upper().removeprefix(_PAPER.upper()).replace("-", "")
     try:
         raw = base64.b32decode(plain + "=" * (-len(plain) % 8))
     except ValueError:
         raw = b""
-    master, check = raw[:32], raw[32:]
-    if len(raw) != 36 or blake3.blake3(repository + master).digest()[:4] != check:
+    ring = keyring_of(raw[:32])
+    if len(raw) != 36 or blake3.blake3(ring.repository + ring.master).digest()[:4] != raw[32:]:
         raise Refused(
-            "this is not the recovery key of this repository, or a letter of it is wrong",
+            "this is no recovery key, or a letter of it is wrong",
             hint="letters A-Z and digits 2-7 alone; compare it with the paper, group by group",
         )
-    return Keyring(repository, master)
+    return ring
 
 
-def _unwrapped(slot: Slot, opening: Opening, repository: bytes) -> bytes | None:
+def _unwrapped(slot: Slot, opening: Opening) -> bytes | None:
+    """The master key; None where the slot does not open, or is not of the repository that it says."""
     from cryptography.exceptions import InvalidTag
 
     try:
-        stored = bytes.fromhex(slot.wrapped)
-        if slot.kind == "none":
-            return stored if len(stored) == 32 else None
-        return cipher(_wrapping_key(slot, opening)).decrypt(stored[:_NONCE], stored[_NONCE:], repository)
+        master, repository = bytes.fromhex(slot.wrapped), bytes.fromhex(slot.repository)
+        if slot.kind != "none":
+            master = cipher(_wrapping_key(slot, opening)).decrypt(master[:_NONCE], master[_NONCE:], repository)
+        return master if len(master) == 32 and keyring_of(master).repository == repository else None
     except (InvalidTag, ValueError):
         return None
 
@@ -218,7 +260,9 @@ def _wrapping_key(slot: Slot, opening: Opening) -> bytes:
     if slot.kind == "key-file":
         assert opening.key_file is not None
         return blake3.blake3(_key_file(opening.key_file) + salt, derive_key_context=_CONTEXT + "key file").digest()
-    if not 1 < slot.n <= _MOST_SCRYPT_N or slot.r > 64 or slot.p > 16:
+    if not (slot.n > 1 and slot.r >= 1 and slot.p >= 1):
+        raise ValueError("costs out of bounds")
+    if 128 * slot.n * slot.r > _MOST_SCRYPT_BYTES or slot.n * slot.r * slot.p > _MOST_SCRYPT_WORK:
         raise ValueError("costs out of bounds")
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 

@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 
 import blake3
 
+from ddr.errors import Damaged
+from ddr.ports import store
+
 ROOT = "backup/"
 """The repository shares its store with the journal; this is its part of it."""
 
@@ -49,6 +52,24 @@ def tombstone_key(at: datetime, name: str) -> str:
 def hash_in(key: str) -> str:
     """The hash that the bytes under a write-once key must have."""
     return key.rpartition("/")[2].rpartition("-")[2]
+
+
+def check_name(key: str, stored: bytes | memoryview, what: str) -> None:
+    """Raises Damaged, naming `what`, where other bytes lie under the key of a write-once object."""
+    if name_of(stored) != hash_in(key):
+        raise Damaged(f"{what} has other bytes than its name says", hint="`ddr backup verify` says what is affected")
+
+
+def create_named(to: store.Store, key: str, stored: bytes | memoryview) -> None:
+    """Create an object whose name is the hash of its bytes; one that is there already is the same one.
+
+    Raises Damaged where other bytes lie under the name.
+    """
+    content = bytes(stored)
+    try:
+        to.create(key, content)
+    except store.Exists:
+        check_name(key, to.get(key), f"{to.name}: {key}")
 
 
 def time_in(key: str) -> datetime:

@@ -19,7 +19,7 @@ from ddr.ports import restorable
 
 class Entry(msgspec.Struct, omit_defaults=True):
     """`n` name (`b` its base64 where it is no UTF-8), `k` kind, `s` size, `t` mtime in ns, `m` mode, `c` chunks,
-    `to` where a link points, `x` the mark by which a file is known to be unchanged."""
+    `to` where a link points (`tb` as `b`), `x` the mark by which a file is known to be unchanged."""
 
     n: str
     k: Literal["f", "d", "l"] = "f"
@@ -30,11 +30,17 @@ class Entry(msgspec.Struct, omit_defaults=True):
     to: str = ""
     x: str = ""
     b: str = ""
+    tb: str = ""
 
     @property
     def name(self) -> str:
         """As the operating system's functions take it."""
-        return base64.b64decode(self.b).decode("utf-8", "surrogateescape") if self.b else self.n
+        return _unspelled(self.n, self.b)
+
+    @property
+    def target(self) -> str:
+        """As `name`."""
+        return _unspelled(self.to, self.tb)
 
     def chunk_ids(self) -> list[bytes]:
         return [bytes.fromhex(one) for one in self.c]
@@ -50,7 +56,7 @@ def entry_of(seen: restorable.FileSeen, ids: Sequence[bytes] = ()) -> Entry:
     """The listing's entry for what was seen."""
     name = seen.path.rpartition("/")[2]
     plain, coded = _spelled(name)
-    target, _ = _spelled(seen.target)
+    target, coded_target = _spelled(seen.target if seen.kind == "link" else "")
     return Entry(
         plain,
         _LETTERS[seen.kind],
@@ -58,9 +64,10 @@ def entry_of(seen: restorable.FileSeen, ids: Sequence[bytes] = ()) -> Entry:
         seen.mtime_ns,
         seen.mode,
         tuple(one.hex() for one in ids),
-        target if seen.kind == "link" else "",
+        target,
         seen.mark,
         coded,
+        coded_target,
     )
 
 
@@ -71,6 +78,10 @@ def _spelled(name: str) -> tuple[str, str]:
     except UnicodeEncodeError:
         raw = name.encode("utf-8", "surrogateescape")
         return raw.decode("utf-8", "replace"), base64.b64encode(raw).decode()
+
+
+def _unspelled(plain: str, coded: str) -> str:
+    return base64.b64decode(coded).decode("utf-8", "surrogateescape") if coded else plain
 
 
 def write(to: writing.Writer, entries: list[Entry]) -> tuple[bytes, ...]:
@@ -98,4 +109,4 @@ def walk(of: reading.Reader, root: Sequence[bytes], below: str = "") -> Iterator
 
 
 def stored_of(path: str, entry: Entry) -> restorable.FileStored:
-    return restorable.FileStored(path, KINDS[entry.k], entry.s, entry.t, entry.m, entry.to)
+    return restorable.FileStored(path, KINDS[entry.k], entry.s, entry.t, entry.m, entry.target)

@@ -35,7 +35,8 @@ _HEADER = struct.Struct("<4sI32sI")
 _ENTRY = struct.Struct("<32sBIII")
 _FOOT = struct.Struct("<I8s")
 _TABLE_NONCE = b"\xff" * 12
-ROOM = FULL + chunks.MOST + (1 << 20)
+_SLACK = 1 << 18
+ROOM = FULL + chunks.MOST + 2 * _SLACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Builder:
 
     @property
     def is_full(self) -> bool:
-        return self._end >= FULL
+        return self._end + len(self._places) * _ENTRY.size >= FULL  # ids do not compress: the table needs room, too
 
     @property
     def is_empty(self) -> bool:
@@ -96,6 +97,7 @@ class Builder:
         plain = bytes([how]) + packed
         stored = len(plain) + sealing.TAG
         at = self._end + _HEADER.size
+        self._make_room(at + stored, len(plain))
         self._view[self._end : at] = _HEADER.pack(BLOB, slot, chunk, stored)
         bound = sealing.bound_blob(self._ring.repository, kind, chunk, slot)
         self._cipher.encrypt_into(sealing.nonce(slot), plain, bound, self._view[at : at + stored])
@@ -111,6 +113,15 @@ class Builder:
         self._view[:8] = MAGIC
         self._view[8 : 8 + sealing.SALT] = salt
         self._end = 8 + sealing.SALT
+
+    def _make_room(self, end: int, length: int) -> None:
+        """Only a row of a table that is larger than any chunk should be needs more than there is."""
+        wanted = end + (len(self._places) + 1) * _ENTRY.size + _SLACK
+        if wanted > len(self._buffer):
+            self._buffer = self._buffer + bytes(wanted - len(self._buffer))
+            self._view = memoryview(self._buffer)
+        if length > len(self._scratch):
+            self._scratch = bytearray(length)
 
     def _check(self, place: Place, slot: int, bound: bytes) -> None:
         length = place.stored - sealing.TAG
@@ -143,6 +154,9 @@ class Builder:
 
     def clear(self) -> None:
         self._places, self._end = [], 0
+        if len(self._buffer) > ROOM:
+            self._buffer, self._scratch = bytearray(ROOM), bytearray(chunks.MOST + 64)
+            self._view = memoryview(self._buffer)
 
 
 class Opened:

@@ -23,7 +23,8 @@ _FEATURES: frozenset[str] = frozenset()
 
 @dataclass(frozen=True)
 class Config:
-    """As stored, in JSON. `features` a reader must know; `mac` keeps anybody without the key from changing it."""
+    """As stored, in JSON. `features` a reader must know; `mac` keeps anybody without the key from changing it: it is
+    made of the stored bytes with its own value taken out."""
 
     format: int
     repository: str
@@ -79,9 +80,15 @@ class Repository:
         stored = self.store.get(head.key)
         try:
             content = sealing.unseal(self.ring, "snapshot", stored, what)
+            layout.check_name(head.key, stored, what)
             found = msgspec.json.decode(content, type=snapshots.Snapshot)
         except msgspec.MsgspecError as problem:
             raise Damaged(f"{what} was written by another version: {problem}", hint="use a newer ddr") from problem
+        if found.at.replace(microsecond=0) != head.at:
+            raise Damaged(
+                f"{what} was made at {found.at:%Y-%m-%d %H:%M:%S} and its name says another time",
+                hint="somebody renamed it; `ddr backup list` shows the others",
+            )
         return dataclasses.replace(found, id=head.id)
 
     def newest(self) -> snapshots.Snapshot | None:
@@ -97,7 +104,7 @@ class Repository:
         """Store it; from then on it exists. The one commit point of a backup."""
         stored = sealing.seal(self.ring, "snapshot", msgspec.json.encode(dataclasses.replace(snapshot, id="")))
         name = layout.name_of(stored)
-        chunk_index.create_named(self.store, layout.snapshot_key(snapshot.at, name), stored)
+        layout.create_named(self.store, layout.snapshot_key(snapshot.at, name), stored)
         return dataclasses.replace(snapshot, id=name[: layout.ID_DIGITS])
 
     def forget(self, head: Head) -> None:
@@ -111,7 +118,7 @@ class Repository:
             raise broken[0]
         return found
 
-    def index_with_problems(self) -> tuple[chunk_index.ChunkIndex, tuple[Damaged, ...]]:
+    def index_with_problems(self) -> tuple[chunk_index.ChunkIndex, tuple[chunk_index.DamagedIndex, ...]]:
         """As `index`, going on where an object is damaged."""
         loaded, broken = chunk_index.ChunkIndex(), []
         for key in self._index_keys():
@@ -119,7 +126,7 @@ class Repository:
                 listed = chunk_index.read_object(self.store, self.ring, key)
             except Missing:
                 continue  # merged since it was listed; the merged one was listed, or is loaded with the next look
-            except Damaged as problem:
+            except chunk_index.DamagedIndex as problem:
                 broken.append(problem)
                 continue
             for name, size_bytes, places in listed:
@@ -142,21 +149,57 @@ def exists(at: store.Store) -> bool:
 def create(at: store.Store, opening: keys.Opening, now: datetime, label: str = "first") -> Repository:
     """A new repository. The key slot is stored before the configuration: what has a configuration can be opened.
 
-    Raises Refused where there is one.
+    Raises Refused where there is one, or was one.
     """
     if exists(at):
         raise Refused(f"{at.name} has a backup repository already", hint="`ddr backup list` shows what is in it")
+    if _is_headless(at):
+        raise _headless(at)
     ring = keys.new_keyring()
     keys.add(at, ring, opening, now, label)
-    config = Config(FORMAT, ring.repository.hex(), now)
-    config = dataclasses.replace(config, mac=_mac(ring, config))
+    config, stored = _signed(ring, now)
     try:
-        at.create(layout.CONFIG, msgspec.json.encode(config))
+        at.create(layout.CONFIG, stored)
     except store.Exists:
-        raise Refused(
-            f"somebody else made a backup repository in {at.name} just now", hint="run the command again"
-        ) from None
+        if at.get(layout.CONFIG) != stored:  # else the answer to our own first try got lost
+            raise Refused(
+                f"somebody else made a backup repository in {at.name} just now", hint="run the command again"
+            ) from None
     return Repository(at, ring, config)
+
+
+def rewrite_config(at: store.Store, opening: keys.Opening, now: datetime) -> Repository:
+    """The configuration anew, where it is damaged or gone: what is in it follows from a key slot or the recovery key.
+
+    Raises Refused where nothing opens.
+    """
+    ring = keys.unlock_any(at, opening)
+    mine = [slot.created_at for slot in keys.whole_slots(at).values() if slot.repository == ring.repository.hex()]
+    config, stored = _signed(ring, min(mine, default=now))
+    found = at.head(layout.CONFIG)
+    if found is None:
+        at.create(layout.CONFIG, stored)
+    elif at.get(layout.CONFIG) != stored:
+        at.swap(layout.CONFIG, stored, found.version)
+    return Repository(at, ring, config)
+
+
+def _signed(ring: keys.Keyring, now: datetime) -> tuple[Config, bytes]:
+    plain = Config(FORMAT, ring.repository.hex(), now)
+    config = dataclasses.replace(plain, mac=_mac(ring, msgspec.json.encode(plain)))
+    return config, msgspec.json.encode(config)
+
+
+def _is_headless(at: store.Store) -> bool:
+    """Whether there are snapshots or packs without a configuration. (Key slots alone: a creation was cut off.)"""
+    return any(next(iter(at.list(kind)), None) is not None for kind in (layout.SNAPSHOTS, layout.PACKS))
+
+
+def _headless(at: store.Store) -> Damaged:
+    return Damaged(
+        f"{at.name}: {layout.CONFIG} is gone, and there are backups",
+        hint="`ddr backup repair` writes it anew from a key slot; extract.py reads everything without it",
+    )
 
 
 def open_(at: store.Store, opening: keys.Opening) -> Repository:
@@ -164,6 +207,8 @@ def open_(at: store.Store, opening: keys.Opening) -> Repository:
     try:
         stored = at.get(layout.CONFIG)
     except Missing:
+        if _is_headless(at):
+            raise _headless(at) from None
         raise Missing(
             f"{at.name} has no backup repository yet", hint="`ddr backup run` makes it with the first snapshot"
         ) from None
@@ -177,7 +222,7 @@ def open_(at: store.Store, opening: keys.Opening) -> Repository:
         what = f"format {config.format}" if config.format > FORMAT else f"the feature {', '.join(sorted(unknown))}"
         raise Unsupported(f"{at.name} needs {what}, which this ddr does not know", hint="use a newer ddr")
     ring = keys.unlock(at, repository, opening)
-    if not hmac.compare_digest(_mac(ring, config), config.mac):
+    if not hmac.compare_digest(_mac(ring, stored.replace(config.mac.encode(), b"")).encode(), config.mac.encode()):
         raise _damaged(at)
     return Repository(at, ring, config)
 
@@ -185,10 +230,9 @@ def open_(at: store.Store, opening: keys.Opening) -> Repository:
 def _damaged(at: store.Store) -> Damaged:
     return Damaged(
         f"{at.name}: {layout.CONFIG} is damaged or was changed",
-        hint="bring the object back from the second repository, or read all with the recovery key and extract.py",
+        hint="`ddr backup repair` writes it anew from a key slot; extract.py reads everything without it",
     )
 
 
-def _mac(ring: keys.Keyring, config: Config) -> str:
-    plain = msgspec.json.encode(dataclasses.replace(config, mac=""))
+def _mac(ring: keys.Keyring, plain: bytes) -> str:
     return blake3.blake3(plain, key=ring.derive("config")).hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from ddr.backup import chunks, packs, planting, reading, writing
@@ -58,9 +58,9 @@ class ChunkSink:
         before = self.parent.table(name) if self.parent else None
         for at, batch in enumerate(rowbatch.recut(batches)):
             seen.add(batch)
-            content = rowbatch.encode(batch)
-            ids.append(self._add(f"table {name}", content))
-            size_bytes += len(content)
+            for content in _fitting(batch):
+                ids.append(self._add(f"table {name}", content))
+                size_bytes += len(content)
             rows += batch.size
             if self._progress and at % _TOLD_EVERY == 0:
                 self._progress(f"table {name}", rows, before.rows if before else 0)
@@ -110,3 +110,14 @@ class ChunkSink:
             tuple(self._warnings),
             problem,
         )
+
+
+def _fitting(batch: rowbatch.Batch) -> Iterator[bytes]:
+    """The batch as one chunk; in halves, by rows, while it is larger than a chunk may be."""
+    content = rowbatch.encode(batch)
+    if len(content) <= chunks.MOST or batch.size == 1:
+        yield content
+        return
+    half = batch.size // 2
+    yield from _fitting(batch.slice(0, half))
+    yield from _fitting(batch.slice(half, batch.size))

@@ -53,17 +53,25 @@ class Report:
 
 @dataclass
 class _Harm:
-    """What was found wrong: text for each pack, and for each chunk that cannot be read."""
+    """What was found wrong: text for each pack, and the chunks that cannot be read from it."""
 
     objects: dict[str, str] = field(default_factory=dict)
-    lost: dict[bytes, str] = field(default_factory=dict)
+    lost: dict[str, set[bytes]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, pack: str, problem: str, lost: list[bytes]) -> None:
         with self.lock:
             if problem:
                 self.objects[pack] = problem
-            self.lost.update(dict.fromkeys(lost, pack))
+            if lost:
+                self.lost.setdefault(pack, set()).update(lost)
+
+    def culprit(self, index: chunk_index.ChunkIndex, chunk: bytes) -> str | None:
+        """The pack to blame for a chunk that cannot be read, '' where no index knows it, None where all is well."""
+        found = index.find(chunk)
+        if found is None:
+            return ""
+        return found[0] if chunk in self.lost.get(found[0], ()) else None
 
 
 def verify(
@@ -80,7 +88,7 @@ def verify(
     """
     findings = _keys(repository)
     index, broken = repository.index_with_problems()
-    findings += [Finding(layout.INDEX, one.message, (), "`ddr backup repair` writes the index anew") for one in broken]
+    findings += [Finding(one.key, one.message, (), one.hint) for one in broken]
     stored = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
     harm = _Harm()
     for pack in index.pack_names:
@@ -177,6 +185,8 @@ def _inspect(
         return len(content)
     try:
         places = opened.table(content)
+        if problem:  # another pack may lie here: what the index expects and this table does not have is lost
+            places = tuple(dict.fromkeys([*known(), *places]))
     except Damaged as broken:
         problem = problem or broken.message
         places = known()
@@ -210,7 +220,7 @@ def _follow(
     affected: dict[str, list[str]] = {}
 
     def is_lost(chunk: bytes) -> bool:
-        return chunk in harm.lost or chunk not in index
+        return harm.culprit(index, chunk) is not None
 
     judge = references.Follower(follower.reader)
     for head in repository.heads():
@@ -253,12 +263,12 @@ def _losses(
 ) -> list[tuple[str, str]]:
     """(pack, line) for everything of the snapshot that is lost; pack '' where no index knows the chunk."""
     told = []
-    culprits = sorted({*harm.lost.values(), ""})
+    culprits = sorted({*harm.lost, ""})
     for culprit in culprits:
         own = references.Follower(follower.reader)
 
         def is_lost(chunk: bytes, culprit: str = culprit) -> bool:
-            return harm.lost.get(chunk) == culprit if culprit else chunk not in index
+            return harm.culprit(index, chunk) == culprit
 
         for part in references.parts_of(snapshot):
             for what in own.lost(part, is_lost):
@@ -269,7 +279,10 @@ def _losses(
 def _move(lines: list[str]) -> str:
     if not lines:
         return "nothing is lost by it"
-    return "`ddr backup run` stores again what the source still has; restore the rest from an older snapshot or a copy"
+    return (
+        "`ddr backup repair`, then `ddr backup run` stores again what the source still has; restore the rest from an "
+        "older snapshot or a copy"
+    )
 
 
 def _shortened(lines: list[str]) -> tuple[str, ...]:

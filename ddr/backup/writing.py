@@ -170,7 +170,7 @@ class Writer:
     def _upload(self, name: str, content: bytes, places: tuple[packs.Place, ...]) -> None:
         try:
             if self._failed is None:
-                chunk_index.create_named(self._repository.store, layout.pack_key(name), content)
+                layout.create_named(self._repository.store, layout.pack_key(name), content)
                 self._stored(name, len(content), places)
         except BaseException as problem:  # noqa: BLE001 - told to the caller's thread
             self._failed = self._failed or problem
