@@ -194,3 +194,21 @@ class Restorable(Capturable, Protocol):
     def compare(self, plan: RestorePlan, source: Source) -> Sequence[Comparison]:
         """What was restored held against the snapshot: rows and digest of every table, size and digest of files."""
         ...
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What a rehearsed restore came to: seconds of each phase, what was compared, and what did not hold."""
+
+    phases: Mapping[str, float]
+    compared: tuple[Comparison, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Rehearsable(Restorable, Protocol):
+    def rehearse(self, source: Source, folder: Path, progress: Progress | None = None) -> Rehearsal:
+        """Restore into `folder`, which is there and empty, start there what serves it, ask it for what the snapshot
+        says, and stop it. Touches nothing outside of the folder, loads no code or pickle of the snapshot.
+        """
+        ...
