@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -21,6 +22,17 @@ class JournalOrigin:
     def __init__(self, lies_in: store.Store) -> None:
         self._store = lies_in
         self.where = lies_in.name
+
+    def rehearse(
+        self, source: restorable.Source, folder: Path, progress: restorable.Progress | None = None
+    ) -> restorable.Rehearsal:
+        """Into the store it was made with, which is an empty one for a drill."""
+        del folder
+        began = time.monotonic()
+        plan = self.plan_restore(source, restorable.RestoreOptions())
+        self.restore(plan, source, progress)
+        compared = self.compare(plan, source)
+        return restorable.Rehearsal({"restore": round(time.monotonic() - began, 3)}, tuple(compared), plan.refusals)
 
     def capture(self, sink: restorable.Sink) -> None:
         sink.tree(TREE, _Objects(self._store))

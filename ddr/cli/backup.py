@@ -180,6 +180,40 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
 
 
 @command.command()
+@click.argument("snapshot", default="latest")
+@click.option("--random", "is_random", is_flag=True, help="Any snapshot instead: old ones have to restore as well.")
+@click.option("--place", type=click.Path(file_okay=False, path_type=Path), help="Where the throwaway place is made.")
+@sessions.json_option
+@sessions.pass_session
+def drill(session: sessions.Session, snapshot: str, is_random: bool, place: Path | None) -> int:
+    """Restore SNAPSHOT into a throwaway place, start what serves it, ask it, compare everything, sweep it away.
+
+    The time it takes is the recovery time that was measured, not estimated.
+
+    Exit codes: 0 it restores, 1 there is no such snapshot, 2 something differs or could not be rehearsed, 69 no place
+    for it or the store is away.
+    """
+    import secrets
+
+    from ddr.backup import drill as drilling
+    from ddr.domain import backup_records
+
+    made = session.backups()
+    repository = made.open()
+    heads = repository.heads()
+    head = secrets.choice(heads) if is_random and heads else repository.head(snapshot)
+    found = repository.read(head)
+    with working.shown(session) as at_work:
+        done = drilling.rehearse(repository, found, made.restorables(found), place, at_work.told)
+    compared = sum(part.compared for part in done.parts)
+    session.wired().log.append(
+        backup_records.BackupDrilled(found.id, done.passed, found.at, done.phases, done.took_s, compared, done.why)
+    )
+    session.show(backup_text.drill_document(done), lambda: backup_text.drilled(done))
+    return 0 if done.passed else 2
+
+
+@command.command()
 @sessions.json_option
 @sessions.pass_session
 def repair(session: sessions.Session) -> int:

@@ -12,7 +12,7 @@ from ddr.cli import output
 from ddr.lib import timetext
 
 if TYPE_CHECKING:
-    from ddr.backup import comparing, copying, prune, repair, repository, retention, shrink, verify
+    from ddr.backup import comparing, copying, drill, prune, repair, repository, retention, shrink, verify
     from ddr.domain import snapshots
 
 KEEP_THE_KEY = "print `ddr backup key export` and lock it away: without a key nobody reads it, not even you"
@@ -125,6 +125,34 @@ def verified(report: verify.Report, took_s: float) -> str:
         lines += [f"      affects {line}" for line in finding.affected]
         lines += [f"      next: {finding.next_move}"] if finding.next_move else []
     return "\n".join([*lines, *(f"  note: {note}" for note in report.notes)])
+
+
+def drill_document(done: drill.Drill) -> dict[str, object]:
+    """For `--json`."""
+    return {
+        "snapshot": done.snapshot.id,
+        "taken_at": done.snapshot.at,
+        "passed": done.passed,
+        "took_s": done.took_s,
+        "parts": done.parts,
+        "why": done.why,
+        "left_behind": done.left_behind,
+    }
+
+
+def drilled(done: drill.Drill) -> str:
+    """Each component: what was compared, how long each phase took, what did not hold."""
+    state = output.mark("ok" if done.passed else "bad")
+    word = "restores" if done.passed else "does NOT restore as it should"
+    lines = [f"{state} snapshot {done.snapshot.id[:_SHORT]} {word}: measured recovery time {done.took_s:.1f} s"]
+    for part in done.parts:
+        mark = output.mark("ok" if part.holds else "bad")
+        phases = ", ".join(f"{name} {took:.1f} s" for name, took in part.phases.items())
+        lines.append(f"  {mark} {part.component}: {part.compared} compared; {phases}")
+        lines += [f"      {problem}" for problem in part.problems]
+        lines += [f"      left out: {part.left_out}"] if part.left_out else []
+        lines += [f"      {one.what}: {one.expected} expected, {one.found} found" for one in part.unequal[:10]]
+    return "\n".join([*lines, *([f"  {done.left_behind}"] if done.left_behind else [])])
 
 
 def repaired(done: repair.Repaired) -> str:

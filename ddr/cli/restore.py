@@ -61,7 +61,7 @@ def command(
     if wanted is None:
         there = ", ".join(one.name for one in found.components)
         raise Missing(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
-    connector = made.restorable(component)
+    connector = made.restorer(component)
     origin = source.ChunkSource(repository, reading.Reader(repository, repository.index()), wanted)
     wishes = restorable.RestoreOptions(target, policy, only, options.pairs(rewrites), options.pairs(more))  # type: ignore[arg-type]
     plan = connector.plan_restore(origin, wishes)

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 
 from ddr.backup import capture, journal_origin, keys, planting
 from ddr.backup import repository as repositories
+from ddr.domain import snapshots
 from ddr.errors import InputError, Missing
 from ddr.lib import clock as clocks
 from ddr.ports import restorable
 from ddr.ports import store as stores
-from ddr.stores import retrying
+from ddr.stores import memory, retrying
 from ddr.wiring import backup_settings, build, repository
 
 JOURNAL = "journal"
@@ -69,7 +70,7 @@ class Backups:
         found[JOURNAL] = capture.Origin(JOURNAL, JOURNAL, source.name, journal_origin.JournalOrigin(source))
         return found
 
-    def restorable(self, component: str) -> restorable.Restorable:
+    def restorer(self, component: str) -> restorable.Restorable:
         """The connector that restores a component. Raises Missing."""
         if component == JOURNAL:
             return journal_origin.JournalOrigin(self.wired.platform.store)
@@ -81,6 +82,18 @@ class Backups:
                 hint=f"those that can: {', '.join([*able, JOURNAL])}; name the connector as the snapshot calls it",
             )
         return made
+
+    def restorables(self, snapshot: snapshots.Snapshot) -> dict[str, restorable.Restorable]:
+        """For a drill: the connectors of its components, the journal's over an empty store."""
+        found: dict[str, restorable.Restorable] = {}
+        for component in snapshot.components:
+            if component.name == JOURNAL:
+                found[JOURNAL] = journal_origin.JournalOrigin(memory.MemoryStore())
+            else:
+                made = self.wired.connectors.get(component.name)
+                if isinstance(made, restorable.Restorable):
+                    found[component.name] = made
+        return found
 
     def maker(self) -> capture.Maker:
         return capture.Maker(socket.gethostname(), self.wired.platform.actor, version(), now)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from ddr.connectors.mlflow import backup, mlmodel, rest, restore, sql, transport, work
+from ddr.connectors.mlflow import backup, mlmodel, rehearsal, rest, restore, sql, transport, work
 from ddr.domain import changes, health, planes, revisions, signals
 from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
 from ddr.lib import clock as clocks
@@ -83,6 +83,11 @@ class Registry:
     def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
         is_whole = any(line.what.startswith(restore.DATABASE) for line in plan.lines)
         return restore.compare(self._work(source, plan.options), is_whole=is_whole)
+
+    def rehearse(
+        self, source: restorable.Source, folder: Path, progress: restorable.Progress | None = None
+    ) -> restorable.Rehearsal:
+        return rehearsal.rehearse(self, source, folder, progress)
 
     def _work(self, source: restorable.Source, options: restorable.RestoreOptions) -> work.Work:
         place = work.place(options.target, self.database.tracking, self.database.base)
