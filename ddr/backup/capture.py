@@ -5,13 +5,14 @@ packs -> index -> look again at what was reused -> snapshot
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddr.backup import chunk_index, graves, layout, planting, reading, sink, writing
+from ddr.backup import chunk_index, graves, layout, planting, reading, scanner, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Conflict, DdrError, Refused
@@ -56,8 +57,50 @@ def _nowhere(_: Progress) -> None:
     """Reports to nobody."""
 
 
-def _no_scan(_where: str, _content: bytes) -> None:
-    """Looks for nothing."""
+def _scan_of(component: str, scan: scanner.Scanner | None) -> planting.Scan:
+    """What looks at new bytes of a component before they are sealed."""
+
+    def look(where: str, content: bytes) -> None:
+        if scan is not None:
+            scan.feed(f"{component}/{where}", content)
+
+    return look
+
+
+class SecretFound(Refused):
+    """Values that must not be in a backup were about to be in it. `findings` say where, never what."""
+
+    def __init__(self, findings: Sequence[scanner.Finding]) -> None:
+        shown = "; ".join(str(finding) for finding in findings[:5])
+        more = f"; and {len(findings) - 5} more" if len(findings) > 5 else ""
+        super().__init__(
+            f"{_counted(len(findings))} would have been in the backup: {shown}{more}; no snapshot was made, and what had "
+            "been stored for it is deleted again",
+            hint="take the value out of its source and refer to it by name; what is no secret goes under "
+            "`backup.allow` with its fingerprint",
+        )
+        self.findings = tuple(findings)
+
+
+def _counted(count: int) -> str:
+    return "a secret value" if count == 1 else f"{count} secret values"
+
+
+def _refuse_secrets(scan: scanner.Scanner | None) -> None:
+    found = scan.finish() if scan is not None else ()
+    if found:
+        raise SecretFound(found)
+
+
+@contextlib.contextmanager
+def _scanned(writer: writing.Writer, scan: scanner.Scanner | None) -> Iterator[None]:
+    """Whatever ends the backup: with a secret in it, what it stored does not stay."""
+    try:
+        yield
+    except BaseException:
+        if scan is not None and scan.finish():
+            writer.discard()
+        raise
 
 
 def run(
@@ -65,7 +108,7 @@ def run(
     origins: Mapping[str, Origin],
     maker: Maker,
     *,
-    scans: Callable[[str], planting.Scan] = lambda _component: _no_scan,
+    scan: scanner.Scanner | None = None,
     report: Report = _nowhere,
     workers: int = 0,
 ) -> snapshots.Snapshot:
@@ -78,12 +121,12 @@ def run(
     parent = repository.newest()
     index = _usable_index(repository)
     reader = reading.Reader(repository, index)
-    with writing.Writer(repository, index, workers=workers) as writer:
+    with writing.Writer(repository, index, workers=workers) as writer, _scanned(writer, scan):
         found = []
         for origin in origins.values():
             report(Progress(origin.name))
             before = parent.component(origin.name) if parent else None
-            made = _component(origin, writer, reader, before, scans(origin.name), maker, report)
+            made = _component(origin, writer, reader, before, _scan_of(origin.name, scan), maker, report)
             found.append(made)
             report(Progress(origin.name, ended=made))
         if all(one.problem for one in found):
@@ -92,6 +135,7 @@ def run(
                 f"nothing could be captured, so no snapshot was made: {problems}",
                 hint="`ddr doctor` says which connectors answer; name what to back up in ddr.yaml",
             )
+        _refuse_secrets(scan)
         writer.finish()
         used = frozenset(writer.used)
         graves.revive(repository, index, used)
@@ -139,17 +183,11 @@ def _component(
     into = sink.ChunkSink(writer, reader, before, scan, told)
     try:
         origin.made.capture(into)
-    except SecretFound:
-        raise
     except DdrError as failed:
         writer.check()
         problem = failed.message
     took_s = round(time.monotonic() - began, 3)
     return into.component(origin.name, origin.kind, origin.source, at, took_s, problem)
-
-
-class SecretFound(Refused):
-    """A value that must not be in a backup was about to be stored; nothing was committed."""
 
 
 def without_chunks(snapshot: snapshots.Snapshot) -> snapshots.Snapshot:

@@ -52,6 +52,8 @@ class Writer:
         self._queue: queue.Queue[list[Item] | None] = queue.Queue(_WAITING)
         self._lock = threading.Lock()
         self._unlisted: list[Listed] = []
+        self._stored_packs: list[str] = []
+        self._index_objects: list[str] = []
         self._failed: BaseException | None = None
         self._uploads = futures.ThreadPoolExecutor(_UPLOADS, "ddr-upload")
         self._room = threading.Semaphore(_UPLOADS)
@@ -102,6 +104,15 @@ class Writer:
         self._stop()
         self.check()
         self._list(self._unlisted)
+
+    def discard(self) -> None:
+        """Stop, and delete every object that was stored: nobody knows them yet. For when they must not exist."""
+        self._failed = self._failed or RuntimeError("discarded")
+        self._stop()
+        for name in self._index_objects:
+            self._repository.store.delete(layout.index_key(name))
+        for name in self._stored_packs:
+            self._repository.store.delete(layout.pack_key(name))
 
     def _hand_over(self) -> None:
         self.check()
@@ -180,6 +191,7 @@ class Writer:
     def _stored(self, name: str, size_bytes: int, places: tuple[packs.Place, ...]) -> None:
         with self._lock:
             self.added_bytes += size_bytes
+            self._stored_packs.append(name)
             self.index.take(name, size_bytes, places)
             self._unlisted.append((name, size_bytes, places))
             due = self._unlisted if len(self._unlisted) >= _INDEXED_EVERY else []
@@ -192,4 +204,5 @@ class Writer:
             name, size_bytes = chunk_index.write(self._repository.store, self._repository.ring, due)
             with self._lock:
                 self.index.objects[name] = tuple(pack for pack, _, _ in due)
+                self._index_objects.append(name)
                 self.added_bytes += size_bytes

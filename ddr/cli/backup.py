@@ -45,7 +45,9 @@ def run(session: sessions.Session, dry_run: bool) -> int:
         session.notice(f"a new backup repository in {repository.store.name}\n  {backup_text.KEEP_THE_KEY}")
     before = repository.newest()
     with working.shown(session) as at_work:
-        snapshot = capture.run(repository, origins, made.maker(), report=at_work.captured, scans=made.scans())
+        snapshot = capture.run(
+            repository, origins, made.maker(), report=at_work.captured, scan=made.scanner(repository)
+        )
     session.wired().log.append(
         backup_records.BackupMade(
             snapshot.id,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ddr.backup import capture, journal_origin, keys, planting
+from ddr.backup import capture, journal_origin, keys
 from ddr.backup import repository as repositories
+from ddr.backup import scanner as scanning
 from ddr.domain import snapshots
 from ddr.errors import InputError, Missing
 from ddr.lib import clock as clocks
@@ -98,9 +99,14 @@ class Backups:
     def maker(self) -> capture.Maker:
         return capture.Maker(socket.gethostname(), self.wired.platform.actor, version(), now)
 
-    def scans(self) -> Callable[[str], planting.Scan]:
-        """For each component what looks at new bytes before they are sealed."""
-        return lambda _component: lambda _where, _content: None
+    def scanner(self, repository: repositories.Repository) -> scanning.Scanner:
+        """Looks for secrets in what is captured: shapes of them, and every value that ddr.yaml refers to."""
+        known = {f"value {number} that ddr.yaml refers to": value for number, value in self._secrets}
+        return scanning.Scanner(known, repository.ring.derive("fingerprints"), self.settings.allow)
+
+    @property
+    def _secrets(self) -> Iterator[tuple[int, str]]:
+        return enumerate(sorted(self.wired.config.secrets), 1)
 
     def now(self) -> datetime:
         return now()
