@@ -74,8 +74,8 @@ class SecretFound(Refused):
         shown = "; ".join(str(finding) for finding in findings[:5])
         more = f"; and {len(findings) - 5} more" if len(findings) > 5 else ""
         super().__init__(
-            f"{_counted(len(findings))} would have been in the backup: {shown}{more}; no snapshot was made, and what had "
-            "been stored for it is deleted again",
+            f"{_counted(len(findings))} would have been in the backup: {shown}{more}; no snapshot was made, and what "
+            "had been stored for it is deleted again",
             hint="take the value out of its source and refer to it by name; what is no secret goes under "
             "`backup.allow` with its fingerprint",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import click
 
@@ -63,6 +64,8 @@ def command(
         raise Missing(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
     connector = made.restorer(component)
     origin = source.ChunkSource(repository, reading.Reader(repository, repository.index()), wanted)
+    if target and "://" not in target:
+        target = str(Path(target).absolute())  # a folder or file, as the shell understands it
     wishes = restorable.RestoreOptions(target, policy, only, options.pairs(rewrites), options.pairs(more))  # type: ignore[arg-type]
     plan = connector.plan_restore(origin, wishes)
     if not apply or plan.refusals:

@@ -76,7 +76,7 @@ def _say_missing(reader: readers.Reader, where: locations.Map, sink: restorable.
     missing = []
     for what, location in locations.needed(reader):
         place = where.place(location)
-        if place and place.kind == "local" and not where.on_disk(place.path).exists():
+        if place and place.kind == "local" and not os.path.exists(where.on_disk(place.path)):  # noqa: PTH110
             missing.append(f"{what} has no files: {where.on_disk(place.path)} is not there")
     for text in missing[:_SAID_ONE_BY_ONE]:
         sink.warn(text)
@@ -96,13 +96,13 @@ class LocalTree:
         said: set[str] = set()
         for root in self.roots:
             path = self.where.on_disk(root)
-            if not path.exists():
+            if not os.path.exists(path):  # noqa: PTH110 - False too for what can be no path at all
                 continue
             for above in _above(root):
                 if above not in said:
                     said.add(above)
                     yield restorable.FileSeen(above, "folder", mode=0o755)
-            yield from self._below(root, path)
+            yield from self._below(root, path.resolve())  # a location may be a link to another disk
 
     def local(self, seen: restorable.FileSeen) -> Path | None:
         return self.where.on_disk(seen.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ class Files:
 
 
 def _is_there(path: Path) -> bool:
-    return path.is_symlink() or path.exists()
+    return os.path.lexists(path)
 
 
 def _digest(pieces: Iterable[bytes]) -> bytes:

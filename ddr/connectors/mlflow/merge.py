@@ -25,6 +25,7 @@ def stage(
     target: targets.Target, shape: reflect.Shape, columns: Sequence[snapshots.Column], rows: Iterable[rowbatch.Batch]
 ) -> Counts:
     """Put the rows beside the table, in a temporary one, and count. `columns` are those of the rows."""
+    compared = _compared(shape, columns)
     names = ", ".join(sqlitefile.quoted(column.name) for column in columns)
     table = sqlitefile.quoted(shape.name)
     target.run(f"DROP TABLE IF EXISTS {targets.STAGE}")
@@ -38,7 +39,7 @@ def stage(
     joined = f"FROM {targets.STAGE} s JOIN {table} t ON {_same_key(shape)}"
     there = _number(target, f"SELECT COUNT(*) {joined}")
     other = 0
-    differ = _differ(target, shape, columns)
+    differ = _differ(target, shape, compared)
     examples: tuple[str, ...] = ()
     if differ:
         other = _number(target, f"SELECT COUNT(*) {joined} WHERE {differ}")
@@ -53,13 +54,11 @@ def write(
 ) -> None:
     """What is staged: new rows are added, others overwritten where that was asked for."""
     table = sqlitefile.quoted(shape.name)
-    differ = _differ(target, shape, columns)
+    compared = _compared(shape, columns)
+    differ = _differ(target, shape, compared)
     if overwrite and differ:
-        key = set(_key(shape))
         sets = ", ".join(
-            f"{sqlitefile.quoted(column.name)} = s.{sqlitefile.quoted(column.name)}"
-            for column in columns
-            if column.name not in key
+            f"{sqlitefile.quoted(column.name)} = s.{sqlitefile.quoted(column.name)}" for column in compared
         )
         target.run(f"UPDATE {table} AS t SET {sets} FROM {targets.STAGE} s WHERE {_same_key(shape)} AND ({differ})")  # noqa: S608
     names = ", ".join(sqlitefile.quoted(column.name) for column in columns)
@@ -83,13 +82,20 @@ def _same_key(shape: reflect.Shape) -> str:
     return " AND ".join(f"t.{sqlitefile.quoted(name)} = s.{sqlitefile.quoted(name)}" for name in _key(shape))
 
 
-def _differ(target: targets.Target, shape: reflect.Shape, columns: Sequence[snapshots.Column]) -> str:
-    """'' when the key is all there is."""
-    key = set(_key(shape))
+def _compared(shape: reflect.Shape, columns: Sequence[snapshots.Column]) -> Sequence[snapshots.Column]:
+    """Beside the key. A secret that the snapshot has not must not overwrite the one that is there, and a job that a
+    living server works on is that server's."""
+    if shape.name == "jobs":
+        return ()
+    left_out = {*_key(shape), *shape.secrets()}
+    return tuple(column for column in columns if column.name not in left_out)
+
+
+def _differ(target: targets.Target, shape: reflect.Shape, compared: Sequence[snapshots.Column]) -> str:
+    """'' when there is nothing to compare."""
     return " OR ".join(
         f"{target.compared(shape, column.name, 's')} {target.differs} {target.compared(shape, column.name, 't')}"
-        for column in columns
-        if column.name not in key
+        for column in compared
     )
 
 

@@ -49,9 +49,7 @@ def plan(job: work.Work) -> restorable.RestorePlan:
     lines += _table_notes(job)
     found, problems = _file_lines(job)
     lines += [*found, *(restorable.PlanLine("enter-again", what) for what in component.redactions)]
-    return restorable.RestorePlan(
-        component.name, job.place.label, job.options, tuple(lines), (*refusals, *problems)
-    )
+    return restorable.RestorePlan(component.name, job.place.label, job.options, tuple(lines), (*refusals, *problems))
 
 
 def restore(job: work.Work, progress: restorable.Progress | None) -> None:
