@@ -1,0 +1,1 @@
+"""MLflow's database as rows: captured, restored, compared, on SQLite and on a real PostgreSQL."""

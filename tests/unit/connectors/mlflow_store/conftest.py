@@ -1,0 +1,56 @@
+"""Databases that MLflow's own migrations made, once for the session of a worker; tests get copies."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ddr.connectors.mlflow import schema
+from tests import postgres
+from tests.unit.connectors.mlflow_store import synthetic
+
+HEAD = "dc11669786a5"
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Empty. Copy it."""
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    schema.migrate(f"sqlite:///{path}", HEAD)
+    return path
+
+
+@pytest.fixture(scope="session")
+def full_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven rows in each table. Copy it."""
+    path = tmp_path_factory.mktemp("full") / "mlflow.db"
+    shutil.copy(migrated_file, path)
+    made = synthetic.fill(path)
+    print(f"{sum(made.values())} rows in {len(made)} tables")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_server(postgres_server: postgres.Server) -> str:
+    """The name of an empty database with MLflow's tables, to be a template."""
+    postgres_server.run("CREATE DATABASE migrated TEMPLATE template0")
+    schema.migrate(postgres_server.url("migrated").replace("postgresql:", "postgresql+psycopg:"), HEAD)
+    return "migrated"
+
+
+@pytest.fixture
+def make_server(migrated_server: str, make_database: Callable[..., str]) -> Callable[[], str]:
+    """Call it for the address of a new database with MLflow's tables."""
+    return lambda: make_database(template=migrated_server)
+
+
+@pytest.fixture
+def full(full_file: Path, tmp_path: Path) -> Path:
+    """A folder of this test's own with a full `mlflow.db`."""
+    base = tmp_path / "source"
+    base.mkdir()
+    shutil.copy(full_file, base / "mlflow.db")
+    return base
