@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
@@ -30,7 +30,7 @@ Kind = Literal["local", "s3", "served", "other"]
 
 @dataclass(frozen=True)
 class Place:
-    """`path` is where it lies in its tree: `base/...` below the base folder, `root/...` elsewhere, `bucket/key`."""
+    """`path` is its place in a tree: `base/...` when relative to the base folder, `root/...`, or `bucket/key`."""
 
     kind: Kind
     path: str
@@ -64,13 +64,11 @@ class Map:
         return Place("local", self.tree_path(Path(path)), uri)
 
     def tree_path(self, path: Path) -> str:
-        base = os.path.normpath(self.base.absolute())
-        whole = os.path.normpath(os.path.join(base, path))  # noqa: PTH118 - normpath, without following links
-        inside = PurePosixPath(whole)
-        if inside.is_relative_to(base):
-            relative = inside.relative_to(base).as_posix()
-            return _BASE if relative == "." else f"{_BASE}/{relative}"
-        return _ROOT + whole
+        """By how the rows say it, and not by where it lies: a snapshot may be restored with another base."""
+        relative = os.path.normpath(path)
+        if path.is_absolute() or relative.startswith(".."):
+            return _ROOT + os.path.normpath(self.base.absolute() / path)
+        return _BASE if relative == "." else f"{_BASE}/{relative}"
 
     def on_disk(self, tree_path: str) -> Path:
         """Where a path of the local tree lies."""

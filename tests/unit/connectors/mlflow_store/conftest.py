@@ -10,7 +10,7 @@ import pytest
 
 from ddr.connectors.mlflow import schema
 from tests import postgres
-from tests.unit.connectors.mlflow_store import synthetic
+from tests.unit.connectors.mlflow_store import lived_in, synthetic
 
 HEAD = "dc11669786a5"
 
@@ -53,4 +53,12 @@ def full(full_file: Path, tmp_path: Path) -> Path:
     base = tmp_path / "source"
     base.mkdir()
     shutil.copy(full_file, base / "mlflow.db")
+    return base
+
+
+@pytest.fixture(scope="session")
+def lived(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small MLflow that MLflow itself filled. Never change it: some of its locations are absolute."""
+    base = tmp_path_factory.mktemp("lived") / "in"
+    lived_in.make(base, migrated_file)
     return base
