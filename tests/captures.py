@@ -104,7 +104,7 @@ class Capture:
         return Stored(component, self)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Stored:
     """Implements Source."""
 
@@ -122,6 +122,9 @@ class Stored:
 
     def read(self, tree: str, path: str) -> Iterator[bytes]:
         return iter([self.capture.files[tree][path][1]])
+
+    def matches(self, tree: str, path: str, pieces: Iterable[bytes]) -> bool:
+        return b"".join(pieces) == self.capture.files[tree][path][1]
 
     def write(
         self, tree: str, to: Callable[[restorable.FileStored], Path | None],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddr.backup import chunks, listings, reading
@@ -24,6 +25,7 @@ class ChunkSource:
     repository: repositories.Repository
     reader: reading.Reader
     component: snapshots.Component
+    _folders: OrderedDict[tuple[bytes, ...], dict[str, listings.Entry]] = field(default_factory=OrderedDict, repr=False)
 
     def rows(self, table: str) -> Iterator[rowbatch.Batch]:
         found = self.component.table(table)
@@ -70,12 +72,17 @@ class ChunkSource:
         """Damaged, after everything else was written, when chunks could not be read: then it names the files."""
         plots = _Plots()
         count = 0
+        folders: set[Path] = set()
         wanted: list[reading.Wanted] = []
         for path, entry in listings.walk(self.reader, self._root(tree)):
             place = to(listings.stored_of(path, entry)) if entry.k == "f" else None
             if place is None:
                 continue
             count += 1
+            if place.parent not in folders:
+                with _watched(place.parent):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                folders.add(place.parent)
             wanted.extend(plots.sow(place, path, entry, self.reader.index.size))
         total = sum(one.s for one in plots.entries)
         done = [0]
@@ -109,12 +116,25 @@ class ChunkSource:
         ids = self._root(tree)
         found: listings.Entry | None = None
         for part in path.split("/"):
-            found = next((entry for entry in listings.read(self.reader, ids) if entry.name == part), None)
+            found = self._folder(tuple(ids)).get(part)
             if found is None:
                 raise Missing(f"{self.component.name}: {tree} has no {path!r} in this snapshot")
             ids = found.chunk_ids() if found.k == "d" else []
         assert found is not None
         return found
+
+    def _folder(self, ids: tuple[bytes, ...]) -> dict[str, listings.Entry]:
+        """A listing by name; those asked for last are kept, as files are asked for folder by folder."""
+        known = self._folders.get(ids)
+        if known is None:
+            known = {entry.name: entry for entry in listings.read(self.reader, ids)}
+            self._folders[ids] = known
+            if len(self._folders) > _FOLDERS_KEPT:
+                self._folders.popitem(last=False)
+        return known
+
+
+_FOLDERS_KEPT = 32
 
 
 def _ids(hexed: Sequence[str]) -> list[bytes]:

@@ -27,6 +27,7 @@ Fate = Literal["create", "same", "update", "recreate", "skip", "conflict"]
 
 _FILE_BITS, _FOLDER_BITS = 0o777, 0o3777
 _NAMED = 20  # so many single files are named in a plan or a comparison
+_PIECE = 4 << 20
 
 
 def checked(files: Iterable[restorable.FileStored]) -> Iterator[restorable.FileStored]:
@@ -121,8 +122,8 @@ class FolderRestore:
         different: list[restorable.Comparison] = []
         with _translated(self.target):
             for stored in self._wanted():
-                said = self._said(stored)
-                seen = self._said_of(stored)
+                said = _said(stored)
+                seen = self._seen(stored)
                 expected.add(stored.path, said)
                 found.add(stored.path, seen)
                 if said != seen and len(different) < _NAMED:
@@ -166,15 +167,8 @@ class FolderRestore:
         if path.lstat().st_size != stored.size_bytes:
             return False
         if stored.path not in self._same:
-            self._same[stored.path] = digest.of_file(path) == self._digest(stored)
+            self._same[stored.path] = self.source.matches(self.tree, stored.path, _pieces(path))
         return self._same[stored.path]
-
-    def _digest(self, stored: restorable.FileStored) -> str:
-        """Of the content that the snapshot has."""
-        found = hashlib.sha256()
-        for piece in self.source.read(self.tree, stored.path):
-            found.update(piece)
-        return digest.PREFIX + found.hexdigest()
 
     def _refuse_conflicts(self) -> None:
         names = [stored.path for stored in self._wanted() if self._fate(stored) == "conflict"]
@@ -302,21 +296,29 @@ class FolderRestore:
                 extra.append((seen.path, seen.kind))
         return extra
 
-    def _said(self, stored: restorable.FileStored) -> str:
-        if stored.kind == "link":
-            return f"link to {stored.target}"
-        if stored.kind == "file":
-            return f"file, {stored.size_bytes} bytes {self._digest(stored)}"
-        return stored.kind
-
-    def _said_of(self, stored: restorable.FileStored) -> str:
+    def _seen(self, stored: restorable.FileStored) -> str:
+        """What is there, in the words of `_said`: the same words only for the same bytes."""
         path = self.target / stored.path
         kind = _kind(path)
         if kind == "link":
             return f"link to {_pointed(path)}"
-        if kind == "file":
-            return f"file, {path.lstat().st_size} bytes {digest.of_file(path)}"
-        return kind or "nothing"
+        if kind != "file":
+            return kind or "nothing"
+        size = path.lstat().st_size
+        same = stored.kind == "file" and self.source.matches(self.tree, stored.path, _pieces(path))
+        return f"file, {size} bytes" + ("" if same else ", other ones")
+
+
+def _said(stored: restorable.FileStored) -> str:
+    if stored.kind == "link":
+        return f"link to {stored.target}"
+    return f"file, {stored.size_bytes} bytes" if stored.kind == "file" else stored.kind
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            yield piece
 
 
 class _Sum:
