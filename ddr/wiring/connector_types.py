@@ -20,6 +20,7 @@ TYPES: dict[str, str] = {
     "prediction-log": "ddr.connectors.prediction_log",
     "metrics-endpoint": "ddr.connectors.metrics_endpoint",
     "files": "ddr.connectors.files.connector",
+    "feast": "ddr.connectors.feast.connector",
     "secret-references": "ddr.connectors.secret_references.connector",
 }
 

@@ -33,7 +33,8 @@ def forms(value: str) -> list[str]:
     coded = base64.b64encode(raw).decode()
     return [
         value, coded, coded.rstrip("="), base64.urlsafe_b64encode(raw).decode(), raw.hex(),
-        urllib.parse.quote(value, ""), base64.b64encode(gzip.compress(raw, mtime=0)).decode(), json.dumps(value)[1:-1], hashlib.sha256(raw).hexdigest(),
+        urllib.parse.quote(value, ""), base64.b64encode(gzip.compress(raw, mtime=0)).decode(),
+        json.dumps(value)[1:-1], hashlib.sha256(raw).hexdigest(),
         base64.b64encode(coded.encode()).decode(), hashlib.md5(raw).hexdigest(), value[:12],
     ]  # fmt: skip
 
@@ -255,10 +256,12 @@ def test_the_wrong_file_in_the_wrong_reader_leaks_nothing(reader: Any, source: s
     assert all(isinstance(one, snapshots.Reference) for one in into.references)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["DB_PASSWORD", "prod/db#password", "ml/gcp-service-account", "AWS_SECRET_ACCESS_KEY", "a" * 60, "X1_Y2_Z3",
-             "kubernetes.io/service-account-token", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", "extra__google_keyfile_dict"]
+NAMES = (
+    "DB_PASSWORD", "prod/db#password", "ml/gcp-service-account", "AWS_SECRET_ACCESS_KEY", "a" * 60, "X1_Y2_Z3",
+    "kubernetes.io/service-account-token", "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", "extra__google_keyfile_dict",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_people_call_secrets_is_a_name(name: str) -> None:
     assert found.is_name(name)

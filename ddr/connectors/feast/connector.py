@@ -1,0 +1,309 @@
+"""A Feast feature repository: its definitions in Python, `feature_store.yaml` and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from ddr.connectors import folder_restore, folder_tree
+from ddr.connectors.feast import registry
+from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable, Unsupported
+from ddr.lib import clock as clocks
+from ddr.lib import digest, durable, git, globs, located, redact, timetext, yamlmask
+from ddr.ports import restorable
+
+TREE, REGISTRY, OBJECTS = "repo", "registry", "objects.jsonl"
+_NOT_KEPT = (".git", "__pycache__", "*.pyc", ".venv", ".ipynb_checkpoints")
+_TRIES, _PAUSE_S = 3, 0.2  # Feast writes its registry in place: a reader may see half of it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`repo` is the folder of `config`. `registry` says where the registry is when `config` says it by a variable."""
+
+    repo: str
+    config: str = "feature_store.yaml"
+    registry: str = ""
+    include: tuple[str, ...] = ("*.py",)
+
+    def __post_init__(self) -> None:
+        globs.Globs(self.include)
+
+
+@dataclass(frozen=True)
+class FeatureRepo:
+    """Implements Capturable and Restorable."""
+
+    root: Path
+    settings: Settings
+    clock: clocks.Clock
+
+    @property
+    def selection(self) -> globs.Globs:
+        return globs.Globs((f"/{self.settings.config}", *self.settings.include), _NOT_KEPT)
+
+    def capture(self, sink: restorable.Sink) -> None:
+        """The registry first: the definitions that were applied are at least as old as the files."""
+        text = self._config()
+        problem: InputError | None = None
+        try:
+            self._capture_registry(text, sink)
+        except InputError as found:
+            problem = found  # a registry that ddr cannot read: the rest is worth having
+        self._capture_repo(text, sink)
+        if problem is not None:
+            raise problem
+
+    def _capture_registry(self, text: str, sink: restorable.Sink) -> None:
+        place = self._place(text)
+        found = self._read(place)
+        sink.fact("registry", self._spelled(place))
+        sink.stream(REGISTRY, [found.content])
+        sink.stream(OBJECTS, registry.listing(found))
+        for kind, count in found.counts().items():
+            sink.fact(f"feast.{kind.replace(' ', '-')}s", str(count))
+        sink.fact("feast.projects-named", ", ".join(sorted({one.project for one in found.objects if one.project})))
+        sink.fact("feast.version-id", found.version_id)
+        sink.fact("feast.last-updated", timetext.format_time(found.last_updated) if found.last_updated else "never")
+
+    def _capture_repo(self, text: str, sink: restorable.Sink) -> None:
+        try:
+            clean = yamlmask.masked(text)
+        except yamlmask.Unreadable as problem:
+            raise Damaged(f"{self.root / self.settings.config}: {problem}", hint="mend that line") from None
+        for key in clean.keys:
+            sink.redacted(f"{self.settings.config}: {key} was left out; enter it again, best as ${{NAME}}")
+        tree = folder_tree.LocalTree(self.root, self.selection, sink.warn)
+        sink.tree(TREE, folder_tree.Masked(tree, {self.settings.config: clean.text.encode()} if clean.keys else {}))
+        found = git.look(self.root)
+        for name, value in git.facts(found).items():
+            sink.fact(name, value)
+        for warning in git.warnings(found, self.root):
+            sink.warn(warning)
+
+    def _config(self) -> str:
+        path = self.root / self.settings.config
+        try:
+            return path.read_text()
+        except (FileNotFoundError, NotADirectoryError):
+            raise Missing(f"there is no {path}", hint="look at `repo` and `config` in ddr.yaml") from None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise Unavailable(
+                f"{path} cannot be read: {redact.foreign(problem)}", hint="look at its rights"
+            ) from problem
+
+    def _place(self, text: str) -> Path:
+        """Where the registry file is. Unsupported for one that is no file of this machine."""
+        said, kind = self.settings.registry, "file"
+        if not said:
+            try:
+                node = located.parse_yaml(text).fields.get("registry")
+            except located.Malformed as problem:
+                where = f"{self.root / self.settings.config}:{problem.line}"
+                raise Damaged(f"{where}: no YAML that ddr reads", hint="mend that line") from None
+            fields = node.fields if node else {}
+            kind = str(fields["registry_type"].value) if "registry_type" in fields else "file"
+            path = fields["path"].value if "path" in fields else None
+            said = str(path or "") if fields else str(node.value if node else "data/registry.db")
+        if kind != "file" or ("://" in said and not said.startswith("file://")):
+            where = f"of type {kind}" if kind != "file" else f"at {git.plain_url(said)}"
+            raise Unsupported(
+                f"the registry {where} is not read by ddr, only a file of this machine; the rest was captured",
+                hint="back its database up with the connector of that database",
+            )
+        if not said or "$" in said:
+            raise InputError(
+                f"{self.settings.config} gives the registry as {redact.foreign(said)!r}; ddr does not know its value",
+                hint="say `registry:` in ddr.yaml, there with ${env:NAME}",
+            )
+        return self.root / said.removeprefix("file://")
+
+    def _spelled(self, place: Path) -> str:
+        return str(place.relative_to(self.root)) if place.is_relative_to(self.root) else str(place)
+
+    def _read(self, place: Path) -> registry.Registry:
+        for left in reversed(range(_TRIES)):
+            content = self._bytes(place)
+            if content is None:
+                raise Missing(f"there is no registry {place}", hint="`feast apply` makes it; or correct `registry`")
+            try:
+                return registry.parse(content, str(place))
+            except Damaged:
+                if not left:
+                    raise
+                self.clock.sleep(_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _bytes(place: Path) -> bytes | None:
+        try:
+            return place.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as problem:
+            raise Unavailable(
+                f"{place} cannot be read: {redact.foreign(problem)}", hint="look at its rights"
+            ) from problem
+
+    def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        target = Path(options.target) if options.target else self.root
+        if not target.is_absolute():
+            raise InputError(f"{target} is no absolute path", hint="name the folder with its whole path")
+        options = replace(options, target=str(target))
+        lines: list[restorable.PlanLine] = []
+        refusals: list[str] = []
+        if not options.only:
+            lines, refusals = self._folder(source, options).plan()
+            lines += [restorable.PlanLine("enter-again", what) for what in source.component.redactions]
+        change = self._change(source, options)
+        lines += change.lines
+        refusals += change.refusals
+        lines.append(
+            restorable.PlanLine("note", "online values", "are in no backup: materialize(start, end) afterwards")
+        )
+        return restorable.RestorePlan(source.component.name, str(target), options, tuple(lines), tuple(refusals))
+
+    def restore(
+        self, plan: restorable.RestorePlan, source: restorable.Source, progress: restorable.Progress | None = None
+    ) -> None:
+        change = self._change(source, plan.options)
+        seen = next((line.detail for line in plan.lines if line.what == REGISTRY), "")
+        if change.content != change.before and seen and not seen.endswith(_seen(change.before)):
+            raise Conflict(
+                f"{change.place} is not as the plan saw it; nothing was changed", expected=seen,
+                found=_seen(change.before), hint="somebody applied meanwhile: plan again",
+            )  # fmt: skip
+        if change.refusals:
+            raise Conflict("; ".join(change.refusals) + "; nothing was changed", hint="--policy update replaces it")
+        if not plan.options.only:
+            self._folder(source, plan.options).apply(progress)
+        if change.content != change.before:
+            try:
+                durable.make_folder(change.place.parent)
+                durable.replace(change.place, change.content)
+            except OSError as problem:
+                raise Unavailable(
+                    f"{change.place} cannot be written: {redact.foreign(problem)}", hint="look at its rights and disk"
+                ) from problem
+
+    def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
+        place = self._target_place(source, plan.options)
+        content = self._bytes(place)
+        if not plan.options.only:
+            there = digest.of_bytes(content) if content is not None else "nothing"
+            mine = digest.of_bytes(_stream(source, REGISTRY))
+            return [*self._folder(source, plan.options).compare(), restorable.Comparison(REGISTRY, mine, there)]
+        now, kept = (
+            registry.parse(content or b"", str(place)),
+            registry.parse(_stream(source, REGISTRY), "the snapshot"),
+        )
+        found = []
+        for name in _views(plan.options):
+            for view in kept.views(name):
+                same = next((one for one in now.objects if one.key == view.key), None)
+                said = digest.of_bytes(same.content) if same else "nothing"
+                found.append(restorable.Comparison(f"{view.kind} {name}", digest.of_bytes(view.content), said))
+        return found
+
+    def _folder(self, source: restorable.Source, options: restorable.RestoreOptions) -> folder_restore.FolderRestore:
+        return folder_restore.FolderRestore(source, TREE, Path(options.target), options.policy, self.selection)
+
+    def _target_place(self, source: restorable.Source, options: restorable.RestoreOptions) -> Path:
+        """Below the target as it was below the repository; elsewhere only where it came from, or as `more` says."""
+        said = options.more.get("registry") or source.component.facts.get("registry", "data/registry.db")
+        for old, new in options.rewrites.items():
+            said = new + said.removeprefix(old) if said.startswith(old) else said
+        place = Path(options.target) / said
+        if not Path(said).is_absolute() and ".." in Path(said).parts:
+            raise Damaged(f"the registry's path {said!r} leads out of the folder", hint="say more.registry=PATH")
+        is_said = "registry" in options.more or any(said.startswith(new) for new in options.rewrites.values())
+        if Path(said).is_absolute() and Path(options.target) != self.root and not is_said:
+            return Path(options.target) / "data" / place.name  # never over the one that is in use
+        return place
+
+    def _change(self, source: restorable.Source, options: restorable.RestoreOptions) -> _Change:
+        place = self._target_place(source, options)
+        before = self._bytes(place)
+        kept = registry.parse(_stream(source, REGISTRY), "the registry in the snapshot")
+        if options.only:
+            return self._change_views(place, before, kept, options)
+        if before is None:
+            return _Change(place, None, kept.content, (_line("create", place, before),), ())
+        if before == kept.content:
+            return _Change(place, before, before, (_line("skip", place, before),), ())
+        if options.policy == "fail":
+            text = f"{place} is there already and different"
+            return _Change(place, before, kept.content, (_line("conflict", place, before),), (text,))
+        if options.policy == "skip":
+            return _Change(place, before, before, (_line("skip", place, before),), ())
+        return _Change(place, before, kept.content, (_line(options.policy, place, before),), ())
+
+    def _change_views(
+        self, place: Path, before: bytes | None, kept: registry.Registry, options: restorable.RestoreOptions
+    ) -> _Change:
+        now = registry.parse(before or b"", str(place))
+        lines: list[restorable.PlanLine] = []
+        refusals: list[str] = []
+        for name in _views(options):
+            views = kept.views(name)
+            if len(views) != 1:
+                known = sorted({one.name for one in kept.objects if one.is_view})
+                why = f"has {len(views)} views {name!r}" if views else f"has no view {name!r}"
+                raise InputError(f"the snapshot {why}", hint=f"there is: {', '.join(known[:10]) or 'none'}")
+            merge = registry.merged(now, views[0], kept, self.clock.now())
+            if merge.does == "update" and options.policy == "fail":
+                refusals.append(f"{place}: {views[0].kind} {name} is there already and different")
+            is_left = merge.does == "update" and options.policy == "skip"
+            does: Does = "skip" if is_left or merge.does == "same" else merge.does
+            detail = "; ".join(
+                [f"with {what}" for what in merge.added] + [f"{what} is different and left" for what in merge.kept]
+            )
+            lines.append(restorable.PlanLine(does, f"{views[0].kind} {name}", detail))
+            now = now if is_left else registry.parse(merge.content, str(place))
+        lines.append(_line("create" if before is None else "update", place, before))
+        return _Change(place, before, now.content, tuple(lines), tuple(refusals))
+
+
+@dataclass(frozen=True)
+class _Change:
+    """What becomes of the registry file; `before` None: it is not there."""
+
+    place: Path
+    before: bytes | None
+    content: bytes
+    lines: tuple[restorable.PlanLine, ...]
+    refusals: tuple[str, ...]
+
+
+Does = Literal["create", "update", "recreate", "skip", "conflict"]
+
+
+def _line(does: Does, place: Path, before: bytes | None) -> restorable.PlanLine:
+    return restorable.PlanLine(does, REGISTRY, f"{place}, {_seen(before)}")
+
+
+def _seen(before: bytes | None) -> str:
+    return "now not there" if before is None else f"now {digest.short(digest.of_bytes(before), 24)}"
+
+
+def _views(options: restorable.RestoreOptions) -> list[str]:
+    names = []
+    for part in options.only:
+        kind, _, name = part.partition(":")
+        if kind != "view" or not name:
+            raise InputError(f"{part!r} is no part of a feature repository", hint="`view:NAME`")
+        names.append(name)
+    return names
+
+
+def _stream(source: restorable.Source, name: str) -> bytes:
+    """The registry is small: every client of Feast holds it whole."""
+    if name not in {stream.name for stream in source.component.streams}:
+        raise Unsupported(f"the snapshot has no {name} of {source.component.name}", hint="choose another snapshot")
+    return b"".join(source.stream(name))
+
+
+def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FeatureRepo:
+    return FeatureRepo(base / settings.repo, settings, clock)
