@@ -19,6 +19,7 @@ VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
     promotions.Thaw,
     switching.SwitchPlane,
     switching.BlockRevision,
+    serving.IsBehind,
     serving.Roll,
     serving.Fallback,
     serving.Refresh,

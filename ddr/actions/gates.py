@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.actions import kinds, looking
+from ddr.actions import kinds, looking, serving
 from ddr.diagnose import watch
 from ddr.domain import outcomes, planes, records, services, signals
 from ddr.lib import timetext
@@ -35,6 +35,9 @@ class IsNeeded(kinds.Probe):
         wanted = self.inputs(call)
         seen = planner.look(self.on, call.service, wanted.plane, wanted.to)
         there = planner.is_there(seen, wanted.to)
+        stale = serving.held_otherwise(self.on, call.service, wanted.plane) if there else ""
+        if stale:
+            return kinds.failed(f"nothing to take back: {there}; {stale}")
         if there:
             further = f"-p to={'VERSION' if wanted.to == planner.LAST_GOOD else planner.LAST_GOOD} goes elsewhere"
             return kinds.failed(

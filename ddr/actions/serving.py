@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ddr.actions import kinds
 from ddr.domain import outcomes, planes, revisions, services
+from ddr.errors import DdrError
+from ddr.journal import views
 from ddr.ports import connector, verb
 from ddr.ports import platform as platforms
+from ddr.rollback import targets
 
 
 @dataclass(frozen=True)
@@ -29,17 +33,34 @@ def differences(
     on: platforms.Platform, service: str, loaded: Mapping[planes.Plane, revisions.Revision]
 ) -> Sequence[str]:
     """Planes that point at something else than the server has in memory."""
-    found = []
-    for plane, in_memory in loaded.items():
-        if plane in on.planes.get(service, {}):
-            pointed = on.plane(service, plane).revision()
-            if not (pointed.name == in_memory.name and _same_bytes(pointed, in_memory)):
-                found.append(f"{plane}: the plane points at {pointed}, the server has {in_memory}")
-    return tuple(found)
+    return tuple(
+        f"{pointed.plane}: the plane points at {pointed}, the server has {held}"
+        for pointed, held in _behind(on, service, loaded)
+    )
 
 
-def _same_bytes(one: revisions.Revision, other: revisions.Revision) -> bool:
-    return not one.digest or not other.digest or one.digest == other.digest
+def _behind(
+    on: platforms.Platform, service: str, loaded: Mapping[planes.Plane, revisions.Revision]
+) -> Sequence[tuple[revisions.Revision, revisions.Revision]]:
+    """(pointed at, held) of every plane where these are not the same."""
+    pairs = [
+        (on.plane(service, plane).revision(), held)
+        for plane, held in loaded.items()
+        if plane in on.planes.get(service, {})
+    ]
+    return [(pointed, held) for pointed, held in pairs if not revisions.is_held(pointed, held)]
+
+
+def held_otherwise(on: platforms.Platform, service: str, plane: planes.Plane) -> str:
+    """That the server does not hold what the plane points at, and what helps; '' when it does or cannot be asked."""
+    try:
+        loaded = on.servers[service].loaded() if service in on.servers else {}
+        behind = [held for _, held in _behind(on, service, loaded) if held.plane is plane]
+    except DdrError:
+        return ""
+    if not behind:
+        return ""
+    return f"but the server holds {behind[0]}: `ddr runbook run stale-server --service {service}` rolls it"
 
 
 def roll(on: platforms.Platform, service: str) -> outcomes.Outcome:
@@ -52,6 +73,60 @@ def roll(on: platforms.Platform, service: str) -> outcomes.Outcome:
     if wrong:
         return kinds.failed("; ".join(wrong), *shown)
     return kinds.ok("the server has loaded what the planes point at", *shown)
+
+
+@dataclass(frozen=True)
+class BehindInputs:
+    """`loads`: what a roll may bring into the server."""
+
+    loads: Literal["known-good", "anything"] = "known-good"
+
+
+class IsBehind(kinds.Probe):
+    """Whether the server holds something else than its planes point at, and whether that may be loaded.
+
+    What no known-good release has, or what is blocked, is no cure: its plane is taken back first.
+    """
+
+    name = "serving.behind"
+    gives = ("held", "loads")
+    Inputs = BehindInputs
+
+    def lacks(self, inputs: BehindInputs, service: services.Service) -> Sequence[str]:
+        return _no_server(self.on, service)
+
+    def will(self, inputs: BehindInputs, call: verb.Call) -> str:
+        return f"see whether the server of {call.service} holds something else than its planes point at"
+
+    def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
+        del settled
+        behind = _behind(self.on, call.service, self.on.server(call.service).loaded())
+        lines = tuple(f"{held.plane}: holds {held}, would load {pointed}" for pointed, held in behind)
+        if not behind:
+            return kinds.failed(
+                "nothing to roll: the server holds what its planes point at; "
+                f"`ddr diagnose {call.service}` names the layer at fault"
+            )
+        if self.inputs(call).loads == "known-good":
+            wrong = [why for pointed, _ in behind for why in [self._objection(call.service, pointed)] if why]
+            if wrong:
+                return kinds.failed("; ".join(wrong), *lines)
+        held = ", ".join(f"{was.plane} {was.name}" for _, was in behind)
+        loads = ", ".join(f"{now.plane} {now.name}" for now, _ in behind)
+        return kinds.ok(f"the server holds {held}, its planes point at {loads}", *lines, held=held, loads=loads)
+
+    def _objection(self, service: str, pointed: revisions.Revision) -> str:
+        """Why it is not to be loaded, '' when it may be."""
+        board = views.fold(self.on.journal.events())
+        good = [release for release in board.releases.get(service, []) if release.known_good]
+        what = f"a roll would load {pointed.plane} {pointed}"
+        blocked = targets.why_blocked(pointed, board.blocked(service, pointed.plane))
+        if blocked:
+            return f"{what}, and {blocked}; take the plane back first"
+        if not good or targets.recorded(pointed.plane, pointed, good):
+            return ""
+        further = "take the plane back first, or vouch for it with -p loads=anything"
+        return f"{what}, which no known-good release has with these bytes; {further}"
 
 
 class Roll(kinds.Action):

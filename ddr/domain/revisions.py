@@ -37,6 +37,14 @@ class Revision:
         return f"{self.object}@{self.name}{bytes_}"
 
 
+def is_held(pointed: Revision, held: Revision) -> bool:
+    """Whether a server that holds `held` holds what its plane points at: the name, and the bytes where both are known.
+
+    A server may call the object otherwise than its registry does.
+    """
+    return pointed.name == held.name and (not pointed.digest or not held.digest or pointed.digest == held.digest)
+
+
 _NUMBERS = {"integer", "int", "long", "bigint", "smallint", "tinyint", "float", "double", "real", "numeric", "decimal"}
 _TEXTS = {"string", "str", "object", "text", "varchar", "char"}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ddr.domain import planes
+from ddr.domain import planes, runbooks
 from ddr.errors import BadDocument, Missing
 from ddr.lib import shipped
 from ddr.runbook import parse
@@ -40,10 +40,25 @@ def find(name: str, shelf: Path | None = None) -> Path:
 def by_plane(shelf: Path | None = None) -> Mapping[planes.Plane, str]:
     """For each plane the first runbook, by name, that takes it back. Files that do not parse are left out."""
     found: dict[planes.Plane, str] = {}
+    for name, book in _books(shelf):
+        if not _is_rolling(book):
+            found.setdefault(book.target.plane, name)
+    return found
+
+
+def rolling(shelf: Path | None = None) -> str:
+    """The first runbook, by name, that lets the server load what its planes point at; '' without one."""
+    return next((name for name, book in _books(shelf) if _is_rolling(book)), "")
+
+
+def _is_rolling(book: runbooks.Runbook) -> bool:
+    """It begins where the server is behind its planes, and takes none of them back."""
+    return any(step.verb == "serving.behind" for step in book.steps)
+
+
+def _books(shelf: Path | None) -> Iterator[tuple[str, runbooks.Runbook]]:
     for name in names(shelf):
         try:
-            book = parse.read(find(name, shelf)).book
+            yield name, parse.read(find(name, shelf)).book
         except BadDocument:
             continue
-        found.setdefault(book.target.plane, name)
-    return found

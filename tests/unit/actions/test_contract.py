@@ -25,6 +25,7 @@ CONTRACT = {
     "promotions.thaw",
     "plane.switch",
     "revision.block",
+    "serving.behind",
     "serving.roll",
     "features.refresh",
     "serving.fallback",

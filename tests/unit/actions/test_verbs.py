@@ -167,6 +167,10 @@ def test_a_run_is_needed_unless_the_plane_is_at_its_good_state() -> None:
     desk.world.model.live = "2"
     outcome = act(desk, "target.needed", plane="model")
     assert outcome.status is FAILED
+    assert "`ddr runbook run stale-server --service postcode` rolls it" in outcome.summary
+    desk.world.server.roll()
+    outcome = act(desk, "target.needed", plane="model")
+    assert outcome.status is FAILED
     assert outcome.summary.startswith("nothing to take back: digit 2, bytes ")
     assert "known good since" in outcome.summary
     assert "`ddr diagnose postcode`" in outcome.summary

@@ -195,11 +195,12 @@ def test_a_bad_document_starts_nothing() -> None:
 
 
 def test_the_shelf(tmp_path: Path) -> None:
-    assert shelf.names() == ("bad-model-promotion", "stale-online-features")
+    assert shelf.names() == ("bad-model-promotion", "stale-online-features", "stale-server")
     assert shelf.by_plane() == {
         planes.Plane.MODEL: "bad-model-promotion",
         planes.Plane.FEATURES: "stale-online-features",
     }
+    assert shelf.rolling() == "stale-server", "it takes no plane back"
     own = tmp_path / "mine.yaml"
     own.write_text(GOOD)
     assert shelf.find(str(own)) == own
@@ -211,3 +212,4 @@ def test_the_shelf(tmp_path: Path) -> None:
         shelf.find(str(tmp_path / "other.yaml"))
     (tmp_path / "broken.yaml").write_text("a: [")
     assert shelf.by_plane(tmp_path) == {planes.Plane.MODEL: "mine"}, "a broken file hides no other"
+    assert shelf.rolling(tmp_path) == ""
