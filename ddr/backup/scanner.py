@@ -29,6 +29,7 @@ _MOST_FINDINGS = 1000
 _SAMPLE_BYTES = 1024
 _TEXT_SHARE = 0.7
 _TEXT = bytes(range(32, 127)) + b"\t\n\r"
+_HIGH = bytes(range(0x80, 0x100))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def looks_binary(content: bytes, start: int = 0, stop: int | None = None) -> boo
     odd = sample.translate(None, _TEXT)
     if not sample or len(odd) <= len(sample) * (1 - _TEXT_SHARE):
         return False
-    wide = sum(byte >= 0x80 for byte in odd)
+    wide = len(odd) - len(odd.translate(None, _HIGH))
     letters = sample.decode("utf-8", "ignore").encode()
     return len(sample) - len(letters) > len(sample) // 20 or wide < len(odd) * 0.9
 
@@ -241,13 +242,13 @@ class Scanner:
 
 
 @functools.cache
-def _compiled() -> tuple[Mapping[bytes, Sequence[shapes.Anchor]], sieve.Grams]:
+def _compiled() -> tuple[Mapping[bytes, Sequence[shapes.Anchor]], sieve.Finder]:
     """The anchors by the words that the sieve stops at, and the sieve: 0.1 s, once a process."""
     anchors: dict[bytes, list[shapes.Anchor]] = {}
     for anchor in shapes.anchors():
         for word in anchor.words():
             anchors.setdefault(word, []).append(anchor)
-    return anchors, sieve.Grams((*anchors, _GZIP_IN_BASE64[:3]))
+    return anchors, sieve.finder((*anchors, _GZIP_IN_BASE64[:3]))
 
 
 def _known_forms(known: Mapping[str, str]) -> dict[bytes, tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 import random
 import uuid
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from ddr.backup import scanner, shapes
+from ddr.backup import scanner, shapes, sieve
 
 _RANDOM = random.Random(20261121)
 _ALNUM = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -320,3 +321,15 @@ def test_the_sieve_stops_at_every_anchor() -> None:
         assert len(anchor.words()[0]) == 3
         assert anchor.stands_at(b"xx" + anchor.literal, 2)
     print(f"{len(shapes.anchors())} anchors")
+
+
+def test_both_sieves_find_the_same() -> None:
+    pytest.importorskip("hyperscan", reason="the extra `scan` is not installed")
+    words = {bytes(letters) for letters in itertools.product(b"aA:", b"bB/", b"c\\/")} | {b"\x00\xff.", b"[^]"}
+    numbers = random.Random(7)
+    text = bytes(numbers.choices(b"aAbBc:/\\.[]^\x00\xff ", k=300_000))
+    fast, slow = sieve.Hyperscan(words), sieve.Grams(words)
+    for start, stop in ((0, len(text)), (5, 99), (1000, 1000), (len(text) - 2, len(text))):
+        found = list(fast.find(text, start, stop))
+        assert found == list(slow.find(text, start, stop))
+    print(f"{len(list(fast.find(text, 0, len(text))))} positions, the same by both")
