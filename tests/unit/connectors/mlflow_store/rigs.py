@@ -9,8 +9,8 @@ from ddr.connectors.mlflow import connector
 from ddr.lib import clock
 
 
-def registry(base: Path, tracking: str = "sqlite:///mlflow.db", **more: str) -> connector.Registry:
-    return connector.connect(connector.Settings(tracking, **more), base, clock.SystemClock())
+def registry(base: Path, tracking: str = "sqlite:///mlflow.db", artifacts: str = "") -> connector.Registry:
+    return connector.connect(connector.Settings(tracking, artifacts), base, clock.SystemClock())
 
 
 def rows_of(path: Path, query: str) -> list[tuple[object, ...]]:

@@ -39,12 +39,17 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def untraced(folder: Path) -> list[str]:
+    """Names of files, without those that MLflow writes for traces when it is slow."""
+    return [name for name in files(folder) if "traces" not in name]
+
+
 def test_all_files_are_captured_and_nothing_is_missing(lived: Path, source: captures.Stored) -> None:
     kept = {path: content for path, (one, content) in source.capture.files["artifacts"].items() if one.kind == "file"}
     assert {path.removeprefix("base/").removeprefix(f"root{lived}/"): content for path, content in kept.items()} == {
         f"artifacts/{path}": content for path, content in files(lived / "artifacts").items()
     }
-    assert len(kept) == 2 * (3 + 2 * 2)
+    assert len(kept) >= 2 * (3 + 2 * 2)  # MLflow puts some traces into files
     assert source.component.warnings == ()
 
 
@@ -75,12 +80,13 @@ def test_into_a_folder_with_all_locations_rewritten(lived: Path, source: capture
 
     client = mlflow.MlflowClient(f"sqlite:///{base}/mlflow.db")
     version = client.get_model_version_by_alias("parcels-model", "champion")
-    assert version.version == 2 or version.version == "2"
-    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    assert str(version.version) == "2"
+    model = client.get_logged_model(str(version.source).removeprefix("models:/"))
     assert Path(model.artifact_location, "model.bin").read_bytes() == b"\1" * 5000
-    [trace] = client.search_traces(locations=[client.get_experiment_by_name("letters").experiment_id])
+    ids = {one.name: one.experiment_id for one in client.search_experiments()}
+    [trace] = client.search_traces(locations=[ids["letters"]])
     assert trace.data.spans[0].inputs == {"q": "letters"}
-    runs = client.search_runs([client.get_experiment_by_name("parcels").experiment_id], run_view_type=3)
+    runs = client.search_runs([ids["parcels"]], run_view_type=3)
     assert {run.info.lifecycle_stage for run in runs} == {"active", "deleted"}
     assert len(client.get_metric_history(runs[0].info.run_id, "loss")) == 20
 
@@ -95,9 +101,9 @@ def test_rewrites_fit_whole_folders_and_the_longest_wins(lived: Path, source: ca
     assert len([uri for uri in uris if uri.startswith("artifacts/parcels/")]) == 3
     models = rigs.rows_of(base / "mlflow.db", "SELECT artifact_location FROM logged_models")
     assert len([uri for (uri,) in models if str(uri).startswith(f"file://{base}/b/m-")]) == 2
-    assert len(files(base / "a")) == 3
-    assert len(files(base / "b")) == 4
-    assert len(files(base / "artifacts")) == 7
+    assert len(untraced(base / "a")) == 3
+    assert len(untraced(base / "b")) == 4
+    assert len(untraced(base / "artifacts")) == 7
 
 
 def test_a_file_that_is_there_with_other_content(lived: Path, source: captures.Stored, tmp_path: Path) -> None:
@@ -163,7 +169,7 @@ def test_one_part_alone(
     name = next(iter(models))
     assert len(client.search_model_versions(f"name = '{name}'")) == versions
     version = client.get_model_version_by_alias(name, "champion")
-    model = client.get_logged_model(version.source.removeprefix("models:/"))
+    model = client.get_logged_model(str(version.source).removeprefix("models:/"))
     assert Path(model.artifact_location.removeprefix("file://"), "model.bin").read_bytes() == b"\1" * 5000
     assert len(client.search_traces(locations=[identity])) == (1 if part.startswith("experiment") else 0)
     assert len(list((base / "kept").rglob("model.bin"))) == versions
