@@ -9,6 +9,9 @@ from ddr.backup import listings, reading
 from ddr.domain import snapshots
 from ddr.errors import Damaged
 
+Blame = Callable[[bytes], str | None]
+"""Who is to blame that a chunk cannot be read; None where it can. Must stay the same."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -44,7 +47,7 @@ class Follower:
 
     reader: reading.Reader
     _seen: set[tuple[bytes, ...]] = field(default_factory=set)
-    _lost_below: dict[tuple[bytes, ...], tuple[str, ...]] = field(default_factory=dict)
+    _lost_below: dict[tuple[bytes, ...], tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
     def needed(self, snapshot: snapshots.Snapshot) -> Iterator[bytes]:
         """Every chunk of the snapshot; of listings that were followed before nothing again. Damaged."""
@@ -64,28 +67,35 @@ class Follower:
                 yield from self.below(own)
         self._seen.add(ids)
 
-    def lost(self, part: Part, is_lost: Callable[[bytes], bool]) -> tuple[str, ...]:
-        """What of the part cannot be restored: paths for a tree, the part itself else. `is_lost` must stay the same."""
+    def lost(self, part: Part, blame: Blame) -> tuple[tuple[str, str], ...]:
+        """(who is to blame, what cannot be restored): paths for a tree, the part itself else."""
         if not part.is_tree:
-            return (part.what,) if any(is_lost(chunk) for chunk in part.ids) else ()
-        return tuple(f"{part.what}: {path or 'all of it'}" for path in self._lost_in(part.ids, is_lost))
+            return tuple((culprit, part.what) for culprit in _culprits(part.ids, blame))
+        return tuple(
+            (culprit, f"{part.what}: {path or 'all of it'}") for culprit, path in self._lost_in(part.ids, blame)
+        )
 
-    def _lost_in(self, ids: tuple[bytes, ...], is_lost: Callable[[bytes], bool]) -> tuple[str, ...]:
+    def _lost_in(self, ids: tuple[bytes, ...], blame: Blame) -> tuple[tuple[str, str], ...]:
         """Paths below the folder; '' is the folder itself, when its listing cannot be read."""
         known = self._lost_below.get(ids)
         if known is not None:
             return known
-        found: list[str] = []
-        try:
-            if any(is_lost(chunk) for chunk in ids):
-                raise Damaged("a listing is lost")
-            for entry in listings.read(self.reader, ids):
-                own = tuple(entry.chunk_ids())
-                if entry.k == "d":
-                    found += [f"{entry.name}/{path}".rstrip("/") for path in self._lost_in(own, is_lost)]
-                elif any(is_lost(chunk) for chunk in own):
-                    found.append(entry.name)
-        except Damaged:
-            found = [""]
+        found: list[tuple[str, str]] = [(culprit, "") for culprit in _culprits(ids, blame)]
+        entries: list[listings.Entry] = []
+        if not found:
+            try:
+                entries = listings.read(self.reader, ids)
+            except Damaged:  # nobody has seen it before
+                found = [(self.reader.index.require(ids[0])[0], "")]
+        for entry in entries:
+            own = tuple(entry.chunk_ids())
+            if entry.k == "d":
+                found += [(culprit, f"{entry.name}/{path}".rstrip("/")) for culprit, path in self._lost_in(own, blame)]
+            else:
+                found += [(culprit, entry.name) for culprit in _culprits(own, blame)]
         self._lost_below[ids] = tuple(found)
         return tuple(found)
+
+
+def _culprits(ids: Iterable[bytes], blame: Blame) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(culprit for chunk in ids if (culprit := blame(chunk)) is not None))

@@ -221,7 +221,13 @@ def open_(at: store.Store, opening: keys.Opening) -> Repository:
     if config.format > FORMAT or unknown:
         what = f"format {config.format}" if config.format > FORMAT else f"the feature {', '.join(sorted(unknown))}"
         raise Unsupported(f"{at.name} needs {what}, which this ddr does not know", hint="use a newer ddr")
-    ring = keys.unlock(at, repository, opening)
+    try:
+        ring = keys.unlock(at, repository, opening)
+    except Refused:
+        known = {slot.repository for slot in keys.whole_slots(at).values()}
+        if known and config.repository not in known:
+            raise _damaged(at) from None  # no wonder that nothing opens
+        raise
     if not hmac.compare_digest(_mac(ring, stored.replace(config.mac.encode(), b"")).encode(), config.mac.encode()):
         raise _damaged(at)
     return Repository(at, ring, config)

@@ -15,7 +15,6 @@ from typing import Literal
 
 from ddr.backup import chunk_index, layout, packs, reading, references
 from ddr.backup import repository as repositories
-from ddr.domain import snapshots
 from ddr.errors import Damaged, DdrError, Missing
 
 Level = Literal["structure", "stored", "full"]
@@ -219,8 +218,8 @@ def _follow(
     needed: set[str] = set()
     affected: dict[str, list[str]] = {}
 
-    def is_lost(chunk: bytes) -> bool:
-        return harm.culprit(index, chunk) is not None
+    def blame(chunk: bytes) -> str | None:
+        return harm.culprit(index, chunk)
 
     judge = references.Follower(follower.reader)
     for head in repository.heads():
@@ -233,16 +232,19 @@ def _follow(
             continue
         for part in references.parts_of(snapshot):
             needed.update(found[0] for chunk in _readable(follower, part) if (found := index.find(chunk)))
-        if any(judge.lost(part, is_lost) for part in references.parts_of(snapshot)):
-            hurt.add(head.id)
-            for culprit, line in _losses(follower, snapshot, head.id, harm, index):
-                affected.setdefault(culprit, []).append(line)
+            for culprit, what in judge.lost(part, blame):
+                hurt.add(head.id)
+                affected.setdefault(culprit, []).append(f"snapshot {head.id[:8]}, {part.component}, {what}")
     for pack, what in harm.objects.items():
         lines = affected.pop(pack, [])
         findings.append(Finding(layout.pack_key(pack), what, _shortened(lines), _move(lines)))
-    for lines in affected.values():
-        move = "`ddr backup repair` rebuilds the index from the packs"
-        findings.append(Finding(layout.INDEX, "chunks are in no pack that the index knows", _shortened(lines), move))
+    for culprit, lines in affected.items():
+        if culprit:
+            what, move = "a listing in it cannot be read", _move(lines)
+        else:
+            what, move = "chunks are in no pack that the index knows", "`ddr backup repair` rebuilds it from the packs"
+        key = layout.pack_key(culprit) if culprit else layout.INDEX
+        findings.append(Finding(key, what, _shortened(lines), move))
     return hurt, needed
 
 
@@ -252,28 +254,6 @@ def _readable(follower: references.Follower, part: references.Part) -> Iterator[
     if part.is_tree:
         with contextlib.suppress(Damaged):
             yield from follower.below(part.ids)
-
-
-def _losses(
-    follower: references.Follower,
-    snapshot: snapshots.Snapshot,
-    id_: str,
-    harm: _Harm,
-    index: chunk_index.ChunkIndex,
-) -> list[tuple[str, str]]:
-    """(pack, line) for everything of the snapshot that is lost; pack '' where no index knows the chunk."""
-    told = []
-    culprits = sorted({*harm.lost, ""})
-    for culprit in culprits:
-        own = references.Follower(follower.reader)
-
-        def is_lost(chunk: bytes, culprit: str = culprit) -> bool:
-            return harm.culprit(index, chunk) == culprit
-
-        for part in references.parts_of(snapshot):
-            for what in own.lost(part, is_lost):
-                told.append((culprit, f"snapshot {id_[:8]}, {part.component}, {what}"))
-    return told
 
 
 def _move(lines: list[str]) -> str:
