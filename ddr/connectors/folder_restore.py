@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -28,33 +28,6 @@ Fate = Literal["create", "same", "update", "recreate", "skip", "conflict"]
 _FILE_BITS, _FOLDER_BITS = 0o777, 0o3777
 _NAMED = 20  # so many single files are named in a plan or a comparison
 _PIECE = 4 << 20
-
-
-def checked(files: Iterable[restorable.FileStored]) -> Iterator[restorable.FileStored]:
-    """The listing, as long as no entry of it leads out of the folder it is restored into. Raises Damaged.
-
-    In order, so that nothing is there twice, and with nothing below a file or a link, so that nothing is written
-    through a link that the same listing has made.
-    """
-    before: tuple[str, ...] = ()
-    closed: tuple[str, ...] = ()
-    for stored in files:
-        parts = tuple(stored.path.split("/"))
-        if "\0" in stored.path or not {"", ".", ".."}.isdisjoint(parts) or parts[0].startswith(folder_tree.HOLD):
-            raise _unsafe(stored, "is no path below a folder")
-        if parts <= before:
-            raise _unsafe(stored, "is there twice or not in order")
-        if closed and parts[: len(closed)] == closed:
-            raise _unsafe(stored, f"lies below {'/'.join(closed)!r}, which is no folder")
-        before, closed = parts, closed if stored.kind == "folder" else parts
-        yield stored
-
-
-def _unsafe(stored: restorable.FileStored, why: str) -> Damaged:
-    return Damaged(
-        f"the listing has {stored.path!r}, which {why}; nothing of the tree is written",
-        hint="`ddr backup verify`, and restore another snapshot: no backup writes such a listing",
-    )
 
 
 @dataclass(frozen=True)
@@ -108,6 +81,7 @@ class FolderRestore:
 
     def apply(self, progress: restorable.Progress | None = None) -> None:
         """Raises Conflict, and nothing was changed; Damaged; Unavailable when the disk is full or says no."""
+        self._same.clear()
         with _translated(self.target):
             hold = self._found_hold()
             if hold is None:
@@ -131,12 +105,14 @@ class FolderRestore:
         return [restorable.Comparison(f"tree {self.tree}", str(expected), str(found)), *different]
 
     def _wanted(self) -> Iterator[restorable.FileStored]:
-        for stored in checked(self.source.files(self.tree)):
+        for stored in folder_tree.checked(self.source.files(self.tree)):
             if not self.only.include or self.only.takes(stored.path):
                 yield stored
 
     def _fate(self, stored: restorable.FileStored) -> Fate:
         """Decided from what is there now; asks the disk for the file's bytes only where one of its size is there."""
+        if not self._is_there():
+            return "create"
         path = self.target / stored.path
         parts = stored.path.split("/")
         for depth in range(1, len(parts)):
@@ -169,6 +145,12 @@ class FolderRestore:
         if stored.path not in self._same:
             self._same[stored.path] = self.source.matches(self.tree, stored.path, _pieces(path))
         return self._same[stored.path]
+
+    def _is_there(self) -> bool:
+        """Asked once: while it is built nothing of the target changes."""
+        if "" not in self._same:
+            self._same[""] = _kind(self.target) != ""
+        return self._same[""]
 
     def _refuse_conflicts(self) -> None:
         names = [stored.path for stored in self._wanted() if self._fate(stored) == "conflict"]
@@ -223,16 +205,20 @@ class FolderRestore:
         return self._fate(stored) in ("create", "update", "recreate")
 
     def _place_of(self, new: Path) -> Callable[[restorable.FileStored], Path | None]:
+        made = [""]
+
         def place(stored: restorable.FileStored) -> Path | None:
-            for _ in checked([stored]):
+            for _ in folder_tree.checked((stored,)):
                 pass
             if stored.kind != "file" or (self.only.include and not self.only.takes(stored.path)):
                 return None
             if not self._is_built(stored):
                 return None
-            path = new / stored.path
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return path
+            above = stored.path.rpartition("/")[0]
+            if above != made[0]:  # files of one folder come one after the other
+                (new / above).mkdir(parents=True, exist_ok=True, mode=0o700)
+                made[0] = above
+            return new / stored.path
 
         return place
 
@@ -305,6 +291,8 @@ class FolderRestore:
         if kind != "file":
             return kind or "nothing"
         size = path.lstat().st_size
+        if size != stored.size_bytes:
+            return f"file, {size} bytes"
         same = stored.kind == "file" and self.source.matches(self.tree, stored.path, _pieces(path))
         return f"file, {size} bytes" + ("" if same else ", other ones")
 
@@ -360,7 +348,11 @@ def _dress(path: Path, stored: restorable.FileStored) -> None:
         path.symlink_to(stored.target)
         os.utime(path, ns=(stored.mtime_ns, stored.mtime_ns), follow_symlinks=False)
         return
-    if _kind(path) != "file" or path.lstat().st_size != stored.size_bytes:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        found = None
+    if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != stored.size_bytes:
         raise Damaged(
             f"{stored.path!r} was not written as the snapshot has it; nothing was put in place",
             hint="`ddr backup verify`, then restore once more",

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ddr.errors import Missing, Unavailable
+from ddr.errors import Damaged, Missing, Unavailable
 from ddr.lib import globs, redact
 from ddr.ports import restorable
 
@@ -186,3 +186,30 @@ class Masked:
             yield from self.tree.read(seen)
         elif content:
             yield content
+
+
+def checked(files: Iterable[restorable.FileStored]) -> Iterator[restorable.FileStored]:
+    """The listing, as long as no entry of it leads out of the folder it is restored into. Raises Damaged.
+
+    In order, so that nothing is there twice, and with nothing below a file or a link, so that nothing is written
+    through a link that the same listing has made.
+    """
+    before: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    for stored in files:
+        parts = tuple(stored.path.split("/"))
+        if "\0" in stored.path or not {"", ".", ".."}.isdisjoint(parts) or parts[0].startswith(HOLD):
+            raise _unsafe(stored, "is no path below a folder")
+        if parts <= before:
+            raise _unsafe(stored, "is there twice or not in order")
+        if closed and parts[: len(closed)] == closed:
+            raise _unsafe(stored, f"lies below {'/'.join(closed)!r}, which is no folder")
+        before, closed = parts, closed if stored.kind == "folder" else parts
+        yield stored
+
+
+def _unsafe(stored: restorable.FileStored, why: str) -> Damaged:
+    return Damaged(
+        f"the listing has {stored.path!r}, which {why}; nothing of the tree is written",
+        hint="`ddr backup verify`, and restore another snapshot: no backup writes such a listing",
+    )

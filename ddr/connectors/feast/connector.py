@@ -63,7 +63,7 @@ class FeatureRepo:
         sink.stream(REGISTRY, [found.content])
         sink.stream(OBJECTS, registry.listing(found))
         for kind, count in found.counts().items():
-            sink.fact(f"feast.{kind.replace(' ', '-')}s", str(count))
+            sink.fact(f"feast.{_plural(kind)}", str(count))
         sink.fact("feast.projects-named", ", ".join(sorted({one.project for one in found.objects if one.project})))
         sink.fact("feast.version-id", found.version_id)
         sink.fact("feast.last-updated", timetext.format_time(found.last_updated) if found.last_updated else "never")
@@ -264,6 +264,11 @@ class FeatureRepo:
             now = now if is_left else registry.parse(merge.content, str(place))
         lines.append(_line("create" if before is None else "update", place, before))
         return _Change(place, before, now.content, tuple(lines), tuple(refusals))
+
+
+def _plural(kind: str) -> str:
+    many = "entities" if kind == "entity" else f"{kind}s"
+    return many.replace(" ", "-")
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def test_the_registry_is_read_without_feast(tmp_path: Path) -> None:
     sink = captured(files)
     assert sink.contents["registry"] == GOLDEN
     assert {name: value for name, value in sink.facts.items() if not name.startswith("git")} == {
-        "registry": "data/registry.db", "feast.entitys": "3", "feast.data-sources": "3", "feast.feature-views": "2",
+        "registry": "data/registry.db", "feast.entities": "3", "feast.data-sources": "3", "feast.feature-views": "2",
         "feast.on-demand-feature-views": "1", "feast.feature-services": "1", "feast.projects": "1",
         "feast.projects-named": "lanes", "feast.version-id": "3e3fadef-b9c6-46f5-b219-021e877595cb",
         "feast.last-updated": "2026-11-21T07:45:06.096Z",
