@@ -266,6 +266,7 @@ def test_a_registry_that_is_being_written_is_read_again(tmp_path: Path) -> None:
     assert captured(files).contents["registry"] == GOLDEN
 
 
+@pytest.mark.long
 def test_every_cut_and_every_flipped_bit_is_a_registry_or_damaged() -> None:
     """No other error comes out of bytes, whatever they are."""
     whole = without(GOLDEN, "brightness", "reading", "asked", "sales", "turnover", "shop", "__dummy")
