@@ -189,6 +189,13 @@ def pruned(found: Sequence[retention.Decision], plan: prune.Plan, grace: timedel
     return "\n".join(lines)
 
 
+def files(found: Mapping[str, str]) -> str:
+    """Each with its name above it, where there are several."""
+    if len(found) == 1:
+        return next(iter(found.values())).rstrip("\n")
+    return "\n".join(f"# --- {name}\n{content}" for name, content in found.items()).rstrip("\n")
+
+
 def copied(done: copying.Copied, to: str) -> str:
     lines = [f"{done.objects} objects ({output.size(done.size_bytes)}) copied to {to}; {done.there} were there"]
     lines += [f"  {output.mark('bad')} left out, damaged here: {key}" for key in done.skipped]

@@ -52,7 +52,7 @@ class Session:
         """The backup side of the configuration."""
         from ddr.wiring import backups
 
-        return backups.of(self.wired())
+        return backups.of(self.wired(), os.environ)
 
     def board(self) -> views.Board:
         """The journal, folded now."""

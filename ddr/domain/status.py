@@ -13,7 +13,8 @@ class PlaneStatus:
     """One plane. `revision` is None where it could not be read, and `problem` says why.
 
     `known_good` compares with the newest known-good release; None where nothing was recorded to compare with.
-    `overwritten`: it has that release's name and other bytes.
+    `overwritten`: it has that release's name and other bytes. `served` is what the server has in memory, where that
+    is something else. `hint` is what to do about `problem`.
     """
 
     plane: planes.Plane
@@ -23,6 +24,8 @@ class PlaneStatus:
     frozen: str = ""
     problem: str = ""
     overwritten: bool = False
+    served: revisions.Revision | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,35 @@ class OpenRun:
     """A run without an end.
 
     `status` is running, paused, interrupted or waits for approval; `step` is the newest one, '' before the first.
+    `next_command` brings it on.
     """
 
     id: str
     title: str
     status: str
     step: str
+    next_command: str = ""
+
+
+@dataclass(frozen=True)
+class BackupStanding:
+    """Backups against what was promised: texts that begin with ok, bad or unknown. `score` of five points 3-2-1-1-0."""
+
+    newest_at: datetime
+    verified_at: datetime | None
+    rpo: str
+    rto: str
+    score: int
+    missing: tuple[str, ...] = ()
+    is_ok: bool = False
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """`backup_at` is the newest backup that was verified; None means there is none."""
+    """`backup_at` is the newest backup that was verified; None means there is none.
+
+    `reasons` say why `state` is not ok, `mend` what a person has to put right by hand, `next_command` what to type.
+    """
 
     service: str
     at: datetime
@@ -52,3 +73,6 @@ class ServiceStatus:
     last_good: releases.Release | None = None
     fallback: bool = False
     backup_at: datetime | None = None
+    reasons: tuple[str, ...] = ()
+    mend: tuple[str, ...] = ()
+    next_command: str = ""

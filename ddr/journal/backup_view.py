@@ -10,8 +10,11 @@ from ddr.domain import backup_records, events
 
 @dataclass(frozen=True)
 class Backups:
-    """Snapshots by id, in the order in which they were made; `verified` has when each was last found whole by a full
-    reading, `forgotten` those that are gone."""
+    """Snapshots by id, in the order in which they were made; times are real ones, also in a sandbox.
+
+    `verified` has when each was last found whole by a full reading, `copied` by place when it was last brought up to
+    date and the newest snapshot there, `forgotten` what is gone.
+    """
 
     made: dict[str, backup_records.BackupMade]
     verified: dict[str, datetime]
@@ -45,15 +48,15 @@ class BackupFold:
             case backup_records.BackupVerified() as record if record.level == "full" and record.is_all:
                 self._verified = {
                     **{name: at for name, at in self._verified.items() if name in record.whole},
-                    **dict.fromkeys(record.whole, event.at),
+                    **dict.fromkeys(record.whole, event.wall),
                 }
-                self._verified_at = event.at
+                self._verified_at = event.wall
             case backup_records.BackupDrilled() as record:
-                self._drills.append((event.at, record))
+                self._drills.append((event.wall, record))
                 if record.passed:
-                    self._verified.setdefault(record.snapshot, event.at)
+                    self._verified.setdefault(record.snapshot, event.wall)
             case backup_records.BackupCopied() as record:
-                self._copied[record.to] = (event.at, record.newest)
+                self._copied[record.to] = (event.wall, record.newest)
             case backup_records.BackupsForgotten() as record:
                 self._forgotten.update(record.snapshots)
             case _:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
+import shutil
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ddr.backup import capture, journal_origin, keys
 from ddr.backup import repository as repositories
@@ -15,10 +18,12 @@ from ddr.backup import scanner as scanning
 from ddr.domain import snapshots
 from ddr.errors import InputError, Missing
 from ddr.lib import clock as clocks
+from ddr.lib import redact
 from ddr.ports import restorable
 from ddr.ports import store as stores
 from ddr.stores import memory, retrying
 from ddr.wiring import backup_settings, build, repository
+from ddr.wiring import config as configs
 
 JOURNAL = "journal"
 """The component that is always there: releases, deployments, incidents, runs."""
@@ -28,15 +33,19 @@ _PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Backups:
-    """`origins` are what is backed up, by the names of their connectors; `made` all connectors that can be."""
+    """What one ddr.yaml says of backups. `passphrase_file` is what $DDR_PASSPHRASE_FILE names: so a scheduler hands the
+    passphrase over (a systemd credential, a mounted secret) where ddr.yaml names none."""
 
     wired: build.Wired
     store: stores.Store
     settings: backup_settings.BackupEntry
+    passphrase_file: Path | None = None
 
     @property
     def opening(self) -> keys.Opening:
         settings = self.settings
+        if self.passphrase_file is not None and not settings.passphrase and not settings.key_file:
+            return keys.Opening(_first_line(self.passphrase_file))
         key_file = self.wired.config.base / settings.key_file if settings.key_file else None
         return keys.Opening(settings.passphrase, key_file)
 
@@ -48,14 +57,14 @@ class Backups:
         """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed."""
         if repositories.exists(self.store):
             return self.open(), False
-        settings = self.settings
-        if not settings.passphrase and not settings.key_file and settings.encryption == "on":
+        opening = self.opening
+        if not opening.passphrase and opening.key_file is None and self.settings.encryption == "on":
             raise InputError(
                 "ddr.yaml does not say how the backup is to be sealed",
                 hint="under `backup:` write `keyFile: PATH` (`ddr backup key new-file PATH` makes one), or "
                 "`passphrase: ${env:NAME}`, or `encryption: none` where everyone who reads the store may read it all",
             )
-        return repositories.create(self.store, self.opening, now()), True
+        return repositories.create(self.store, opening, now()), True
 
     def origins(self) -> dict[str, capture.Origin]:
         """What is backed up. Raises InputError where a connector is named that cannot be."""
@@ -108,6 +117,17 @@ class Backups:
     def _secrets(self) -> Iterator[tuple[int, str]]:
         return enumerate(sorted(self.wired.config.secrets), 1)
 
+    def program(self) -> str:
+        """The `ddr` that is running, for units that start it."""
+        return shutil.which("ddr") or str(Path(sys.argv[0]).absolute())
+
+    def local_folder(self) -> str:
+        """Where the repository lies on this machine, '' for one in a bucket."""
+        settings = self.wired.config.repository
+        if isinstance(settings, configs.LocalRepository):
+            return str((self.wired.config.base / settings.path).absolute())
+        return ""
+
     def now(self) -> datetime:
         return now()
 
@@ -117,10 +137,24 @@ class Backups:
         return {name: _patient(repository.store_of(one, config.base)) for name, one in config.copies.items()}
 
 
-def of(wired: build.Wired) -> Backups:
+def of(wired: build.Wired, environ: Mapping[str, str]) -> Backups:
     """The backup side of a configuration; without a `backup` section with its defaults."""
     settings = wired.config.backup or backup_settings.BackupEntry()
-    return Backups(wired, _patient(repository.make_store(wired.config)), settings)
+    named = environ.get("DDR_PASSPHRASE_FILE", "")
+    store = _patient(repository.make_store(wired.config))
+    return Backups(wired, store, settings, Path(named) if named else None)
+
+
+def _first_line(path: Path) -> str:
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(
+            f"the passphrase file cannot be read: {redact.foreign(problem)}", hint="$DDR_PASSPHRASE_FILE names it"
+        ) from problem
+    if not lines or not lines[0]:
+        raise InputError(f"{path} has no passphrase in its first line", hint="$DDR_PASSPHRASE_FILE names it")
+    return lines[0]
 
 
 def _patient(made: stores.Store) -> stores.Store:

@@ -1,0 +1,107 @@
+"""`ddr backup verify | drill | repair`: whether it can be had back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from ddr.cli import backup_text, backup_watch, working
+from ddr.cli import session as sessions
+
+_LEVELS = click.Choice(["structure", "stored", "full"])
+
+
+@click.command()
+@click.option(
+    "--level",
+    type=_LEVELS,
+    default="full",
+    show_default=True,
+    help="structure: every reference; stored: hash packs; full: open and hash every chunk.",
+)
+@click.option(
+    "--share", metavar="N/OF", default="1/1", help="Only every OF-th pack, from the N-th: 3/7 on a Wednesday."
+)
+@sessions.json_option
+@sessions.pass_session
+def verify(session: sessions.Session, level: Literal["structure", "stored", "full"], share: str) -> int:
+    """Read the repository back: what is damaged, what that affects, what to do.
+
+    Exit codes: 0 all is whole, 1 there is no repository, 2 findings, 64 usage, 69 the store is away.
+    """
+    from ddr.backup import verify as verifying
+    from ddr.domain import backup_records
+
+    repository = session.backups().open()
+    began = time.monotonic()
+    with working.shown(session) as at_work:
+        report = verifying.verify(
+            repository,
+            level,
+            share=backup_text.share_of(share),
+            told=at_work.told,
+        )
+    took_s = round(time.monotonic() - began, 3)
+    session.wired().log.append(
+        backup_records.BackupVerified(
+            repository.store.name, report.level, report.is_all, report.whole, len(report.findings), took_s
+        )
+    )
+    backup_watch.write_metrics(session)
+    session.show(report, lambda: backup_text.verified(report, took_s))
+    return 2 if report.findings else 0
+
+
+@click.command()
+@click.argument("snapshot", default="latest")
+@click.option("--random", "is_random", is_flag=True, help="Any snapshot instead: old ones have to restore as well.")
+@click.option("--place", type=click.Path(file_okay=False, path_type=Path), help="Where the throwaway place is made.")
+@sessions.json_option
+@sessions.pass_session
+def drill(session: sessions.Session, snapshot: str, is_random: bool, place: Path | None) -> int:
+    """Restore SNAPSHOT into a throwaway place, start what serves it, ask it, compare everything, sweep it away.
+
+    The time it takes is the recovery time that was measured, not estimated.
+
+    Exit codes: 0 it restores, 1 there is no such snapshot, 2 something differs or could not be rehearsed, 69 no place
+    for it or the store is away.
+    """
+    import secrets
+
+    from ddr.backup import drill as drilling
+    from ddr.domain import backup_records
+
+    made = session.backups()
+    repository = made.open()
+    heads = repository.heads()
+    head = secrets.choice(heads) if is_random and heads else repository.head(snapshot)
+    found = repository.read(head)
+    with working.shown(session) as at_work:
+        done = drilling.rehearse(repository, found, made.restorables(found), place, at_work.told)
+    compared = sum(part.compared for part in done.parts)
+    session.wired().log.append(
+        backup_records.BackupDrilled(found.id, done.passed, found.at, done.phases, done.took_s, compared, done.why)
+    )
+    backup_watch.write_metrics(session)
+    session.show(backup_text.drill_document(done), lambda: backup_text.drilled(done))
+    return 0 if done.passed else 2
+
+
+@click.command()
+@sessions.json_option
+@sessions.pass_session
+def repair(session: sessions.Session) -> int:
+    """Write the index anew from the packs. What they have lost, the next backup stores again.
+
+    Exit codes: 0 done, 2 done, and chunks are lost, 69 the store is away.
+    """
+    from ddr.backup import repair as repairing
+
+    repository = session.backups().open()
+    with working.shown(session) as at_work:
+        done = repairing.rebuild_index(repository, at_work.told)
+    session.show(done, lambda: backup_text.repaired(done))
+    return 2 if done.lost else 0

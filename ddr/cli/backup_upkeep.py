@@ -1,0 +1,113 @@
+"""`ddr backup prune | copy | schedule`: room, second places, unattended running."""
+
+from __future__ import annotations
+
+import click
+
+from ddr.cli import backup_text, working
+from ddr.cli import session as sessions
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be forgotten and deleted; change nothing.")
+@sessions.json_option
+@sessions.pass_session
+def prune(session: sessions.Session, dry_run: bool) -> int:
+    """Forget snapshots by `backup.keep`, and delete what nobody needs, in two phases a grace period apart.
+
+    Never forgotten: the newest complete, the newest verified, the newest drilled, fewer than the minimum.
+
+    Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged and nothing was deleted.
+    """
+    from ddr.backup import prune as pruning
+    from ddr.backup import retention
+    from ddr.domain import backup_records
+
+    made = session.backups()
+    repository = made.open()
+    known = session.board().backups
+    heads = {head.id: head for head in repository.heads()}
+    listed = [repository.read(head) for head in heads.values()]
+    drilled = [drill.snapshot for _, drill in known.drills if drill.passed]
+    decisions = retention.decide(listed, made.settings.keep, made.now(), known.verified, drilled)
+    forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
+    plan = pruning.plan(repository, forget, made.now())
+    if not dry_run:
+        plan = pruning.apply(repository, plan, made.now(), made.wired.platform.actor, grace=made.settings.grace)
+        session.wired().log.append(
+            backup_records.BackupsForgotten(tuple(head.id for head in forget), plan.deleted_bytes, plan.buried_bytes)
+        )
+    document = {"decisions": backup_text.decisions(decisions), "plan": plan, "dry_run": dry_run}
+    session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, is_dry=dry_run))
+    return 0
+
+
+@click.command()
+@click.argument("to")
+@sessions.json_option
+@sessions.pass_session
+def copy(session: sessions.Session, to: str) -> int:
+    """Bring the second repository TO (a name under `backup.copies`) up to date. Needs no key.
+
+    Exit codes: 0 copied, 1 there is nothing to copy, 2 damaged objects were left out, 3 TO holds something else,
+    64 no such copy, 69 a store is away.
+    """
+    from ddr.backup import copying
+    from ddr.domain import backup_records
+    from ddr.errors import InputError
+
+    made = session.backups()
+    places = made.copies()
+    if to not in places:
+        raise InputError(
+            f"{to!r} is no copy in {made.wired.config.path}",
+            hint=f"under `backup.copies` there is: {', '.join(places) or 'none'}",
+        )
+    with working.shown(session) as at_work:
+        done = copying.copy(made.store, places[to], at_work.told)
+    newest = max((entry.key for entry in places[to].list(backup_text.SNAPSHOTS)), default="")
+    session.wired().log.append(
+        backup_records.BackupCopied(places[to].name, backup_text.id_in(newest), done.objects, done.size_bytes)
+    )
+    session.show(done, lambda: backup_text.copied(done, places[to].name))
+    return 2 if done.skipped else 0
+
+
+@click.command()
+@click.option("--cron", "form", flag_value="cron", help="A file for /etc/cron.d.")
+@click.option("--systemd", "form", flag_value="systemd", help="Services and timers for /etc/systemd/system.")
+@click.option("--cronjob", "form", flag_value="cronjob", help="Kubernetes CronJobs with all they need.")
+@click.option("--alerts", "form", flag_value="alerts", help="Prometheus rules that alarm when backups stay away.")
+@click.option("--image", default="ddr:cpu", show_default=True, help="Container image (--cronjob).")
+@click.option("--namespace", default="ddr", show_default=True, help="Namespace (--cronjob).")
+@click.option("--user", default="ddr", show_default=True, help="Who runs it (--cron, --systemd).")
+@click.option("--mail-to", default="", help="Who gets the mail of cron.")
+@sessions.json_option
+@sessions.pass_session
+def schedule(session: sessions.Session, form: str | None, image: str, namespace: str, user: str, mail_to: str) -> None:
+    """Print complete, hardened units for backup, drill and prune. Nothing is installed.
+
+    Exit codes: 0 printed, 64 usage.
+    """
+    from ddr.backup import metrics
+    from ddr.backup import schedule as scheduling
+
+    if form is None:
+        raise click.UsageError("give one of --cron, --systemd, --cronjob, --alerts")
+    made = session.backups()
+    wish = scheduling.Wish(
+        program=made.program(),
+        config=str(made.wired.config.path.absolute()),
+        local_repository=made.local_folder(),
+        image=image,
+        namespace=namespace,
+        user=user,
+        mail_to=mail_to,
+    )
+    files = {
+        "cron": lambda: {"ddr-backup": scheduling.cron(wish)},
+        "systemd": lambda: scheduling.systemd(wish),
+        "cronjob": lambda: {"ddr-backup.yaml": scheduling.cronjob(wish)},
+        "alerts": lambda: {"ddr-alerts.yaml": metrics.alert_rules(24 * 3600, 7 * 24 * 3600)},
+    }[form]()
+    session.show({"files": files}, lambda: backup_text.files(files))

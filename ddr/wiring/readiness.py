@@ -1,0 +1,106 @@
+"""How ready everybody is for the worst day, from the journal and ddr.yaml alone: nothing is asked of any store."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from ddr.backup import metrics, objectives
+from ddr.domain import status
+from ddr.journal import views
+from ddr.wiring import build
+from ddr.wiring import config as configs
+
+ITSELF = "repository"
+
+
+def judge(wired: build.Wired, board: views.Board, now: datetime | None = None) -> objectives.Readiness:
+    """The promises of every service against what was verified and rehearsed. Times are real ones."""
+    known = board.backups
+    verified = known.newest_verified
+    drills = [objectives.Drill(at, record.took_s, record.passed) for at, record in known.drills]
+    promised = {name: service.objectives for name, service in wired.platform.services.items()}
+    return objectives.judge(
+        promised,
+        now or datetime.now(UTC),
+        verified.taken_at if verified else None,
+        drills,
+        _repositories(wired, board),
+    )
+
+
+def _repositories(wired: build.Wired, board: views.Board) -> list[objectives.Repository]:
+    """The first repository and its copies; of a copy the journal knows when it was brought up to date."""
+    known = board.backups
+    complete = [one.taken_at for one in known.made.values() if one.status == "complete"]
+    found = [_repository(ITSELF, wired.config.repository, max(complete, default=None))]
+    for name, settings in wired.config.copies.items():
+        place = _place(settings, wired)
+        copied = (known.copied or {}).get(place)
+        newest = known.made.get(copied[1]) if copied else None
+        found.append(_repository(name, settings, newest.taken_at if newest else None))
+    return found if known.made else []
+
+
+def _repository(name: str, settings: configs.Repository, newest_at: datetime | None) -> objectives.Repository:
+    """A folder may be a mount of another site: whether it is off site is not known. A bucket is."""
+    if isinstance(settings, configs.LocalRepository):
+        return objectives.Repository(name, "local disk", None if name != ITSELF else False, newest_at)
+    where = settings.endpoint or settings.region or "default region"
+    return objectives.Repository(name, f"s3 {where}", True, newest_at)
+
+
+def _place(settings: configs.Repository, wired: build.Wired) -> str:
+    from ddr.wiring import repository
+
+    return repository.store_of(settings, wired.config.base).name
+
+
+def standing(service: str, board: views.Board, found: objectives.Readiness) -> status.BackupStanding | None:
+    """What `ddr status` shows of it; None where there never was a backup."""
+    known = board.backups
+    if not known.made:
+        return None
+    newest = max(known.made.values(), key=lambda one: one.taken_at)
+    verified = known.newest_verified
+    rpo, rto = found.rpo.get(service), found.rto.get(service)
+    return status.BackupStanding(
+        newest_at=newest.taken_at,
+        verified_at=verified.taken_at if verified else None,
+        rpo=f"{rpo.verdict}: {rpo.why}" if rpo else "",
+        rto=f"{rto.verdict}: {rto.why}" if rto else "",
+        score=found.score,
+        missing=found.missing,
+        is_ok=found.is_ok,
+    )
+
+
+def facts(wired: build.Wired, board: views.Board) -> metrics.Facts:
+    """For the Prometheus textfile."""
+    known, found = board.backups, judge(wired, board)
+    verified = known.newest_verified
+    newest = max(known.made.values(), key=lambda one: one.taken_at, default=None)
+    complete = [one for one in known.made.values() if one.status == "complete"]
+    last = max(complete, key=lambda one: one.taken_at, default=None)
+    names = dict.fromkeys(name for one in known.made.values() for name in one.components)
+    passed = [at for at, record in known.drills if record.passed]
+    objectives_ = {name: service.objectives for name, service in wired.platform.services.items()}
+    return metrics.Facts(
+        components=[
+            metrics.ComponentFacts(
+                name,
+                last_success_at=last.taken_at if last and name in last.components else None,
+                duration_s=newest.took_s if newest else None,
+                size_bytes=newest.size_bytes if newest else None,
+                is_complete=newest.status == "complete" if newest else None,
+            )
+            for name in names
+        ],
+        last_verified_at=verified.taken_at if verified else None,
+        last_drill_at=max(passed, default=None),
+        added_bytes=newest.added_bytes if newest else None,
+        rpo_s=(datetime.now(UTC) - verified.taken_at).total_seconds() if verified else None,
+        rto_s=found.rto_p95_s,
+        score=found.score,
+        rpo_objective_s={name: one.rpo.total_seconds() for name, one in objectives_.items()},
+        rto_objective_s={name: one.rto.total_seconds() for name, one in objectives_.items()},
+    )
