@@ -39,7 +39,8 @@ class MemoryPlane:
 
     def find(self, name: str) -> revisions.Revision:
         if name not in self.contents:
-            raise Missing(f"there is no {self.which} {name}")
+            known = ", ".join(self.contents)
+            raise Missing(f"there is no {self.which} {name}", hint=f"point it at one of: {known}")
         return revisions.Revision(self.which, self.object, name, digest.of_bytes(self.contents[name]))
 
     def revision(self) -> revisions.Revision:
@@ -102,6 +103,7 @@ class World:
         self.failing = 0.0
         self.upstream_noise = 0.0
         self.down: dict[str, str] = {}
+        self.serves_fallback = False
         self.planes = {
             CODE: self._plane(
                 CODE, "app", {"1.3.0": b"right=1.0 old", "1.4.0": b"right=1.0", "1.4.1": b"right=1.0 log"}
@@ -123,6 +125,8 @@ class World:
     # ports.connector.Servable
 
     def loaded(self) -> Mapping[planes.Plane, revisions.Revision]:
+        if "server" in self.down:
+            raise Unavailable(self.down["server"], hint="start it, or correct the address")
         return {
             plane: revisions.Revision(plane, self.planes[plane].object, name, digest.of_bytes(content))
             for plane, (name, content) in self.memory.items()
@@ -133,10 +137,10 @@ class World:
         return self.loaded()
 
     def set_fallback(self, *, on: bool) -> None:
-        raise NotImplementedError(f"no test turns the fallback {on}")
+        self.serves_fallback = on
 
     def fallback(self) -> bool:
-        return False
+        return self.serves_fallback
 
     # what happens to it
 
@@ -169,6 +173,14 @@ class World:
     def promote(self, version: str, *, logged: bool = True) -> None:
         self.planes[MODEL].move(version, "trainer", logged=logged)
         self.roll()
+
+    def move_by_hand(self, version: str) -> None:
+        """The alias alone; nobody rolls the server and nobody writes it down."""
+        self.planes[MODEL].live = version
+
+    def kill_server(self) -> None:
+        """Nobody answers any more: what it counted itself and what it has loaded cannot be asked."""
+        self.down |= dict.fromkeys(("server", "golden", "errors"), "nobody is there: connection refused")
 
     def overwrite_weights(self, *, roll: bool = True) -> None:
         self.planes[MODEL].contents[self.planes[MODEL].live] = b"right=0.5 overwritten"

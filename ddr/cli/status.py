@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import output
+from ddr.cli import openruns, output
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
-    from ddr.domain import services, status
-    from ddr.journal import views
+    from ddr.domain import revisions, services, status
+
+
+_NONE = "no services yet: name one in ddr.yaml, the file explains how\n  next: ddr doctor"
 
 
 @click.command()
@@ -32,27 +34,13 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
     wired = session.wired()
     board = session.board()
     names = [wired.platform.service(service).name] if service else sorted(wired.platform.services)
-    runs = _open_runs(session, board)
-    seen = [overview.look(wired.platform, board, name, runs.get(name, ())) for name in names]
+    seen = [overview.look(wired.platform, board, name, openruns.of(session, name)) for name in names]
     session.show(
-        {"services": seen}, lambda: "\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen)
+        {"services": seen},
+        lambda: "\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen) or _NONE,
     )
     session.warn_interrupted()
     return 2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0
-
-
-def _open_runs(session: sessions.Session, board: views.Board) -> dict[str, list[status.OpenRun]]:
-    from ddr.domain import status
-
-    cut_off = {run.id for run in session.wired().interrupted()}
-    found: dict[str, list[status.OpenRun]] = {}
-    for run in board.runs.values():
-        if run.status in ("running", "paused"):
-            step = next(reversed(run.steps), "")
-            state = "waits for approval" if run.is_awaiting_approval else run.status
-            state = "interrupted" if run.id in cut_off else state
-            found.setdefault(run.started.service, []).append(status.OpenRun(run.id, run.started.title, state, step))
-    return found
 
 
 def _text(seen: status.ServiceStatus, service: services.Service) -> str:
@@ -61,6 +49,8 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     detectors = {spec.name: spec.detector for spec in service.signals}
 
     parts = [f"{output.heading(seen.service)}  {output.mark(seen.state)}   {timetext.format_clock(seen.at)}"]
+    if seen.reasons:
+        parts.append(f"  because: {'; '.join(seen.reasons)}")
     parts.append(output.table([_plane_row(plane) for plane in seen.planes]))
     if seen.fallback:
         parts.append(click.style("  FALLBACK answers are being served", fg="yellow", bold=True))
@@ -77,6 +67,9 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     if seen.last_good:
         good = f"{seen.last_good.id}, {output.age(seen.last_good.at, seen.at)}"
     parts.append(f"  last known-good release: {good}\n  newest verified backup: {output.age(seen.backup_at, seen.at)}")
+    parts += [f"  mend: {entry}" for entry in seen.mend]
+    if seen.next_command:
+        parts.append(f"  {output.heading('next:')} {seen.next_command}")
     return "\n".join(parts)
 
 
@@ -87,11 +80,20 @@ def _run_row(run: status.OpenRun) -> tuple[str, str, str]:
 def _plane_row(plane: status.PlaneStatus) -> tuple[str, str, str, str]:
     if plane.revision is None:
         return (output.mark("unknown"), plane.plane, "cannot be read", plane.problem)
-    if plane.overwritten:
-        state, verdict = "bad", click.style(f"bytes of {plane.revision.name} changed in place", fg="red", bold=True)
+    wrong = _wrong(plane, plane.revision)
+    if wrong:
+        state, verdict = "bad", click.style(wrong, fg="red", bold=True)
     elif plane.known_good is False:
         state, verdict = "unknown", click.style("not the known-good one", fg="yellow")
     else:
         state, verdict = "ok", "good" if plane.known_good else "nothing to compare"
     frozen = f"  frozen: {plane.frozen}" if plane.frozen else ""
     return (output.mark(state), plane.plane, str(plane.revision), verdict + frozen)
+
+
+def _wrong(plane: status.PlaneStatus, pointed: revisions.Revision) -> str:
+    from ddr.diagnose import overview
+
+    told = [f"bytes of {pointed.name} changed in place"] if plane.overwritten else []
+    told += [overview.served_otherwise(pointed, plane.served)] if plane.served else []
+    return "; ".join(told)
