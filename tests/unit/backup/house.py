@@ -138,8 +138,8 @@ def backup(
     return capture.run(repository, origins, capture.Maker("host", "tester", "0", now or Clock()), workers=1)
 
 
-def restored(repository: repositories.Repository, id_: str, component: str, to: Path) -> World:
-    """What comes back, files really written below `to`. Raises what the reading raises."""
+def restored(repository: repositories.Repository, id_: str, component: str, to: Path | None) -> World:
+    """What comes back, files really written below `to`, or only read. Raises what the reading raises."""
     reader = reading.Reader(repository, repository.index_with_problems()[0])
     snapshot = repository.read(repository.head(id_))
     found = snapshot.component(component)
@@ -150,7 +150,13 @@ def restored(repository: repositories.Repository, id_: str, component: str, to: 
         world.tables[table.name] = [row for batch in read.rows(table.name) for row in batch.rows()]
     for stream in found.streams:
         world.streams[stream.name] = b"".join(read.stream(stream.name))
-    for tree in found.trees:
+    for tree in found.trees if to is None else ():
+        for one in read.files(tree.name):
+            world.files[one.path] = None if one.kind == "folder" else one.target
+            if one.kind == "file":
+                world.files[one.path] = b"".join(read.read(tree.name, one.path))
+    for tree in found.trees if to is not None else ():
+        assert to is not None
         shutil.rmtree(to, ignore_errors=True)
         to.mkdir(parents=True)
         stored = list(read.files(tree.name))
