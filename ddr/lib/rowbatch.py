@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 MAGIC = b"ddrrows1"
 MEAN_ROWS, MIN_ROWS, MAX_ROWS = 8192, 2048, 32768
+MAX_BYTES = 8 * 2**20  # of texts and bytes values: what ends a batch of long rows before it has enough of them
 _CUT_BELOW = 2**64 // (MEAN_ROWS - MIN_ROWS)  # of the row hash: one row in so many ends a batch
-_GATHERED = 16384
+_GATHERED, _GATHERED_BYTES = 16384, 2 * 2**20
 _HAS_ABSENT, _HAS_ODD = 1, 2
 _LETTERS = {"int": "i", "float": "f", "bool": "b", "text": "t", "bytes": "x"}
 _FAMILIES = {letter: family for family, letter in _LETTERS.items()}
@@ -89,6 +90,15 @@ class Batch:
         for column in self.columns:
             yield from column.texts()
 
+    def row_bytes(self) -> NDArray[numpy.int64]:
+        """How long the texts and bytes values of each row are, in characters and bytes."""
+        import numpy as np
+
+        total = np.zeros(self.size, dtype=np.int64)
+        for column in self.columns:
+            total += column.lengths()
+        return total
+
     def slice(self, start: int, stop: int) -> Batch:
         cut = Batch(tuple(column.slice(start, stop) for column in self.columns), max(0, min(stop, self.size) - start))
         if self._hashes:
@@ -132,13 +142,15 @@ class Builder:
     def batches(self, pieces: Iterable[Sequence[Sequence[Cell]]]) -> Iterator[Batch]:
         """Of rows in small pieces: some hundred at a time stay in the processor's cache while they are turned."""
         held: list[Batch] = []
-        size = 0
+        size = new_bytes = 0
         for rows in pieces:
+            known = {id(words): words.size for words in self._words}
             held.append(self.batch(rows))
             size += len(rows)
-            if size >= _GATHERED:
+            new_bytes += sum(words.size - known.get(id(words), 0) for words in self._words)
+            if size >= _GATHERED or new_bytes >= _GATHERED_BYTES:
                 yield joined(held)
-                held, size = [], 0
+                held, size, new_bytes = [], 0, 0
         if held:
             yield joined(held)
 
@@ -176,26 +188,31 @@ def recut(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The same rows in the same order, cut after rows that their own content chooses.
 
     Rows that are added or gone change the batch they are in and perhaps the next, wherever the batches that come in
-    are cut. 2,048 to 32,768 rows each, 8,192 on average; only the last may be shorter.
+    are cut. 2,048 to 32,768 rows each, 8,192 on average; fewer when they are long, and only the last may be shorter.
     """
     import numpy as np
 
     pending: list[Batch] = []
-    held = 0
+    held = held_bytes = 0
     for batch in batches:
         ends = np.flatnonzero(batch.hashes()[0] < _CUT_BELOW) + 1
+        lengths = np.cumsum(batch.row_bytes())
         start = 0
         while True:
             low, high = start + MIN_ROWS - held, start + MAX_ROWS - held
             at = int(np.searchsorted(ends, low))
             end = min(int(ends[at]) if at < len(ends) else high, high)
+            before = int(lengths[start - 1]) if start else 0
+            long = int(np.searchsorted(lengths, before + MAX_BYTES - held_bytes)) + 1
+            end = min(end, max(long, start + 1))
             if end > batch.size:
                 break
             yield joined([*pending, batch.slice(start, end)])
-            pending, held, start = [], 0, end
+            pending, held, held_bytes, start = [], 0, 0, end
         if start < batch.size:
             pending.append(batch.slice(start, batch.size))
             held += batch.size - start
+            held_bytes += int(lengths[-1]) - (int(lengths[start - 1]) if start else 0)
     if pending:
         yield joined(pending)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Cell = int | float | bool | str | bytes | None
 KINDS = {"int": int, "float": float, "bool": bool, "text": str, "bytes": bytes}
-_FULL = 200_000  # distinct words of a stream before it starts a new list: bounds the memory
+# Distinct words of a stream before it starts a new list, which bounds the memory: their number and their length.
+_FULL, _FULL_SIZE = 200_000, 8 * 2**20
 _NO_ODD: Mapping[int, Cell] = {}
 
 
@@ -27,14 +28,15 @@ class Words:
     def __init__(self) -> None:
         self.numbers: defaultdict[Any, int] = defaultdict()
         self.numbers.default_factory = self.numbers.__len__  # a new word gets the next number, without Python's help
-        self._values: list[Any] = []
+        self.values: list[Any] = []
+        self.size = 0
         self._lanes: list[NDArray[numpy.uint64]] = []
 
     @classmethod
     def of(cls, raw: Sequence[bytes], *, is_text: bool) -> Words:
         words = cls()
         for value in cls.read(raw, is_text=is_text):
-            words.numbers[value]
+            words.number(value)
         return words
 
     @staticmethod
@@ -43,13 +45,18 @@ class Words:
 
     @property
     def is_full(self) -> bool:
-        return len(self.numbers) > _FULL
+        return len(self.values) > _FULL or self.size > _FULL_SIZE
 
-    @property
-    def values(self) -> list[Any]:
-        if len(self._values) != len(self.numbers):
-            self._values = list(self.numbers)
-        return self._values
+    def number(self, value: Any) -> int:
+        number = self.numbers[value]
+        if number == len(self.values):
+            self.took([value])
+        return number
+
+    def took(self, new: Sequence[Any]) -> None:
+        """Words that `numbers` has numbered, in that order."""
+        self.values += new
+        self.size += sum(map(len, new))
 
     def lanes(self) -> NDArray[numpy.uint64]:
         """The hash of each word, four lanes; each word is hashed once."""
@@ -121,6 +128,21 @@ class Column:
             if isinstance(value, str | bytes):
                 yield value
 
+    def lengths(self) -> NDArray[numpy.int64]:
+        """Of the texts and bytes values, 0 for all else."""
+        import numpy as np
+
+        found = np.zeros(len(self.data), dtype=np.int64)
+        if self.words is not None and self.words.values:
+            low, high = int(self.data.min()), int(self.data.max()) + 1
+            known = np.fromiter(map(len, self.words.values[low:high]), dtype=np.int64, count=high - low)
+            found = known[self.data - np.uint32(low)]
+            if self.absent is not None:
+                found[self.absent] = 0
+        for row, value in self.odd.items():
+            found[row] = len(value) if isinstance(value, str | bytes) else 0
+        return found
+
     def cells(self) -> list[Cell]:
         """Python values, one a row."""
         cells: list[Cell]
@@ -177,7 +199,7 @@ def joined(columns: Sequence[Column]) -> Column:
             values = one.words.values
             # An all-NULL column numbers nothing: its zeros name no word.
             known = used[used < len(values)]
-            numbers[known] = [words.numbers[values[number]] for number in known.tolist()]
+            numbers[known] = [words.number(values[number]) for number in known.tolist()]
             datas.append(numbers[one.data])
     absent = None
     if any(column.absent is not None for column in columns):
@@ -287,15 +309,28 @@ def _worded(name: str, family: str, cells: Sequence[Cell], words: Words) -> Colu
     import numpy as np
 
     kind = KINDS[family]
-    known = len(words.numbers)
+    known = len(words.values)
     data = np.fromiter(map(words.numbers.__getitem__, cells), dtype=np.uint32, count=len(cells))
-    if all(type(value) is kind for value in words.values[known:]):
+    new = [cells[row] for row in _first_rows(data, known)]
+    if all(type(value) is kind for value in new):
+        words.took(new)
         return Column(name, family, data, None, _NO_ODD, words)
     # Something else than texts: take the numbers back, so that the words stay of one kind.
-    for value in words.values[known:]:
-        del words.numbers[value]
-    words._values = list(words.numbers)
+    for value in new:
+        words.numbers.pop(value, None)
     absent = np.fromiter((type(cell) is not kind for cell in cells), dtype=np.bool_, count=len(cells))
     there = [cell for cell in cells if type(cell) is kind]
     data = np.fromiter(map(words.numbers.__getitem__, there), dtype=np.uint32, count=len(there))
+    words.took([there[row] for row in _first_rows(data, known)])
     return Column.spread(name, family, len(cells), data, _or_none(absent), _odd(cells, absent), words)
+
+
+def _first_rows(codes: NDArray[numpy.uint32], known: int) -> list[int]:
+    """Where each code from `known` on stands first; they are given out in that order."""
+    import numpy as np
+
+    if not len(codes) or int(codes.max()) < known:
+        return []
+    rows = np.flatnonzero(codes >= known)
+    _, first = np.unique(codes[rows], return_index=True)
+    return [int(row) for row in rows[first]]

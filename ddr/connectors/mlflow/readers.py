@@ -17,6 +17,8 @@ from ddr.lib import redact, rowbatch, sqlitefile
 
 Row = tuple[rowbatch.Cell, ...]
 _PIECE = 500  # rows of a fetch: they stay in the processor's cache while they are turned into columns
+_FIRST = 16
+_PIECE_BYTES = 2**20  # of a fetch at most, as far as its first rows tell: rows may be long
 _ONE_PASS_BYTES = 512 * 2**20  # a copy in one pass holds writers up for as long as it takes: a third of a second
 _STEP_PAGES = 16384
 _RESTARTS = 3
@@ -95,11 +97,11 @@ class Sqlite:
         order = "" if self._is_without_rowid(shape.name) else " ORDER BY rowid"
         query = f"SELECT {selected(shape, self.dialect)} FROM {table}{order}"  # noqa: S608
         loose = [at for at, column in enumerate(shape.columns) if column.name in shape.cast]
-        given = 0
+        given, count = 0, _FIRST
         cursor = self.connection.execute(query)
         while True:
             try:
-                rows = cursor.fetchmany(_PIECE)
+                rows = cursor.fetchmany(count)
             except sqlite3.OperationalError as problem:
                 if "decode" not in str(problem) or self.connection.text_factory is _text:
                     raise
@@ -110,6 +112,7 @@ class Sqlite:
             if not rows:
                 return
             given += len(rows)
+            count = _next_count(rows)
             yield [_as_text(row, loose) for row in rows] if loose else rows
 
     def ddl(self) -> bytes:
@@ -121,6 +124,13 @@ class Sqlite:
         query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?"
         (sql,) = self.connection.execute(query, (table,)).fetchone()
         return str(sql).upper().rstrip().rstrip(";").endswith("WITHOUT ROWID")
+
+
+def _next_count(rows: Sequence[Row]) -> int:
+    """How many rows to fetch next, as the longest of some of these lets expect."""
+    some = rows[:: max(1, len(rows) // 8)]
+    longest = max(sum(len(cell) for cell in row if isinstance(cell, str | bytes)) for row in some)
+    return max(1, min(_PIECE, _PIECE_BYTES // (longest + 1)))
 
 
 def _as_text(row: Row, loose: Sequence[int]) -> Row:
@@ -223,7 +233,10 @@ class Postgres:
         query = f"SELECT {selected(shape, self.dialect)} FROM {sqlitefile.quoted(shape.name)}"  # noqa: S608
         with translated(), self.connection.cursor("ddr_rows", binary=True) as cursor:
             cursor.execute(query)
-            while rows := cursor.fetchmany(8 * _PIECE):
+            count = _FIRST
+            while rows := cursor.fetchmany(count):
+                fits = _next_count(rows)
+                count = 8 * fits if fits == _PIECE else fits
                 for start in range(0, len(rows), _PIECE):
                     yield rows[start : start + _PIECE]
 
@@ -310,8 +323,11 @@ class Other:
         with _translated_sqlalchemy():
             streaming = self.connection.execution_options(stream_results=True, max_row_buffer=_PIECE)
             result = streaming.exec_driver_sql(query)
-            while rows := result.fetchmany(_PIECE):
-                yield [tuple(row) for row in rows]
+            count = _FIRST
+            while found := result.fetchmany(count):
+                rows = [tuple(row) for row in found]
+                count = _next_count(rows)
+                yield rows
 
     def ddl(self) -> bytes:
         return b""

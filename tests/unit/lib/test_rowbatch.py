@@ -169,3 +169,20 @@ def test_a_stream_of_many_words_starts_new_lists(monkeypatch: pytest.MonkeyPatch
     made = list(rowbatch.Builder(columns).batches(rows[at : at + 33] for at in range(0, 5000, 33)))
     assert [row for batch in made for row in batch.rows()] == rows
     assert rowdigest.of_batches(made) == rowdigest.of_batches([rowbatch.of_rows(columns, rows)])
+
+
+def test_long_rows_end_a_batch_early() -> None:
+    """However they come in: memory and stored batches stay bounded, the rows and the cuts are the same."""
+    rows = [(number, f"{number:06d}" * (5000 if number % 3 else 1)) for number in range(3000)]
+    columns = [("id", "int"), ("content", "text")]
+
+    def cut(size: int) -> list[bytes]:
+        pieces = (rows[at : at + size] for at in range(0, len(rows), size))
+        made = list(rowbatch.recut(rowbatch.Builder(columns).batches(pieces)))
+        assert [row for batch in made for row in batch.rows()] == rows
+        assert max(int(batch.row_bytes().sum()) for batch in made) < rowbatch.MAX_BYTES + 40_000
+        return [rowbatch.encode(batch) for batch in made]
+
+    first = cut(7)
+    assert cut(500) == first
+    assert len(first) > 5
