@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from array import array
 from collections import defaultdict
@@ -26,8 +27,9 @@ class Words:
     """Distinct texts, or bytes values, numbered as they come. It only grows, so columns may share one."""
 
     def __init__(self) -> None:
-        self.numbers: defaultdict[Any, int] = defaultdict()
-        self.numbers.default_factory = self.numbers.__len__  # a new word gets the next number, without Python's help
+        # A new word gets the next number without Python's help. Not by the dict's own length: that would be a circle,
+        # and megabytes of words would wait for the garbage collector.
+        self.numbers: defaultdict[Any, int] = defaultdict(itertools.count().__next__)
         self.values: list[Any] = []
         self.size = 0
         self._lanes: list[NDArray[numpy.uint64]] = []
@@ -318,6 +320,7 @@ def _worded(name: str, family: str, cells: Sequence[Cell], words: Words) -> Colu
     # Something else than texts: take the numbers back, so that the words stay of one kind.
     for value in new:
         words.numbers.pop(value, None)
+    words.numbers.default_factory = itertools.count(known).__next__
     absent = np.fromiter((type(cell) is not kind for cell in cells), dtype=np.bool_, count=len(cells))
     there = [cell for cell in cells if type(cell) is kind]
     data = np.fromiter(map(words.numbers.__getitem__, there), dtype=np.uint32, count=len(there))

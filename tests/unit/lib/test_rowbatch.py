@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
 import struct
+import weakref
 
 import pytest
 
@@ -186,3 +188,17 @@ def test_long_rows_end_a_batch_early() -> None:
     first = cut(7)
     assert cut(500) == first
     assert len(first) > 5
+
+
+def test_words_are_let_go_without_the_garbage_collector() -> None:
+    """Megabytes each: waiting for it made the memory grow with the table."""
+    gc.disable()
+    try:
+        batch = rowbatch.of_rows([("t", "text")], [("a",), (None,), (b"odd",), ("b",)])
+        words = weakref.ref(batch.columns[0].words)  # type: ignore[arg-type]
+        batch.hashes()
+        rowbatch.encode(batch)
+        del batch
+        assert words() is None
+    finally:
+        gc.enable()
