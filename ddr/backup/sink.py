@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from ddr.backup import chunks, packs, planting, reading, writing
+from ddr.backup import chunks, packs, planting, reading, scanner, writing
 from ddr.domain import snapshots
-from ddr.lib import digest, rowbatch, rowdigest
+from ddr.lib import digest, rowbatch, rowcells, rowdigest
 from ddr.ports import restorable
 
 _TOLD_EVERY = 8
@@ -58,9 +58,12 @@ class ChunkSink:
         before = self.parent.table(name) if self.parent else None
         for at, batch in enumerate(rowbatch.recut(batches)):
             seen.add(batch)
+            new = self._writer.new_chunks_added
             for content in _fitting(batch):
-                ids.append(self._add(f"table {name}", content))
+                ids.append(self._writer.add(content, packs.DATA))
                 size_bytes += len(content)
+            if self._writer.new_chunks_added != new:
+                self._scan(f"table {name}", _readable(batch))
             rows += batch.size
             if self._progress and at % _TOLD_EVERY == 0:
                 self._progress(f"table {name}", rows, before.rows if before else 0)
@@ -73,7 +76,10 @@ class ChunkSink:
         seen, ids, size_bytes = hashlib.sha256(), [], 0
         for piece in chunks.cut_stream(pieces):
             seen.update(piece)
-            ids.append(self._add(f"stream {name}", piece))
+            new = self._writer.new_chunks_added
+            ids.append(self._writer.add(piece, packs.DATA))
+            if self._writer.new_chunks_added != new:
+                self._scan(f"stream {name}", piece)
             size_bytes += len(piece)
         made = snapshots.Stream(name, size_bytes, digest.PREFIX + seen.hexdigest(), tuple(one.hex() for one in ids))
         self._streams.append(made)
@@ -83,13 +89,6 @@ class ChunkSink:
         made = self._planter.plant(name, files, self.parent.tree(name) if self.parent else None)
         self._trees.append(made)
         return made
-
-    def _add(self, where: str, content: bytes) -> bytes:
-        new = self._writer.new_chunks_added
-        chunk = self._writer.add(content, packs.DATA)
-        if self._writer.new_chunks_added != new:
-            self._scan(where, content)
-        return chunk
 
     def component(
         self, name: str, kind: str, source: str, at: datetime, took_s: float, problem: str
@@ -110,6 +109,19 @@ class ChunkSink:
             tuple(self._warnings),
             problem,
         )
+
+
+def _readable(batch: rowbatch.Batch) -> bytes:
+    """The texts of a batch as a person would read them, one a line: encoded, cells touch and have no end.
+
+    In a table of names and values (params, tags) a secret is told by its name, so these are put side by side.
+    """
+    lines = [rowcells.as_bytes(text) for text in batch.texts()]
+    if {"key", "value"} <= set(batch.names):
+        cells = (batch.column(name).cells() for name in ("key", "value"))
+        keys, values = ([cell if isinstance(cell, str) else None for cell in column] for column in cells)
+        lines.append(scanner.pairs(keys, values))
+    return b"\n".join([*lines, b""])
 
 
 def _fitting(batch: rowbatch.Batch) -> Iterator[bytes]:
