@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddr.backup import chunk_index, graves, layout, planting, reading, scanner, sink, writing
+from ddr.backup import chunk_index, graves, planting, reading, scanner, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Conflict, DdrError, Refused
@@ -161,8 +161,7 @@ def run(
 def _usable_index(repository: repositories.Repository) -> chunk_index.ChunkIndex:
     """What is stored and really there: what lies in a pack that is gone or has another size is stored anew."""
     index, _ = repository.index_with_problems()
-    there = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
-    index.drop(pack for pack in index.pack_names if there.get(pack) != index.size_of(pack))
+    repository.drop_absent(index)
     return index
 
 

@@ -31,6 +31,8 @@ class ChunkIndex:
         self._numbers: dict[str, int] = {}
         self._sizes: list[int] = []
         self._places: dict[bytes, tuple[int, packs.Place]] = {}
+        self._more: dict[bytes, list[tuple[int, packs.Place]]] = {}
+        """Of the few chunks that lie in several packs, the further places."""
         self.objects: dict[str, tuple[str, ...]] = {}
         """Each index object by name, with the packs it lists."""
 
@@ -59,12 +61,19 @@ class ChunkIndex:
         self._packs.append(pack)
         self._sizes.append(size_bytes)
         for place in places:
-            self._places.setdefault(place.chunk, (number, place))
+            if self._places.setdefault(place.chunk, (number, place))[0] != number:
+                self._more.setdefault(place.chunk, []).append((number, place))
 
     def find(self, chunk: bytes) -> tuple[str, packs.Place] | None:
         """(pack, place), None when it is not known."""
         found = self._places.get(chunk)
         return None if found is None else (self._packs[found[0]], found[1])
+
+    def places(self, chunk: bytes) -> tuple[tuple[str, packs.Place], ...]:
+        """Every (pack, place) of the chunk: where one is damaged the next may be whole."""
+        found = self._places.get(chunk)
+        known = [] if found is None else [found, *self._more.get(chunk, ())]
+        return tuple((self._packs[number], place) for number, place in known)
 
     def require(self, chunk: bytes) -> tuple[str, packs.Place]:
         """Raises Damaged."""
@@ -83,11 +92,20 @@ class ChunkIndex:
     def drop(self, broken: Iterable[str]) -> None:
         """Forget packs that are damaged or gone, so that the next backup stores their chunks anew."""
         numbers = {self._numbers[pack] for pack in broken if pack in self._numbers}
-        self._places = {chunk: at for chunk, at in self._places.items() if at[0] not in numbers}
+        if not numbers:
+            return
+        self._more = {
+            chunk: left for chunk, all_ in self._more.items() if (left := [at for at in all_ if at[0] not in numbers])
+        }
+        for chunk in [chunk for chunk, at in self._places.items() if at[0] in numbers]:
+            del self._places[chunk]
+            if chunk in self._more:
+                self._places[chunk], *self._more[chunk] = self._more[chunk]
 
     def places_in(self, pack: str) -> Iterator[packs.Place]:
         number = self._numbers[pack]
-        return (place for at, place in self._places.values() if at == number)
+        yield from (place for at, place in self._places.values() if at == number)
+        yield from (place for more in self._more.values() for at, place in more if at == number)
 
 
 def encode(listed: Iterable[tuple[str, int, tuple[packs.Place, ...]]]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections import OrderedDict
@@ -18,6 +19,9 @@ _WINDOW = 16
 
 _GAP = 1 << 18
 """Blobs that lie this close together are fetched in one request: cheaper than another round trip."""
+
+_MOST_READ, _MOST_WRITTEN = 1 << 25, 1 << 23
+"""Bytes of one request: for one reading, and where several threads write files."""
 
 _OPENED = 32
 _HEAD = 8 + sealing.SALT
@@ -54,19 +58,52 @@ class Reader:
     def _fetch(self, ids: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
         placed = sorted((self.index.require(chunk) for chunk in dict.fromkeys(ids)), key=lambda at: (at[0], at[1].at))
         for pack, group in itertools.groupby(placed, key=lambda at: at[0]):
-            opened = self._open(pack)
-            for run in _runs([place for _, place in group]):
-                start, end = packs.span_of(run[0])[0], sum(packs.span_of(run[-1]))
+            for place, found in self._pieces(pack, self._open, [place for _, place in group], _MOST_READ):
+                if isinstance(found, Damaged):
+                    raise found
+                yield place.chunk, bytes(found)
+
+    def _pieces(
+        self, pack: str, open_: Callable[[str], packs.Opened], places: list[packs.Place], most: int
+    ) -> Iterator[tuple[packs.Place, bytes | memoryview | Damaged]]:
+        """The content of places, sorted, in one pack; what is damaged there is looked for in other packs."""
+        try:
+            opened = open_(pack)
+        except Damaged as problem:
+            yield from ((place, self._elsewhere(place.chunk, pack, problem)) for place in places)
+            return
+        for run in _runs(places, most):
+            start, end = packs.span_of(run[0])[0], sum(packs.span_of(run[-1]))
+            try:
                 content = memoryview(self._get(pack, start, end - start))
-                for place in run:
-                    begin, size = packs.span_of(place)
-                    yield place.chunk, bytes(opened.chunk(place, content[begin - start : begin - start + size]))
+            except Damaged as problem:
+                yield from ((place, self._elsewhere(place.chunk, pack, problem)) for place in run)
+                continue
+            for place in run:
+                begin, size = packs.span_of(place)
+                found: bytes | memoryview | Damaged
+                try:
+                    found = opened.chunk(place, content[begin - start : begin - start + size])
+                except Damaged as problem:
+                    found = self._elsewhere(place.chunk, pack, problem)
+                yield place, found
+
+    def _elsewhere(self, chunk: bytes, but: str, problem: Damaged) -> bytes | memoryview | Damaged:
+        """The chunk from another pack than this one; the problem where none has it whole."""
+        for pack, place in self.index.places(chunk):
+            if pack != but:
+                start, size = packs.span_of(place)
+                with contextlib.suppress(Damaged):
+                    return self._opened_now(pack).chunk(place, self._get(pack, start, size))
+        return problem
+
+    def _opened_now(self, pack: str) -> packs.Opened:
+        return packs.Opened(self._repository.ring, pack, self._get(pack, 0, _HEAD))
 
     def _open(self, pack: str) -> packs.Opened:
         found = self._opened.get(pack)
         if found is None:
-            found = packs.Opened(self._repository.ring, pack, self._get(pack, 0, _HEAD))
-            self._opened[pack] = found
+            found = self._opened[pack] = self._opened_now(pack)
             if len(self._opened) > _OPENED:
                 self._opened.popitem(last=False)
         return found
@@ -105,34 +142,22 @@ class Reader:
     def _use_pack(
         self, pack: str, wanted: list[tuple[packs.Place, Wanted]], told: Callable[[int], None] | None
     ) -> list[Damaged]:
-        wanted.sort(key=lambda one: one[0].at)
+        uses: dict[packs.Place, list[Wanted]] = {}
+        for place, one in sorted(wanted, key=lambda one: one[0].at):
+            uses.setdefault(place, []).append(one)
         broken: list[Damaged] = []
-        try:
-            opened = packs.Opened(self._repository.ring, pack, self._get(pack, 0, _HEAD))
-        except Damaged as problem:
-            return [problem]
-        for run in _runs([place for place, _ in wanted], most=1 << 23):
-            start, end = packs.span_of(run[0])[0], sum(packs.span_of(run[-1]))
-            content = memoryview(self._get(pack, start, end - start))
-            uses: dict[bytes, list[Wanted]] = {}
-            for place, one in wanted:
-                if run[0].at <= place.at <= run[-1].at:
-                    uses.setdefault(place.chunk, []).append(one)
-            for place in dict.fromkeys(run):
-                begin, size = packs.span_of(place)
-                try:
-                    plain = opened.chunk(place, content[begin - start : begin - start + size])
-                except Damaged as problem:
-                    broken.append(problem)
-                    continue
-                for one in uses[place.chunk]:
-                    one.use(plain)
-                    if told:
-                        told(len(plain))
+        for place, found in self._pieces(pack, self._opened_now, list(uses), _MOST_WRITTEN):
+            if isinstance(found, Damaged):
+                broken.append(found)
+                continue
+            for one in uses[place]:
+                one.use(found)
+                if told:
+                    told(len(found))
         return broken
 
 
-def _runs(places: Sequence[packs.Place], most: int = 1 << 25) -> Iterator[list[packs.Place]]:
+def _runs(places: Sequence[packs.Place], most: int) -> Iterator[list[packs.Place]]:
     """Places, sorted, in groups that are worth one request."""
     run: list[packs.Place] = []
     for place in places:

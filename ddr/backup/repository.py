@@ -112,11 +112,17 @@ class Repository:
         self.store.delete(head.key)
 
     def index(self) -> chunk_index.ChunkIndex:
-        """What is stored, from all index objects. Damaged names the object that is."""
+        """What is stored and really there, from all index objects. Damaged names the object that is."""
         found, broken = self.index_with_problems()
         if broken:
             raise broken[0]
+        self.drop_absent(found)
         return found
+
+    def drop_absent(self, index: chunk_index.ChunkIndex) -> None:
+        """Take packs out that are gone or have another size: a chunk that lies elsewhere, too, is found there."""
+        there = {layout.hash_in(entry.key): entry.size_bytes for entry in self.store.list(layout.PACKS)}
+        index.drop(pack for pack in index.pack_names if there.get(pack) != index.size_of(pack))
 
     def index_with_problems(self) -> tuple[chunk_index.ChunkIndex, tuple[chunk_index.DamagedIndex, ...]]:
         """As `index`, going on where an object is damaged."""

@@ -67,10 +67,10 @@ class _Harm:
 
     def culprit(self, index: chunk_index.ChunkIndex, chunk: bytes) -> str | None:
         """The pack to blame for a chunk that cannot be read, '' where no index knows it, None where all is well."""
-        found = index.find(chunk)
-        if found is None:
+        places = index.places(chunk)
+        if not places:
             return ""
-        return found[0] if chunk in self.lost.get(found[0], ()) else None
+        return None if any(chunk not in self.lost.get(pack, ()) for pack, _ in places) else places[0][0]
 
 
 def verify(
@@ -231,7 +231,7 @@ def _follow(
             findings.append(Finding(head.key, problem.message, (f"snapshot {head.id[:8]}, all of it",), move))
             continue
         for part in references.parts_of(snapshot):
-            needed.update(found[0] for chunk in _readable(follower, part) if (found := index.find(chunk)))
+            needed.update(pack for chunk in _readable(follower, part) for pack, _ in index.places(chunk))
             for culprit, what in judge.lost(part, blame):
                 hurt.add(head.id)
                 affected.setdefault(culprit, []).append(f"snapshot {head.id[:8]}, {part.component}, {what}")

@@ -217,7 +217,7 @@ class Faulty:
 
     def list(self, prefix: str, after: str = "") -> Iterator[store.Entry]:
         self._hit("list", prefix)
-        return self.inner.list(prefix, after)
+        yield from self.inner.list(prefix, after)
 
     def create(self, key: str, content: bytes) -> store.Entry:
         return self._write("create", key, lambda: self.inner.create(key, content))
