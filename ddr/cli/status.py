@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -30,11 +32,19 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
     """
     from ddr.diagnose import overview
     from ddr.domain import signals
+    from ddr.wiring import readiness
 
     wired = session.wired()
     board = session.board()
     names = [wired.platform.service(service).name] if service else sorted(wired.platform.services)
-    seen = [overview.look(wired.platform, board, name, openruns.of(session, name)) for name in names]
+    ready = readiness.judge(wired, board)
+    seen = [
+        dataclasses.replace(
+            overview.look(wired.platform, board, name, openruns.of(session, name)),
+            backups=readiness.standing(name, board, ready),
+        )
+        for name in names
+    ]
     session.show(
         {"services": seen},
         lambda: "\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen) or _NONE,
@@ -66,11 +76,27 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     good = "none recorded: `ddr release record --known-good`"
     if seen.last_good:
         good = f"{seen.last_good.id}, {output.age(seen.last_good.at, seen.at)}"
-    parts.append(f"  last known-good release: {good}\n  newest verified backup: {output.age(seen.backup_at, seen.at)}")
+    parts.append(f"  last known-good release: {good}")
+    parts += _backups(seen.backups)
     parts += [f"  mend: {entry}" for entry in seen.mend]
     if seen.next_command:
         parts.append(f"  {output.heading('next:')} {seen.next_command}")
     return "\n".join(parts)
+
+
+def _backups(standing: status.BackupStanding | None) -> list[str]:
+    """Against the real clock, which a sandbox does not go by."""
+    if standing is None:
+        return ["  newest verified backup: never"]
+    now = datetime.now(UTC)
+    lines = [f"  newest verified backup: {output.age(standing.verified_at, now)}"]
+    if standing.newest_at != standing.verified_at:
+        lines[0] += f"; the newest of all, {output.age(standing.newest_at, now)}, is not verified"
+    lines += [f"    {name} {text}" for name, text in (("RPO", standing.rpo), ("RTO", standing.rto)) if text]
+    lines.append(
+        f"    3-2-1-1-0: {standing.score} of 5" + (f"; {'; '.join(standing.missing)}" if standing.missing else "")
+    )
+    return lines
 
 
 def _run_row(run: status.OpenRun) -> tuple[str, str, str]:

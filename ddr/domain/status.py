@@ -58,7 +58,7 @@ class BackupStanding:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """`backup_at` is the newest backup that was verified; None means there is none.
+    """`backups` is None where there never was one.
 
     `reasons` say why `state` is not ok, `mend` what a person has to put right by hand, `next_command` what to type.
     """
@@ -72,7 +72,7 @@ class ServiceStatus:
     runs: tuple[OpenRun, ...]
     last_good: releases.Release | None = None
     fallback: bool = False
-    backup_at: datetime | None = None
+    backups: BackupStanding | None = None
     reasons: tuple[str, ...] = ()
     mend: tuple[str, ...] = ()
     next_command: str = ""
