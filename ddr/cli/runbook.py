@@ -164,23 +164,28 @@ def resume(session: sessions.Session, run_id: str, take_over: bool, break_glass:
 @command.command()
 @click.argument("run_id", metavar="RUN")
 @_TAKE_OVER
-@click.option("--yes", is_flag=True, help="Do not ask, although the run recovered the service.")
+@click.option("--only", metavar="STEP", multiple=True, help="Just this step of a run that has ended; more than once.")
+@click.option("--yes", is_flag=True, help="Do not ask, although the run recovered or contained the service.")
 @sessions.json_option
 @sessions.pass_session
-def undo(session: sessions.Session, run_id: str, take_over: bool, yes: bool) -> int:
+def undo(session: sessions.Session, run_id: str, take_over: bool, only: tuple[str, ...], yes: bool) -> int:
     """Take back what a run changed, newest first. Also after it ended, and for faults that were injected.
 
-    Of a run that recovered the service this brings the bad state back; on a terminal it is asked for then.
+    Of a run that recovered or contained the service this brings the bad state back: what it would do is told first,
+    and on a terminal asked for. `--only contain-only` takes nothing but the fallback off, `--only freeze-promotions`
+    nothing but the freeze.
 
-    Exit codes: 0 undone, 1 something could not be taken back, 3 someone else changed it since.
+    Exit codes: 0 undone, 1 something could not be taken back, 64 no such run or step.
     """
     seen = session.board().runs.get(run_id)
-    if seen is not None and seen.status == "recovered":
-        session.notice(f"run {run_id} recovered {seen.started.service}; undoing it brings back what was bad")
+    if seen is not None and seen.status in ("recovered", "contained") and not only:
+        told = [f"{step.name}: {step.intended.undo}" for step in seen.to_undo if step.intended is not None]
+        session.notice(f"run {run_id} {seen.status} {seen.started.service}; undoing it brings back what was bad:")
+        session.notice("\n".join(f"  - {line}" for line in told if ": nothing" not in line))
         if sessions.is_terminal() and not yes:
-            click.confirm("bring it back?", abort=True, err=True)
+            click.confirm("do all of this?", abort=True, err=True)
     with live.engine(session, run_id) as engine:
-        return engine.finish(lambda made: made.undo(run_id, take_over=take_over))
+        return engine.finish(lambda made: made.undo(run_id, take_over=take_over, only=only))
 
 
 def _decide(

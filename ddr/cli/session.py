@@ -91,9 +91,10 @@ class Session:
             last = next(reversed(run.steps.values()), None)
             where = f" at step {last.name!r}" if last else ""
             resume = "" if run.end else f"ddr runbook resume {run.id}   or   "
+            only = "".join(f" --only {name}" for name in run.half_undone)
             self.notice(
                 f"{click.style('interrupted:', fg='yellow', bold=True)} run {run.id} ({run.started.title}){where}\n"
-                f"  next: {resume}ddr runbook undo {run.id}"
+                f"  next: {resume}ddr runbook undo {run.id}{only}"
             )
 
 

@@ -17,6 +17,7 @@ from ddr.domain import (
     diagnoses,
     gamedays,
     incidents,
+    journal_records,
     outcomes,
     planes,
     releases,
@@ -104,7 +105,10 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class RunClaimed:
-    """Who works on the run from here on. The newest claim is the fence: an older owner must stop."""
+    """Who works on the run from here on. The newest claim is the fence: an older owner must stop.
+
+    With `only` the owner takes back these steps of a run that has ended, and the run keeps the end it has.
+    """
 
     kind: ClassVar[str] = "run.claimed"
     run: str
@@ -112,6 +116,7 @@ class RunClaimed:
     process_started: str
     boot: str
     until: datetime
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -338,6 +343,8 @@ Record = (
     | backup_records.BackupsForgotten
     | backup_records.BackupCopied
     | backup_records.BackupRestored
+    | journal_records.JournalAdopted
+    | journal_records.JournalMended
     | Foreign
 )
 

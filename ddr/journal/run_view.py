@@ -98,7 +98,7 @@ class Approval:
 class Run:
     """`steps` are in the order in which they began, `last_actor` wrote the newest event of the run.
 
-    `end` is None again while an ended run is worked on anew (its undo). `paused` says why it waits, '' if it does not.
+    `end` is None again while an ended run is taken back as a whole. `paused` says why it waits, '' if it does not.
     """
 
     started: records.RunStarted
@@ -141,9 +141,14 @@ class Run:
         """The steps whose effect may still be there, the newest first."""
         return tuple(step for step in reversed(self.steps.values()) if step.has_effect)
 
+    @property
+    def half_undone(self) -> tuple[str, ...]:
+        """Steps of an ended run that alone were to be taken back, and whose undo has no result."""
+        return () if self.end is None else tuple(step.name for step in self.steps.values() if step.is_undo_cut_off)
+
     def is_interrupted(self, now: datetime, alive: Alive) -> bool:
-        """It has no end, waits for nobody, and nobody works on it: its process is gone, or its lease has passed."""
-        if self.end is not None or self.is_paused or self.is_awaiting_approval:
+        """It has no end (or a half undone step), waits for nobody, and nobody works on it any more."""
+        if self.half_undone == () and (self.end is not None or self.is_paused or self.is_awaiting_approval):
             return False
         if self.claim is None:
             return True  # cut off between its first event and the claim
@@ -175,7 +180,7 @@ class RunFold:
                     _take_step(steps.setdefault(event.record.step, {"attempts": 0}), event)
                 case records.RunClaimed() as record:
                     claim = Claim(event.id, record, event.at, event.actor, event.host)
-                    paused, end = None, None
+                    paused, end = (paused, end) if record.only else (None, None)
                 case records.RunPaused() as record:
                     paused = record.why
                 case records.RunEnded():

@@ -84,4 +84,13 @@ class Described(Protocol):
     """Its failure never stops anything, so a step that calls it must say `isCritical: false`."""
 
 
+@runtime_checkable
+class Layered(Protocol):
+    """A verb whose undo needs the world as its `act` left it: what was done on top of it has to go first."""
+
+    def layer(self, settled: Mapping[str, str]) -> str:
+        """A name for what it changes. Of two effects on one layer the newer is taken back first."""
+        ...
+
+
 Catalog = Mapping[str, Verb]

@@ -115,7 +115,12 @@ def decide(
     reason why the decision would not count.
     """
     seen = history.Follower(on.journal, run).read()
-    if not seen.approvals or seen.end is not None:
+    if seen.end is not None:
+        raise Refused(
+            f"run {run} waits for no approval: it ended as {seen.end.status}",
+            hint="`ddr runbook runs` shows which run waits",
+        )
+    if not seen.approvals:
         raise Refused(f"run {run} waits for no approval", hint=f"`ddr runbook resume {run}` goes on")
     request = seen.approvals[-1]
     _require_plan(request.request, plan)

@@ -49,8 +49,9 @@ def take(
     longest_s: float,
     *,
     take_over: bool,
+    only: tuple[str, ...] = (),
 ) -> str:
-    """Claim the run; the id of the claim. Raises Refused when a living process works on it."""
+    """Claim the run, or `only` some steps of one that has ended; the id of the claim. Raises Refused when a living process works on it."""
     held = seen.claim
     is_held = held is not None and not history.is_released(seen) and not owner.holds(held.record)
     if held is not None and is_held and not take_over and is_alive(held.record, now):
@@ -59,5 +60,5 @@ def take(
             hint="let it end or stop it; with --take-over you become the owner and it stops before its next effect",
         )
     until = now + timedelta(seconds=longest_s) + SLACK
-    record = records.RunClaimed(seen.id, owner.pid, owner.process_started, owner.boot, until)
+    record = records.RunClaimed(seen.id, owner.pid, owner.process_started, owner.boot, until, only)
     return log.append(record).id

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ddr.domain import records, runbooks
-from ddr.errors import ApprovalRequired, BadDocument, DdrError, Interrupted, Problem, Refused
-from ddr.journal import views
+from ddr.errors import ApprovalRequired, BadDocument, DdrError, InputError, Interrupted, Problem, Refused
+from ddr.journal import run_view, views
 from ddr.ports import platform, verb
 from ddr.runbook import (
     check,
     gates,
     history,
+    layers,
     parse,
     perform,
     preview,
@@ -128,22 +129,57 @@ class Engine:
         if history.is_undoing(seen):
             raise Refused(f"run {run} is being taken back", hint=f"`ddr runbook undo {run}` goes on with that")
         if seen.end is not None:
-            return Finish(run, seen.end.status, seen.end.why)
+            return self._ended_before(seen)
         return self._drive(follower, break_glass, take_over=take_over, resumed=True)
 
-    def undo(self, run: str, *, take_over: bool = False) -> Finish:
+    def undo(self, run: str, *, take_over: bool = False, only: Sequence[str] = ()) -> Finish:
         """Take back what the run changed, newest first; also of a run that has ended. Repeatable.
 
-        Raises Missing, Refused when a living process works on it (unless `take_over`).
+        With `only`, of a run that has ended just these steps, such as the fallback or a freeze: the run keeps its end.
+
+        Raises UnknownName, Refused when a living process works on it (unless `take_over`) or something newer lies on
+        what it changed, InputError where `only` names a step that changed nothing.
         """
         follower = self._follow(run)
         seen = follower.read()
+        if only:
+            return self._undo_only(follower, tuple(dict.fromkeys(only)), take_over=take_over)
         if seen.end is not None and seen.end.status == "undone":
-            return Finish(run, seen.end.status, seen.end.why)
+            return self._ended_before(seen)
+        layers.require_on_top(self._tools.platform.journal, self._tools.catalog, seen)
         mine = self._claim(follower, take_over=take_over, resumed=True)
         with self._paused_on_failure(mine):
             status, why = undo.undo(mine)
             return self._end(mine, status, why)
+
+    def _undo_only(self, follower: history.Follower, only: tuple[str, ...], *, take_over: bool) -> Finish:
+        """Nothing of it is a pause or an end of the run: cut off, it is just called again."""
+        seen = follower.read()
+        acted = {step.name for step in seen.steps.values() if step.intended is not None}
+        wrong = [name for name in only if name not in acted]
+        if wrong:
+            there = ", ".join(step.name for step in seen.to_undo) or "nothing"
+            raise InputError(
+                f"run {seen.id}: {', '.join(wrong)} changed nothing there; nothing was taken back",
+                hint=f"what can be taken back: {there}",
+            )
+        if seen.end is None:
+            raise Refused(
+                f"run {seen.id} has no end yet; a single step is taken back of a run that has",
+                hint=f"`ddr runbook resume {seen.id}` goes on, `ddr runbook undo {seen.id}` takes all of it back",
+            )
+        layers.require_on_top(self._tools.platform.journal, self._tools.catalog, seen)
+        mine = self._claim(follower, take_over=take_over, resumed=True, only=only)
+        status, why = undo.undo(mine, only)
+        self._tools.report(progress.RunEnded(mine.run, status, why))
+        return Finish(mine.run, status, why)
+
+    def _ended_before(self, seen: run_view.Run) -> Finish:
+        """Tell of a run that has its end; nothing is done."""
+        assert seen.end is not None
+        self._tools.report(_began(seen, work.frozen(seen.started), resumed=True))
+        self._tools.report(progress.RunEnded(seen.id, seen.end.status, seen.end.why, before=True))
+        return Finish(seen.id, seen.end.status, seen.end.why)
 
     def _begin(
         self,
@@ -206,23 +242,11 @@ class Engine:
                         hint=f"`ddr runbook resume {mine.run}` judges again; nothing was taken back or contained",
                     )
 
-    def _claim(self, follower: history.Follower, *, take_over: bool, resumed: bool) -> work.Work:
-        mine = work.Work(self._tools, follower, take_over=take_over)
-        seen = mine.seen()
-        self._tools.report(
-            progress.RunBegan(
-                mine.run,
-                mine.procedure.title,
-                mine.service.name,
-                tuple(step.name for step in mine.procedure.steps),
-                resumed,
-                seen.started.incident,
-                tuple(
-                    progress.Done(name, outcome, history.step_of(seen, name).has_effect)
-                    for name, outcome in history.outcomes_of(seen).items()
-                ),
-            )
-        )
+    def _claim(
+        self, follower: history.Follower, *, take_over: bool, resumed: bool, only: tuple[str, ...] = ()
+    ) -> work.Work:
+        mine = work.Work(self._tools, follower, take_over=take_over, only=only)
+        self._tools.report(_began(mine.seen(), mine.procedure, resumed=resumed, only=only))
         return mine
 
     def _end(self, mine: work.Work, status: str, why: str) -> Finish:
@@ -255,6 +279,28 @@ class Engine:
             mine.check_fence()
             mine.append(records.RunPaused(mine.run, why))
             self._tools.report(progress.RunPaused(mine.run, why))
+
+
+def _began(
+    seen: run_view.Run, what: procedure.Procedure, *, resumed: bool, only: tuple[str, ...] = ()
+) -> progress.RunBegan:
+    return progress.RunBegan(
+        seen.id,
+        what.title,
+        seen.started.service,
+        tuple(step.name for step in what.steps),
+        resumed,
+        seen.started.incident,
+        tuple(_done(step) for step in seen.steps.values() if step.ended is not None),
+        what.containment,
+        only,
+    )
+
+
+def _done(step: run_view.Step) -> progress.Done:
+    assert step.ended is not None
+    last = step.undo_ended if step.undone and step.undo_ended is not None else step.ended
+    return progress.Done(step.name, last.outcome, step.has_effect, step.intended.undo if step.intended else "")
 
 
 def new_name(day: str, taken: Mapping[str, object]) -> str:

@@ -19,7 +19,7 @@ Purpose = Literal["runbook", "faults"]
 
 @dataclass(frozen=True)
 class Procedure:
-    """`validation` are the steps without which nothing counts as recovered."""
+    """`validation` are the steps without which nothing counts as recovered, `containment` is the way out."""
 
     title: str
     purpose: Purpose
@@ -27,6 +27,7 @@ class Procedure:
     steps: tuple[runbooks.Step, ...]
     approval: runbooks.Approval = field(default_factory=runbooks.Approval)
     validation: tuple[str, ...] = ()
+    containment: str = ""
 
     @property
     def digest(self) -> str:
@@ -51,7 +52,9 @@ class _StepsDocument:
 
 def of_runbook(document: parse.Document) -> Procedure:
     book = document.book
-    return Procedure(book.name, "runbook", document.text, book.steps, book.approval, book.validation)
+    return Procedure(
+        book.name, "runbook", document.text, book.steps, book.approval, book.validation, book.target.containment
+    )
 
 
 def of_steps(title: str, steps: Sequence[runbooks.Step]) -> Procedure:

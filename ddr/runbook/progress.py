@@ -15,11 +15,16 @@ class Done:
     step: str
     outcome: outcomes.Outcome
     changed: bool
+    undo: str = ""
 
 
 @dataclass(frozen=True)
 class RunBegan:
-    """`resumed` when an earlier process had begun it; `done` is what that one did."""
+    """`resumed` when an earlier process had begun it; `done` is what that one did.
+
+    `containment` is the step that contains, `only` are the steps that alone are taken back now, `attached` says that
+    nobody named the incident and the open one of the service was taken.
+    """
 
     run: str
     title: str
@@ -28,6 +33,9 @@ class RunBegan:
     resumed: bool = False
     incident: str = ""
     done: tuple[Done, ...] = ()
+    containment: str = ""
+    only: tuple[str, ...] = ()
+    attached: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,10 +73,11 @@ class Retrying:
 
 @dataclass(frozen=True)
 class ApprovalAsked:
-    """`command` is what an approver pastes."""
+    """`command` is what an approver pastes; `why` says why it is asked again, '' the first time."""
 
     request: records.ApprovalRequested
     command: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,12 @@ class RunPaused:
 
 @dataclass(frozen=True)
 class RunEnded:
+    """`before`: it had this end already, and nothing was done now."""
+
     run: str
     status: str
     why: str
+    before: bool = False
 
 
 Event = (

@@ -31,7 +31,10 @@ _PLAN_LINES = 12
 
 @dataclass(frozen=True)
 class View:
-    """What the screen shows; made by `begin` and moved on by `after`."""
+    """What the screen shows; moved on by `after`.
+
+    `effects` are (step, what it did, what its undo would do), oldest first, of all that is not taken back.
+    """
 
     run: str = ""
     title: str = ""
@@ -46,6 +49,9 @@ class View:
     takes_back: bool = False
     incident: str = ""
     changed: bool = False
+    effects: tuple[tuple[str, str, str], ...] = ()
+    containment: str = ""
+    only: tuple[str, ...] = ()
     loud: tuple[str, ...] = field(default=())
 
 
@@ -56,6 +62,11 @@ def after(view: View, event: progress.Event) -> View:
         case progress.RunBegan():
             past = tuple((done.step, done.outcome.status, done.outcome.summary) for done in event.done)
             changed = any(done.changed for done in event.done)
+            effects = tuple(
+                (done.step, done.outcome.summary, done.undo)
+                for done in event.done
+                if done.changed and _can_be_undone(done.outcome, done.undo)
+            )
             return View(
                 event.run,
                 event.title,
@@ -64,6 +75,10 @@ def after(view: View, event: progress.Event) -> View:
                 past=past,
                 incident=event.incident,
                 changed=changed,
+                effects=effects,
+                containment=event.containment,
+                only=event.only,
+                loud=(f"belongs to {event.incident}, the open incident of {event.service}",) if event.attached else (),
             )
         case progress.StepBegan():
             return change(view, now=event, waiting=None, notice="")
@@ -72,7 +87,10 @@ def after(view: View, event: progress.Event) -> View:
             past = tuple(row for row in view.past if row[0] != event.step)  # a validation is judged again
             changed = view.changed or (view.now is not None and view.now.kind == "action")
             row = (event.step, event.outcome.status, told)
-            return change(view, now=None, notice="", past=(*past, row), changed=changed)
+            effects = view.effects
+            if view.now is not None and view.now.kind == "action" and _can_be_undone(event.outcome, view.now.undo):
+                effects = (*effects, (event.step, event.outcome.summary, view.now.undo))
+            return change(view, now=None, notice="", past=(*past, row), changed=changed, effects=effects)
         case progress.Retrying():
             again = f"attempt {event.attempt} of {event.of} in {timetext.format_duration(event.wait_s)}"
             return change(view, notice=f"{event.why}; {again}")
@@ -84,11 +102,18 @@ def after(view: View, event: progress.Event) -> View:
             return change(view, undoing=event, total=event.total, now=None, takes_back=True)
         case progress.UndoEnded():
             row = (event.step, event.outcome.status, event.outcome.summary)
-            return change(view, undoing=None, past=(*view.past, row))
+            is_left = event.outcome.status is outcomes.Status.FAILED
+            effects = tuple(entry for entry in view.effects if is_left or entry[0] != event.step)
+            return change(view, undoing=None, past=(*view.past, row), effects=effects)
         case progress.RunPaused():
             return change(view, end=f"paused: {event.why}", now=None)
         case progress.RunEnded():
-            return change(view, end=event.status + (f": {event.why}" if event.why else ""), now=None)
+            before = " (it had ended before; nothing was done now)" if event.before else ""
+            return change(view, end=event.status + before + (f": {event.why}" if event.why else ""), now=None)
+
+
+def _can_be_undone(outcome: outcomes.Outcome, undo: str) -> bool:
+    return outcome.status is not outcomes.Status.SKIPPED and bool(undo) and not undo.startswith("nothing")
 
 
 def final(view: View) -> str:
@@ -96,7 +121,15 @@ def final(view: View) -> str:
     head = [f"run {view.run}  {view.title}  service {view.service}", *(_wrapped("", said) for said in view.loud)]
     past = [_wrapped(f"  {_MARKS[status]} ", f"{step}: {told}") for step, status, told in view.past]
     here = ["", *_whole_approval(view.waiting)] if view.waiting is not None else ["", _wrapped("  ", view.end)]
-    return "\n".join([*head, *past, *here, "", *_next_keys(view)])
+    return "\n".join([*head, *past, *here, *_what_undo_would_do(view), "", *_next_keys(view)])
+
+
+def _what_undo_would_do(view: View) -> list[str]:
+    """After an end that is no recovery: everything that would come back or go, before somebody types it."""
+    if _ended(view) not in ("contained", "failed") or view.takes_back or not view.effects:
+        return []
+    lines = ["", f"this stays as it is; ddr runbook undo {view.run} would, newest first:"]
+    return lines + [_wrapped("  - ", f"{step}: {undo} (now: {did})") for step, did, undo in reversed(view.effects)]
 
 
 def _wrapped(label: str, text: str) -> str:
@@ -189,9 +222,17 @@ def _next_keys(view: View) -> list[str]:
     return _after_the_end(view, undo)
 
 
+def _ended(view: View) -> str:
+    """The status alone."""
+    return view.end.partition(":")[0].partition(" ")[0]
+
+
 def _after_the_end(view: View, undo: str) -> list[str]:
-    ended = view.end.partition(":")[0]
+    ended = _ended(view)
     look = f"next: ddr diagnose {view.service}"
+    if view.only:
+        left = ", ".join(step for step, _, _ in reversed(view.effects)) or "nothing"
+        return [f"next: ddr status {view.service}", f"(the rest of the run stays as it is: {left})"]
     if ended == "undone":
         still_open = [f"next: ddr incident show {view.incident}"] if view.incident else []
         return ["everything this run changed is taken back", *still_open]
@@ -203,8 +244,20 @@ def _after_the_end(view: View, undo: str) -> list[str]:
         close = f"ddr incident resolve {view.incident}" if view.incident else f"ddr status {view.service}"
         return [f"next: {close}", f"({undo} would bring the bad state back)"]
     if ended == "contained":
-        return [f"{look}   the cause is still there", f"({undo} takes the fallback off again)"]
-    return [look, f"({undo} takes back what was changed)" if view.changed else "(nothing was changed)"]
+        return [f"{look}   the cause is still there", *_lifting(view, undo)]
+    if not view.changed:
+        return [look, "(nothing was changed)"]
+    return [look, f"({undo} takes back what was changed; --only STEP one of it)"]
+
+
+def _lifting(view: View, undo: str) -> list[str]:
+    """How the fallback alone goes off, and that undo does more than that where it does."""
+    names = [step for step, _, _ in view.effects]
+    if view.containment not in names:
+        return [f"({undo} takes back what was changed)"]
+    if names == [view.containment]:
+        return [f"({undo} takes the fallback off again)"]
+    return [f"the fallback alone off: {undo} --only {view.containment}", f"({undo} takes back all of the above)"]
 
 
 def _cut(line: str) -> str:

@@ -47,7 +47,9 @@ class TakenOver(Conflict):
 class Work:
     """Made by claiming the run. Everything it appends or does is behind the fence."""
 
-    def __init__(self, tools: Tools, follower: history.Follower, *, take_over: bool = False) -> None:
+    def __init__(
+        self, tools: Tools, follower: history.Follower, *, take_over: bool = False, only: tuple[str, ...] = ()
+    ) -> None:
         self.tools = tools
         self.follower = follower
         seen = follower.read()
@@ -55,7 +57,9 @@ class Work:
         self.procedure = frozen(seen.started)
         self.service = tools.platform.service(seen.started.service)
         longest_s = max((step.timeout_seconds for step in self.procedure.steps), default=0)
-        self._claim = claim.take(tools.platform.journal, seen, tools.owner, self.now(), longest_s, take_over=take_over)
+        self._claim = claim.take(
+            tools.platform.journal, seen, tools.owner, self.now(), longest_s, take_over=take_over, only=only
+        )
         self.check_fence()
 
     def now(self) -> datetime:

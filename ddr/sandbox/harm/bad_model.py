@@ -27,6 +27,10 @@ class PromoteBad:
             found.append(f"{wrong}, must be one of {', '.join(KINDS)}")
         return found
 
+    def layer(self, settled: Mapping[str, str]) -> str:
+        """Of all kinds the same: weights may be those of a version that another of these faults promoted."""
+        return "model"
+
     def prepare(self, call: verb.Call) -> verb.Prepared:
         kind = str(call.inputs["kind"])
         return weights.prepare(self.root) if kind == weights.KIND else promotion.prepare(self.root, kind)

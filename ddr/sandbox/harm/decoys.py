@@ -47,6 +47,9 @@ class ConfigChange:
     def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
         return [f"{name} is not known here; there are no inputs" for name in inputs]
 
+    def layer(self, settled: Mapping[str, str]) -> str:
+        return "config"
+
     def prepare(self, call: verb.Call) -> verb.Prepared:
         before = self._path.read_text()
         if _QUIET not in before:

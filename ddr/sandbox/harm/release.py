@@ -50,6 +50,10 @@ class DeployRelease:
     def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
         return self.deploying.problems(inputs)
 
+    def layer(self, settled: Mapping[str, str]) -> str:
+        """The channel: a release that was deployed over another points back at it."""
+        return self.deploying.channel(self.root).root.name
+
     def prepare(self, call: verb.Call) -> verb.Prepared:
         channel = self.deploying.channel(self.root)
         before = channel.live()

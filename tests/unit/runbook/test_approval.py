@@ -266,7 +266,7 @@ def test_deciding_where_nothing_waits_is_refused() -> None:
     stage.start(toys.PLAIN)
     problem = toys.raised(approval.decide, stage.platform("lena"), "r1", plan="0" * 12)
     assert isinstance(problem, Refused)
-    assert problem.message == "run r1 waits for no approval"
+    assert problem.message == "run r1 waits for no approval: it ended as recovered"
 
 
 def test_a_plan_named_by_too_few_digits_is_not_taken() -> None:

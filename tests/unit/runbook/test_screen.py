@@ -86,8 +86,13 @@ def test_the_longest_imaginable_run_still_fits() -> None:
 BEGAN = progress.RunBegan("r1", "t", "s", ())
 IN_INCIDENT = progress.RunBegan("r1", "t", "s", (), incident="inc-1")
 ACTED: list[progress.Event] = [
-    progress.StepBegan("one", 1, 2, "action", "cell.set", ""),
+    progress.StepBegan("one", 1, 2, "action", "cell.set", "", undo="set it back"),
     progress.StepEnded("one", outcomes.Outcome(outcomes.Status.OK, "set")),
+]
+CONTAINS = progress.RunBegan("r1", "t", "s", (), containment="contain")
+CONTAINED: list[progress.Event] = [
+    progress.StepBegan("contain", 2, 2, "action", "cell.set", "", undo="answer with the model again"),
+    progress.StepEnded("contain", outcomes.Outcome(outcomes.Status.OK, "the fallback answers")),
 ]
 ENDS: list[tuple[list[progress.Event], list[str]]] = [
     ([BEGAN, progress.RunPaused("r1", "asked")], ["next: ddr runbook resume r1   or   ddr runbook undo r1"]),
@@ -101,12 +106,24 @@ ENDS: list[tuple[list[progress.Event], list[str]]] = [
     ),
     (
         [BEGAN, *ACTED, progress.RunEnded("r1", "contained", "no way back")],
+        ["next: ddr diagnose s   the cause is still there", "(ddr runbook undo r1 takes back what was changed)"],
+    ),
+    (
+        [CONTAINS, *CONTAINED, progress.RunEnded("r1", "contained", "no way back")],
         ["next: ddr diagnose s   the cause is still there", "(ddr runbook undo r1 takes the fallback off again)"],
+    ),
+    (
+        [CONTAINS, *ACTED, *CONTAINED, progress.RunEnded("r1", "contained", "no way back")],
+        [
+            "next: ddr diagnose s   the cause is still there",
+            "the fallback alone off: ddr runbook undo r1 --only contain",
+            "(ddr runbook undo r1 takes back all of the above)",
+        ],
     ),
     ([BEGAN, progress.RunEnded("r1", "failed", "no")], ["next: ddr diagnose s", "(nothing was changed)"]),
     (
         [BEGAN, *ACTED, progress.RunEnded("r1", "failed", "no")],
-        ["next: ddr diagnose s", "(ddr runbook undo r1 takes back what was changed)"],
+        ["next: ddr diagnose s", "(ddr runbook undo r1 takes back what was changed; --only STEP one of it)"],
     ),
     ([BEGAN, *ACTED, progress.RunEnded("r1", "injected", "")], ["next: ddr runbook undo r1 takes it back"]),
     ([BEGAN, progress.RunEnded("r1", "undone", "")], ["everything this run changed is taken back"]),
@@ -161,3 +178,20 @@ def test_a_resumed_run_shows_what_was_done_before() -> None:
         again = screen.after(again, event)
     assert [row[:2] for row in again.past] == [row[:2] for row in whole.past]
     assert again.changed
+
+
+def test_what_undo_would_bring_back_is_said_before_anybody_types_it() -> None:
+    view = screen.View()
+    for event in [CONTAINS, *ACTED, *CONTAINED, progress.RunEnded("r1", "contained", "no way back")]:
+        view = screen.after(view, event)
+    assert screen.final(view).splitlines()[-7:-3] == [
+        "this stays as it is; ddr runbook undo r1 would, newest first:",
+        "  - contain: answer with the model again (now: the fallback answers)",
+        "  - one: set it back (now: set)",
+        "",
+    ]
+    resumed = progress.RunBegan(
+        "r1", "t", "s", (), True, done=(progress.Done("one", ACTED[1].outcome, True, "set it back"),)
+    )
+    view = screen.after(screen.after(screen.View(), resumed), progress.RunEnded("r1", "failed", "no"))
+    assert "  - one: set it back (now: set)" in screen.final(view).splitlines()
