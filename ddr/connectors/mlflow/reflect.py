@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ddr.domain import snapshots
@@ -40,7 +40,8 @@ class Link:
 class Shape:
     """A table as far as its rows are concerned; generated columns are not among them.
 
-    `cast` are columns that a driver would give as something else than their stored text (JSON, dates).
+    `cast` are columns that a driver would give as something else than their stored text (JSON, dates); `sizes` say how
+    many characters a text column takes, which every dialect but SQLite enforces.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Shape:
     links: tuple[Link, ...] = ()
     not_null: frozenset[str] = frozenset()
     cast: frozenset[str] = frozenset()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,6 +79,11 @@ def shapes(engine: sqlalchemy.Engine | sqlalchemy.Connection) -> tuple[Shape, ..
             ),
             frozenset(column["name"] for column in kept if not column["nullable"]),
             frozenset(column["name"] for column in kept if _is_cast(column["type"])),
+            {
+                column["name"]: int(column["type"].length)
+                for column in kept
+                if family(column["type"]) == "text" and getattr(column["type"], "length", None)
+            },
         )
     return tuple(found[name] for name in in_order({name: shape.links for name, shape in found.items()}))
 
@@ -128,6 +135,7 @@ def to_json(found: Sequence[Shape]) -> bytes:
             "links": [[list(link.columns), link.parent, list(link.parent_columns)] for link in shape.links],
             "not_null": sorted(shape.not_null),
             "cast": sorted(shape.cast),
+            "sizes": dict(shape.sizes),
         }
         for shape in found
     ]
@@ -145,10 +153,11 @@ def of_json(content: bytes) -> tuple[Shape, ...]:
                 tuple(Link(tuple(own), parent, tuple(theirs)) for own, parent, theirs in table["links"]),
                 frozenset(table["not_null"]),
                 frozenset(table["cast"]),
+                {str(name): int(size) for name, size in table["sizes"].items()},
             )
             for table in json.loads(content)
         )
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Damaged("the tables in the snapshot cannot be read", hint="`ddr backup verify`") from problem
 
 

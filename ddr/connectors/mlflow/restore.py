@@ -30,7 +30,10 @@ def plan(job: work.Work) -> restorable.RestorePlan:
     lines: list[restorable.PlanLine] = []
     refusals: list[str] = []
     state = look(job)
-    if is_fresh(job, state):
+    too_long = list(job.too_long())
+    if too_long:
+        refusals += too_long
+    elif is_fresh(job, state):
         lines += _fresh_lines(job, state)
         if state == "foreign" and job.place.path is None:
             refusals.append(

@@ -172,6 +172,11 @@ def _postgres_conflicts() -> Iterator[None]:
             yield
         except psycopg.IntegrityError as problem:
             raise _taken(problem) from problem
+        except psycopg.DataError as problem:
+            raise Refused(
+                f"PostgreSQL does not take a value of the snapshot: {redact.foreign(problem)}",
+                hint="SQLite keeps texts of any length; shorten it in the source, or restore into SQLite",
+            ) from problem
 
 
 @contextlib.contextmanager

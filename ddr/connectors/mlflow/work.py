@@ -114,6 +114,19 @@ class Work:
             if changed.size:
                 yield changed
 
+    def too_long(self) -> Iterator[str]:
+        """New locations that PostgreSQL would not take: MLflow gives an artifact_uri 200 characters, for one."""
+        if self.place.dialect == "sqlite" or not (self.moves.rewrites or self.moves.folder):
+            return
+        for table, columns in locations.COLUMNS.items():
+            for column in columns if table in self._by_name else ():
+                size = self.shape(table).sizes.get(column, 0)
+                cells = (cell for batch in self.rows(table) for cell in batch.column(column).cells())
+                longest = max((cell for cell in cells if isinstance(cell, str)), key=len, default="")
+                if size and len(longest) > size:
+                    said = f"{table}.{column} takes {size} characters, and {longest} has {len(longest)}"
+                    yield f"{said}: take a shorter folder"
+
     def expected(self, table: snapshots.Table) -> str:
         """The digest that the target's table must have: the snapshot's own where nothing is changed on purpose."""
         if self.chosen is None and not self.moves.why(table.name):

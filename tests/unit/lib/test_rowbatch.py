@@ -195,7 +195,7 @@ def test_words_are_let_go_without_the_garbage_collector() -> None:
     gc.disable()
     try:
         batch = rowbatch.of_rows([("t", "text")], [("a",), (None,), (b"odd",), ("b",)])
-        words = weakref.ref(batch.columns[0].words)  # type: ignore[arg-type]
+        words = weakref.ref(batch.columns[0].words)
         batch.hashes()
         rowbatch.encode(batch)
         del batch

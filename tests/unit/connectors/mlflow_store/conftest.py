@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,12 @@ def full(full_file: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def lived(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a small MLflow that MLflow itself filled. Never change it: some of its locations are absolute."""
-    base = tmp_path_factory.mktemp("lived") / "in"
-    lived_in.make(base, migrated_file)
-    return base
+def lived(migrated_file: Path) -> Iterator[Path]:
+    """A folder with a small MLflow that MLflow itself filled. Never change it: some of its locations are absolute.
+
+    Its path is short: a location that is moved below another folder has 200 characters in PostgreSQL.
+    """
+    with tempfile.TemporaryDirectory(prefix="ddr-") as folder:
+        base = Path(folder) / "in"
+        lived_in.make(base, migrated_file)
+        yield base

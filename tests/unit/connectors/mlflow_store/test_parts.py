@@ -211,6 +211,19 @@ def test_an_id_that_is_taken_by_something_else(source: captures.Stored, migrated
     assert not (base / "kept").exists()
 
 
+@pytest.mark.xdist_group("postgres")
+def test_a_location_that_gets_too_long(source: captures.Stored, tmp_path: Path, make_server: Callable[[], str]) -> None:
+    """PostgreSQL holds to the length of a column, SQLite does not: told by the plan, with the location."""
+    registry = rigs.registry(tmp_path)
+    folder = {"artifacts": "deep/" * 30}
+    assert registry.plan_restore(source, Options(more=folder)).refusals == ()
+    plan = registry.plan_restore(source, Options(target=make_server(), more=folder))
+    assert [text.partition(" takes ")[0] for text in plan.refusals] == [
+        "experiments.artifact_location",
+        "runs.artifact_uri",
+    ]
+
+
 def test_parts_that_are_not_there(source: captures.Stored, tmp_path: Path) -> None:
     registry = rigs.registry(tmp_path)
     for word, error in (("experiment:nobody", Missing), ("model:nobody", Missing), ("view:x", InputError)):
