@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ddr.domain import backup_records, events, records
+from ddr.domain import backup_records, events, journal_records, records
 from ddr.lib import decode, digest
 
 
@@ -141,6 +141,19 @@ def _of_backup(record: records.Record) -> str:
             held = f"{len(record.unequal)} differ" if record.unequal else "all equal"
             where = f"{record.component} of {record.snapshot[:8]} restored into {record.target}"
             return f"{where}: {record.compared} compared, {held}"
+        case _:
+            return _of_journal(record)
+
+
+def _of_journal(record: records.Record) -> str:
+    match record:
+        case journal_records.JournalAdopted():
+            lost = f", without {', '.join(map(str, record.lost))}" if record.lost else ""
+            what = f"the journal was taken as found, up to event {record.newest}; {record.seen} had been seen{lost}"
+            return _because(what, record.why)
+        case journal_records.JournalMended():
+            which = ", ".join(map(str, record.events[:20]))
+            return f"lost events were brought back from {', '.join(record.sources)}: {which}"
         case _:
             return record.kind
 

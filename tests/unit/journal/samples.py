@@ -12,6 +12,7 @@ from ddr.domain import (
     diagnoses,
     gamedays,
     incidents,
+    journal_records,
     outcomes,
     planes,
     records,
@@ -77,6 +78,8 @@ RECORDS: tuple[records.Record, ...] = (
     backup_records.BackupsForgotten(("ab11",), 1 << 20, 0),
     backup_records.BackupCopied("s3://b/p", "ab12", 12, 9 << 20),
     backup_records.BackupRestored("ab12", "registry", "sqlite:///new.db", 66, ("table runs",), 4.5),
+    journal_records.JournalAdopted(70, "sha256:33", 69, "journal-from-70-ab", "disk fault", (70,), 12),
+    journal_records.JournalMended((70,), ("what this machine has seen",), ("journal-event-70-ab",)),
 )
 
 
