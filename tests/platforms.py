@@ -187,15 +187,16 @@ def service(name: str = "digits", consumers: tuple[str, ...] = ("sorting-hub", "
         plane: planes.Plane | None = None,
         limit: float | None = None,
         needed: int = 1,
+        unit: str = "",
     ) -> services.SignalSpec:
-        return services.SignalSpec(name, source, series, detector, plane, limit, hour, 2 * hour, needed)
+        return services.SignalSpec(name, source, series, detector, plane, limit, hour, 2 * hour, needed, unit)
 
     return services.Service(
         name=name,
         planes={plane: str(plane) for plane in (CODE, MODEL, FEATURES, INDEX, CONFIG)},
         signals=(
             spec("golden", "measures", "golden", "share", MODEL, 0.06, 200),
-            spec("feature-age", "measures", "event-age-p95", "ceiling", FEATURES, 2700.0),
+            spec("feature-age", "measures", "event-age-p95", "ceiling", FEATURES, 2700.0, unit="s"),
             spec("feature-zeros", "measures", "zero-shares", "columns", FEATURES, None, 100),
             spec("scores", "requests", "scores", "distribution", None, None, 300),
             spec("wrong-answers", "requests", "wrong-answers", "shift", None, None, 100),

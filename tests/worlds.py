@@ -45,7 +45,7 @@ class MemoryPlane:
 
     def revision(self) -> revisions.Revision:
         if self.down:
-            raise Unavailable(self.down)
+            raise Unavailable(self.down, hint="wait, then try again")
         return self.find(self.live)
 
     def health(self) -> health.Health:

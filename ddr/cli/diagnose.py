@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import output
+from ddr.cli import openruns, output
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     """Say which plane is to blame, with the evidence.
 
     CONFIRMED needs an identity mismatch or a swap test that restores right answers; LIKELY, POSSIBLE and
-    INCONCLUSIVE follow. It only looks; with --incident it writes one line into the journal.
+    INCONCLUSIVE follow. HEALTHY needs every plane, signal and the server to answer. It only looks; with --incident
+    it writes one line into the journal. Without it the next command names the service's only open incident.
 
-    Exit codes: 0 healthy or a plane was named, 2 inconclusive, 69 nothing answers.
+    Exit codes: 0 healthy or a plane was named, 2 inconclusive, or the journal cannot be read to its end, 69
+    nothing answers.
     """
-    from ddr.diagnose import examine
+    from ddr.diagnose import advice, examine
     from ddr.domain import diagnoses, records
     from ddr.release import timeline
     from ddr.runbook import shelf
@@ -35,9 +37,17 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     wired = session.wired()
     name = session.service(service).name
     changes = timeline.changes(wired.platform, name, examine.horizon(wired.platform.clock.now()))
-    books = shelf.by_plane()
     found = examine.examine(
-        wired.platform, name, changes=changes, replay=not no_replay, runbooks=books, incident=incident
+        wired.platform,
+        name,
+        changes=changes,
+        replay=not no_replay,
+        hand=advice.Hand(
+            runbooks=shelf.by_plane(),
+            roll=shelf.rolling(),
+            incident=incident or _only_open(session, name),
+            waiting=next((run.next_command for run in openruns.of(session, name)), ""),
+        ),
     )
     if incident:
         wired.platform.journal.append(records.DiagnosisMade(name, found, incident))
@@ -46,17 +56,27 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     return 2 if found.verdict is diagnoses.Verdict.INCONCLUSIVE else 0
 
 
+def _only_open(session: sessions.Session, service: str) -> str:
+    """The service's incident, where there is one and no doubt about it."""
+    found = session.board().open_incidents(service)
+    return found[0].id if len(found) == 1 else ""
+
+
 def text(found: diagnoses.Diagnosis) -> str:
-    """At most 24 lines: verdict, evidence, what was ruled out, what was not checked, the next command."""
+    """At most 27 lines: verdict, evidence, what was ruled out, what was not checked, the next command."""
     leading = found.leading
-    who = leading.plane if leading and leading.plane else "no plane"
+    who = leading.plane.value if leading and leading.plane else "no plane"
+    who = " and ".join(found.together) or who
     lines = [f"{output.heading(found.verdict)}  {found.service}: {who}" + _culprit(leading)]
+    if found.together:
+        lines.append("  more than one layer is broken, each by a sign of its own")
     if found.onset_from and found.onset_to:
         lines.append(f"  began between {found.onset_from:%H:%M:%S} and {found.onset_to:%H:%M:%S} UTC")
     for candidate in found.candidates[:3]:
         name = candidate.plane or "something else"
         lines.append(f"  {candidate.probability:4.0%}  {name}")
-        shown = sorted(candidate.evidence, key=lambda entry: -abs(entry.ratio - 1))[: 4 if candidate is leading else 1]
+        most = 4 if candidate is leading else 2 if candidate.plane in found.together else 1
+        shown = sorted(candidate.evidence, key=lambda entry: -abs(entry.ratio - 1))[:most]
         lines += [f"        {entry.says}" for entry in shown]
     others = found.candidates[3:]
     if others:
@@ -68,6 +88,7 @@ def text(found: diagnoses.Diagnosis) -> str:
         if names:
             lines.append(f"  {label}: {', '.join(names)}")
     lines += [f"  {click.style('mind:', fg='yellow', bold=True)} {found.caution}"] if found.caution else []
+    lines += [f"  {click.style('mend:', fg='yellow', bold=True)} {entry}" for entry in found.mend]
     if found.next_command:
         lines.append(f"  {output.heading('next:')} {found.next_command}")
     return "\n".join(lines)

@@ -14,12 +14,16 @@ from datetime import timedelta
 
 from ddr.diagnose import scene as scenes
 from ddr.diagnose import swap
-from ddr.domain import changes, diagnoses, planes, services, signals, timelines
+from ddr.domain import changes, diagnoses, measures, planes, revisions, services, signals, timelines
 from ddr.lib import digest, timetext
 
 IDENTITY = "identity"
 SWAP = "swap"
 CO_TIMING = "co-timing"
+UNREAD = "unread"
+SILENT = "server"
+MUTE = (UNREAD, SILENT)
+"""Something that has to be there does not answer."""
 
 MISMATCH_RATIO = 100.0
 SWAP_RATIO = 100.0
@@ -28,6 +32,7 @@ CO_TIMING_RATIO = 2.0
 UPSTREAM_RATIO = 10.0
 
 _NEW_VERSION_RATIO = 50.0  # a test fails on the new version and passed on the known-good one
+_SILENT_RATIO = 20.0
 _INFRA_RATIO = 5.0  # loud infrastructure noise accompanies most incidents and causes few
 _RATIOS: dict[services.DetectorKind, float] = {
     "identity": MISMATCH_RATIO,
@@ -46,13 +51,25 @@ FADING = timedelta(hours=6)
 """The time in which a change's co-timing loses a factor e."""
 
 
-def of_plane(scene: scenes.Scene, plane: planes.Plane, swaps: swap.Report) -> tuple[diagnoses.Evidence, ...]:
-    """Every line about this plane, also the neutral ones."""
-    lines = [*_identity(scene, plane), *_signals(scene, plane), *_timing(scene, plane)]
+def of_plane(
+    scene: scenes.Scene, plane: planes.Plane, swaps: swap.Report, *, is_one_of_several: bool = False
+) -> tuple[diagnoses.Evidence, ...]:
+    """Every line about this plane, also the neutral ones.
+
+    Where it is one of several broken layers, a swap of it alone that restores nothing does not speak against it, and
+    its change may have come when another one was broken already.
+    """
+    lines = [
+        *_unread(scene, plane),
+        *_identity(scene, plane),
+        *_signals(scene, plane),
+        *_timing(scene, plane, late=is_one_of_several),
+    ]
+    in_vain = 1.0 if is_one_of_several else CLEAN_RATIO
     others = ", ".join(test.plane for test in swaps.tests if test.restores and test.plane is not plane)
     for test in swaps.tests:
         if test.plane is plane:
-            lines.append(diagnoses.Evidence(SWAP, str(test), SWAP_RATIO if test.restores else CLEAN_RATIO))
+            lines.append(diagnoses.Evidence(SWAP, str(test), SWAP_RATIO if test.restores else in_vain))
             if test.restores and others:
                 says = f"taking back {others} restores too: they are wrong only together"
                 lines.append(diagnoses.Evidence("interaction", says, 1.0))
@@ -69,22 +86,37 @@ def _identity(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Ev
             MISMATCH_RATIO,
         )
     if now and held and scene.is_served_otherwise(plane):
-        yield diagnoses.Evidence(
-            IDENTITY,
-            f"the server holds {held.object} {held.name} with bytes {digest.short(held.digest)}, "
-            f"its plane has {digest.short(now.digest)} (limit: equal, n=1)",
-            1.0 if scene.is_overwritten(plane) else MISMATCH_RATIO,  # one overwriting shows in both
-        )
-    elif now and held and held.name != now.name:
-        yield diagnoses.Evidence(
-            "loaded", f"the server holds {held.name}, its plane points at {now.name}", CO_TIMING_RATIO
-        )
+        yield diagnoses.Evidence(IDENTITY, _served_otherwise(now, held), _mismatch_ratio(scene, plane))
     if scene.good and now and scene.is_as_recorded(plane):
         # The features' revision is their program; that says nothing about the values it wrote.
         counts = scene.has_stayed(plane) and plane is not planes.Plane.FEATURES
         again = " again" if scene.has_come_back(plane) else ""
         says = f"{now} is{again} byte for byte that of release {scene.good.id}"
         yield diagnoses.Evidence(IDENTITY, says, CLEAN_RATIO if counts else 1.0)
+
+
+def _served_otherwise(now: revisions.Revision, held: revisions.Revision) -> str:
+    if held.name != now.name:
+        return f"the server holds {held.object} {held.name}, its plane points at {now.name} (limit: equal, n=1)"
+    return (
+        f"the server holds {held.object} {held.name} with bytes {digest.short(held.digest)}, "
+        f"its plane has {digest.short(now.digest)} (limit: equal, n=1)"
+    )
+
+
+def _mismatch_ratio(scene: scenes.Scene, plane: planes.Plane) -> float:
+    """One overwriting shows in both. A server that has not left the good revision yet gives no wrong answers by it."""
+    if scene.is_overwritten(plane) or (scene.bad and scene.is_served_as_recorded(plane)):
+        return 1.0
+    return MISMATCH_RATIO
+
+
+def _unread(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
+    if plane in scene.unread:
+        yield diagnoses.Evidence(UNREAD, f"cannot be read: {scene.unread[plane].why}", _INFRA_RATIO)
+    if plane is planes.Plane.INFRA and scene.silent_server and not scene.unread:
+        says = f"the server does not say what it has loaded: {scene.silent_server.why}"
+        yield diagnoses.Evidence(SILENT, says, _SILENT_RATIO)
 
 
 def _signals(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
@@ -95,10 +127,15 @@ def _signals(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evi
     for one in bad:
         ratio = _ratio(scene, one) if not counted and _ratio(scene, one) == strongest else 1.0
         counted = counted or ratio > 1.0
-        yield diagnoses.Evidence(_test_name(scene, one), str(one), ratio)
+        yield diagnoses.Evidence(_test_name(scene, one), said(scene, one), ratio)
     for at, one in enumerate(clean):
         counts = not bad and at == 0 and not scene.has_come_back(plane)  # what is clean now may not have been then
-        yield diagnoses.Evidence(_test_name(scene, one), str(one), CLEAN_RATIO if counts else 1.0)
+        yield diagnoses.Evidence(_test_name(scene, one), said(scene, one), CLEAN_RATIO if counts else 1.0)
+
+
+def said(scene: scenes.Scene, judgement: signals.Judgement) -> str:
+    """The judgement in the units of its detector."""
+    return measures.judged(judgement, scene.spec(judgement.signal).detector)
 
 
 def _test_name(scene: scenes.Scene, judgement: signals.Judgement) -> str:
@@ -114,14 +151,18 @@ def _ratio(scene: scenes.Scene, judgement: signals.Judgement) -> float:
     return _RATIOS[detector]
 
 
-def _timing(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
-    change = culprit(scene, plane)
+def _timing(scene: scenes.Scene, plane: planes.Plane, *, late: bool) -> Iterable[diagnoses.Evidence]:
+    change = culprit(scene, plane, late=late)
     if change is None or scene.onset is None:
+        return
+    if change.at > scene.onset.until:
+        behind = timetext.format_duration(change.at - scene.onset.until)
+        seen = "" if change.recorded else "seen "
+        yield diagnoses.Evidence(CO_TIMING, f"{change.name} {seen}{behind} AFTER the onset", 1.0)
         return
     gap = before_onset(scene, change)
     when = f"{timetext.format_duration(gap)} before the onset" if gap else "in the interval in which it began"
-    ratio = CO_TIMING_RATIO * math.exp(-gap / FADING)
-    yield diagnoses.Evidence(CO_TIMING, f"{change.name} {when}", ratio)
+    yield diagnoses.Evidence(CO_TIMING, f"{change.name} {when}", CO_TIMING_RATIO * math.exp(-gap / FADING))
 
 
 def before_onset(scene: scenes.Scene, change: changes.Change) -> timedelta:
@@ -136,8 +177,8 @@ def is_too_late(scene: scenes.Scene, change: changes.Change) -> bool:
     return scene.onset is not None and earliest > scene.onset.until
 
 
-def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change, ...]:
-    """The plane's changes that may have caused it, oldest first.
+def in_horizon(scene: scenes.Scene, plane: planes.Plane, *, late: bool = False) -> tuple[changes.Change, ...]:
+    """The plane's changes that may have caused it, oldest first; with `late` also those that came after the onset.
 
     What only arrived (a version that was registered, with nothing before it) counts when it is what is live. What came
     before the known-good release was vouched for with it; only features may turn bad without a further change.
@@ -150,18 +191,18 @@ def in_horizon(scene: scenes.Scene, plane: planes.Plane) -> tuple[changes.Change
         for change in scene.changes
         if change.plane is plane
         and change.at >= since
-        and not is_too_late(scene, change)
+        and (late or not is_too_late(scene, change))
         and (change.before or _is_live(scene, change))
     )
 
 
-def culprit(scene: scenes.Scene, plane: planes.Plane) -> changes.Change | None:
+def culprit(scene: scenes.Scene, plane: planes.Plane, *, late: bool = False) -> changes.Change | None:
     """The change to name: the overwriting where bytes were overwritten; else the newest before the onset that led to
     what is live; else the newest.
 
     Where the plane has come back, what is live now was not live then.
     """
-    possible = in_horizon(scene, plane)
+    possible = in_horizon(scene, plane, late=late)
     if scene.is_overwritten(plane):
         bytes_now = timelines.with_digest(scene.live[plane])
         possible = tuple(change for change in possible if change.after == bytes_now) or possible

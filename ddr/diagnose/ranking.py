@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ddr.diagnose import evidence
 from ddr.domain import changes, diagnoses, planes
@@ -24,8 +24,12 @@ def rank(
     found: Mapping[planes.Plane, tuple[diagnoses.Evidence, ...]],
     culprits: Mapping[planes.Plane, changes.Change | None],
     unknown: tuple[diagnoses.Evidence, ...] = (),
+    together: Collection[planes.Plane] = (),
 ) -> tuple[diagnoses.Candidate, ...]:
-    """Candidates and `unknown`, most probable first; evidence strongest first."""
+    """Candidates and `unknown`, most probable first; evidence strongest first.
+
+    Candidates exclude each other, but for those of `together`: each of them is weighed as if it alone were there.
+    """
     odds: dict[planes.Plane | None, float] = {
         plane: math.log(PLANE_PRIOR) + _log_ratio(lines) for plane, lines in found.items()
     }
@@ -33,16 +37,17 @@ def rank(
     most = max(odds.values())
     weights = {plane: math.exp(log_odds - most) for plane, log_odds in odds.items()}
     total = sum(weights.values())
+    besides = sum(weight for plane, weight in weights.items() if plane not in together)
     ranked = [
         diagnoses.Candidate(
             plane=plane,
-            probability=weight / total,
+            probability=weight / (besides + weight if plane in together else total),
             evidence=_strongest_first(unknown if plane is None else found[plane]),
             change=None if plane is None else culprits.get(plane),
         )
         for plane, weight in weights.items()
     ]
-    return tuple(sorted(ranked, key=lambda candidate: -candidate.probability))
+    return tuple(sorted(ranked, key=lambda candidate: -weights[candidate.plane]))
 
 
 def _log_ratio(lines: Sequence[diagnoses.Evidence]) -> float:

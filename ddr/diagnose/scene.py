@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ddr.diagnose import watch
-from ddr.domain import changes, planes, releases, revisions, services, signals, timelines
+from ddr.domain import changes, measures, planes, releases, revisions, services, signals, timelines
 from ddr.errors import DdrError
 from ddr.journal import views
 from ddr.lib import timetext
@@ -17,12 +17,20 @@ A_WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
+class Problem:
+    """Why something could not be looked at, and what a person can do about it."""
+
+    why: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class Scene:
     """`live` is what the planes point at, `loaded` what the server has in memory.
 
     `earlier` are the known-good releases before `good`, newest first.
     `changes` are all that could matter, oldest first, those that nobody recorded included. `not_checked` says what
-    could not be looked at, and why.
+    could not be looked at, and why; `unread` are the planes among it, `silent_server` the server, '' where it answers.
     """
 
     service: services.Service
@@ -37,6 +45,8 @@ class Scene:
     usual_error: float = 0.0
     seasonal: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = field(default=())
+    unread: Mapping[planes.Plane, Problem] = field(default_factory=dict)
+    silent_server: Problem | None = None
 
     @property
     def bad(self) -> tuple[signals.Judgement, ...]:
@@ -56,9 +66,23 @@ class Scene:
         return self.good is not None and now is not None and releases.overwritten(self.good, now) is not None
 
     def is_served_otherwise(self, plane: planes.Plane) -> bool:
-        """The server has other bytes in memory than the plane has under the same name."""
+        """The server has something else in memory than the plane points at: another name, or other bytes."""
         now, held = self.live.get(plane), self.loaded.get(plane)
-        return now is not None and held is not None and held.name == now.name and not _same_bytes(held, now)
+        return now is not None and held is not None and not revisions.is_held(now, held)
+
+    def is_served_as_recorded(self, plane: planes.Plane) -> bool:
+        """What the server has in memory is known good, whatever the plane points at."""
+        was, held = self.recorded(plane), self.loaded.get(plane)
+        return was is not None and held is not None and revisions.is_held(was, held)
+
+    def is_harmed_by_server(self, plane: planes.Plane) -> bool:
+        """The server answers with something that is not what the plane points at, and not known good either."""
+        return self.is_served_otherwise(plane) and not self.is_served_as_recorded(plane)
+
+    def is_pointed_well(self, plane: planes.Plane) -> bool:
+        """The plane points at the known-good revision, so that a server which does not follow has to be rolled."""
+        was, now = self.recorded(plane), self.live.get(plane)
+        return now is not None and (was is None or was.is_same(now))
 
     def is_new(self, plane: planes.Plane) -> bool:
         """What is live is known not to be the known-good revision."""
@@ -70,7 +94,7 @@ class Scene:
         was, now, held = self.recorded(plane), self.live.get(plane), self.loaded.get(plane)
         if was is None or now is None or not was.digest or not now.digest or not was.is_same(now):
             return False
-        return held is None or (held.name == was.name and _same_bytes(held, was))
+        return held is None or revisions.is_held(was, held)
 
     def has_come_back(self, plane: planes.Plane) -> bool:
         """Is as recorded, and was something else since: what answered then may have been that."""
@@ -102,10 +126,6 @@ class Scene:
         return next(spec for spec in self.service.signals if spec.name == name)
 
 
-def _same_bytes(one: revisions.Revision, other: revisions.Revision) -> bool:
-    return not one.digest or not other.digest or one.digest == other.digest
-
-
 def look(platform: platforms.Platform, service: str, timeline: timelines.Timeline | None) -> Scene:
     """Reads everything, each source with its own failure."""
     entry, at = platform.service(service), platform.clock.now()
@@ -114,8 +134,8 @@ def look(platform: platforms.Platform, service: str, timeline: timelines.Timelin
     good = board.last_good(service)
     if good is None:
         not_checked.append("the ledger: no release is recorded as known good")
-    live = _live(platform, entry, not_checked)
-    loaded = _loaded(platform, service, not_checked)
+    live, unread = _live(platform, entry, not_checked)
+    loaded, silent_server = _loaded(platform, service, not_checked)
     watcher = watch.Watcher(platform, service, good)
     judged = tuple(watcher.judge(spec, at - spec.window, at) for spec in entry.signals)
     not_checked += [f"{one.signal}: {one.why}" for one in judged if one.state is signals.State.UNKNOWN]
@@ -132,6 +152,8 @@ def look(platform: platforms.Platform, service: str, timeline: timelines.Timelin
         usual_error=_usual_error(watcher, entry),
         seasonal=_seasonal(watcher, entry, judged, at),
         not_checked=tuple(not_checked),
+        unread=unread,
+        silent_server=silent_server,
     )
 
 
@@ -141,27 +163,28 @@ def _earlier(ledgered: Sequence[releases.Release], good: releases.Release | None
 
 def _live(
     platform: platforms.Platform, entry: services.Service, not_checked: list[str]
-) -> dict[planes.Plane, revisions.Revision]:
-    found = {}
+) -> tuple[dict[planes.Plane, revisions.Revision], dict[planes.Plane, Problem]]:
+    found, unread = {}, {}
     for plane in entry.planes:
         try:
             found[plane] = platform.plane(entry.name, plane).revision()
         except DdrError as problem:
+            unread[plane] = Problem(problem.message, problem.hint)
             not_checked.append(f"{plane}: {problem.message}")
-    return found
+    return found, unread
 
 
 def _loaded(
     platform: platforms.Platform, service: str, not_checked: list[str]
-) -> Mapping[planes.Plane, revisions.Revision]:
+) -> tuple[Mapping[planes.Plane, revisions.Revision], Problem | None]:
     if service not in platform.servers:
         not_checked.append("what the server has loaded: the service names no server")
-        return {}
+        return {}, None
     try:
-        return platform.servers[service].loaded()
+        return platform.servers[service].loaded(), None
     except DdrError as problem:
         not_checked.append(f"what the server has loaded: {problem.message}")
-        return {}
+        return {}, Problem(problem.message, problem.hint)
 
 
 def _onset(
@@ -223,5 +246,6 @@ def _seasonal(
             then = at - A_WEEK
             before = watcher.judge(spec, then - spec.window, then)
             if before.state is signals.State.BAD and before.value is not None:
-                told.append(f"{spec.name} was {before.value:.4g}{spec.unit} at {timetext.format_clock(then)} too")
+                number = measures.value(before.value, spec.detector, spec.unit)
+                told.append(f"{spec.name} was {number} at {timetext.format_clock(then)} too")
     return tuple(told)

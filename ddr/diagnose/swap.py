@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 from ddr.detect import shares, tails
 from ddr.diagnose import scene as scenes
+from ddr.diagnose import ways
 from ddr.domain import planes
 from ddr.errors import DdrError
+from ddr.ports import connector, replayable
 from ddr.ports import platform as platforms
-from ddr.ports import replayable
 
 MOST = 300
 """Requests replayed: a fault that makes a tenth of the answers wrong is told from chance with 100."""
@@ -80,7 +81,7 @@ def run(
             return Report((), (f"swap test: {len(requests)} requests with a known truth, {FEWEST} are needed",))
         base = replay.replay([request.id for request in requests], {})
     except DdrError as problem:
-        return Report((), (f"swap test: {problem.message}",))
+        return Report((), (f"swap test: {_without(scene) or problem.message}",))
     void = _void(requests, base, scene.usual_error)
     if void:
         return Report((), (f"swap test: {void}",))
@@ -89,12 +90,29 @@ def run(
         if timer() - started > budget_s:
             not_made.append(f"swap of {plane}: {budget_s:.0f} s were up")
             continue
-        made = _swap(replay, scene, plane, requests, base)
+        made = _damaged(platform, scene, plane) or _swap(replay, scene, plane, requests, base)
         if isinstance(made, Swapped):
             tests.append(made)
         else:
             not_made.append(f"swap of {plane}: {made}")
     return Report(tuple(tests), tuple(not_made))
+
+
+def _without(scene: scenes.Scene) -> str:
+    """What answered is gone, so nothing can be answered again as it was."""
+    gone = [str(scene.live[plane].name) for plane in scene.live if scene.is_overwritten(plane)]
+    return f"the bytes of {', '.join(gone)} that were good are gone; nothing can be answered again" if gone else ""
+
+
+def _damaged(platform: platforms.Platform, scene: scenes.Scene, plane: planes.Plane) -> str:
+    """That the good revision cannot be loaded: said by its bytes, before a replay stumbles over them."""
+    good, live, acting = scene.recorded(plane), scene.live.get(plane), platform.plane(scene.service.name, plane)
+    if good is None or live is None or good.name == live.name or not isinstance(acting, connector.Switchable):
+        return ""
+    if plane is planes.Plane.FEATURES:  # swapped by recomputing
+        return ""
+    why = ways.damage(acting, good)
+    return f"{why}; it cannot be the way back" if why else ""
 
 
 def _swap(

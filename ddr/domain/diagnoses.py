@@ -30,7 +30,11 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plane, or `unknown` (plane None), with what speaks for and against it. `change` is the culprit named."""
+    """A plane, or `unknown` (plane None), with what speaks for and against it. `change` is the culprit named.
+
+    Candidates are alternatives and their probabilities sum to 1, but for the `together` of a diagnosis: each of those
+    is weighed against what is not among them.
+    """
 
     plane: planes.Plane | None
     probability: float
@@ -42,6 +46,8 @@ class Candidate:
 class Diagnosis:
     """`candidates` are ranked, most probable first. `onset` is the interval in which it began.
 
+    `together` are the planes that are broken each by a sign of its own, where there is more than one.
+    `mend` is what a person has to put right by hand before more can be said.
     `caution` is what to know before typing `next_command`, '' where there is nothing.
     """
 
@@ -59,6 +65,8 @@ class Diagnosis:
     cleared: tuple[str, ...] = ()
     next_command: str = ""
     caution: str = ""
+    together: tuple[planes.Plane, ...] = ()
+    mend: tuple[str, ...] = ()
 
     @property
     def leading(self) -> Candidate | None:

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.domain import accounts, gamedays, planes, revisions, signals
+from ddr.domain import accounts, gamedays, measures, planes, revisions, signals
 from ddr.lib import timetext
 
 SYMPTOMS = "symptoms"
 RESPONSE = "response"
 """The two lanes of a timeline that are no plane."""
-
-_SHARES = ("share", "shift", "columns")
 
 MARKS = {
     gamedays.Standing.MET: "✓",
@@ -26,26 +24,17 @@ MARKS = {
 
 def percent(rate: float) -> str:
     """`4.1 %`; more digits where it is small."""
-    hundred = 100 * rate
-    if hundred and abs(hundred) < 0.1:
-        return f"{hundred:.2g} %"
-    return f"{hundred:.1f} %"
+    return measures.percent(rate)
 
 
 def value(number: float | None, detector: str, unit: str) -> str:
-    """A reading the way its detector means it: a share in per cent, seconds as a duration, the rest as it is."""
-    if number is None:
-        return "none"
-    if detector in _SHARES and not unit:
-        return percent(number)
-    if unit == "s":
-        return f"{1000 * number:.3g} ms" if abs(number) < 1 else timetext.format_duration(number)
-    return f"{number:.3g}" + (f" {unit}" if unit else "")
+    """A reading the way its detector means it."""
+    return measures.value(number, detector, unit)
 
 
 def measure(detector: str, unit: str) -> str:
     """What stands at the y axis."""
-    if detector in _SHARES and not unit:
+    if detector in measures.SHARES and not unit:
         return "share"
     if detector == "distribution":
         return "PSI"

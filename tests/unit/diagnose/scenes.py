@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddr.diagnose import examine
+import click
+
+from ddr.cli import diagnose as printer
+from ddr.diagnose import advice, examine
 from ddr.domain import diagnoses, planes
 from ddr.ports import platform as platforms_
 from ddr.release import ledger, timeline
@@ -23,6 +26,10 @@ FAULTS: dict[str, tuple[planes.Plane, Fault]] = {
     "bad code released": (planes.Plane.CODE, lambda world: world.release_code("1.5.0")),
 }
 
+HAND = advice.Hand(
+    {planes.Plane.MODEL: "bad-model-promotion", planes.Plane.FEATURES: "stale-online-features"}, "stale-server"
+)
+
 
 @dataclass
 class Scene:
@@ -32,9 +39,9 @@ class Scene:
     on: platforms_.Platform
     hurt_at: datetime
 
-    def diagnose(self, *, replay: bool = True) -> diagnoses.Diagnosis:
+    def diagnose(self, *, replay: bool = True, hand: advice.Hand = HAND) -> diagnoses.Diagnosis:
         told = timeline.changes(self.on, "digits", examine.horizon(self.world.clock.now()))
-        return examine.examine(self.on, "digits", changes=told, replay=replay)
+        return examine.examine(self.on, "digits", changes=told, replay=replay, hand=hand)
 
 
 def healthy(seed: int = 1, hours: float = 4.0) -> Scene:
@@ -61,3 +68,8 @@ def hurt(fault: str, seed: int = 1, *, decoys: bool = False, after_hours: float 
         scene.world.change_config()
     scene.world.advance(after_hours)
     return Scene(scene.world, scene.on, at)
+
+
+def printed(found: diagnoses.Diagnosis) -> str:
+    """What a person reads, without colours."""
+    return click.unstyle(printer.text(found))

@@ -328,8 +328,7 @@ def test_a_service_on_the_same_plane_that_is_well_is_cleared() -> None:
 def test_the_next_command_names_the_runbook() -> None:
     scene = scenes.hurt("bad model promoted")
     told = timeline.changes(scene.on, "digits", examine.horizon(scene.world.clock.now()))
-    books = {MODEL: "bad-model-promotion"}
-    found = examine.examine(scene.on, "digits", changes=told, runbooks=books)
+    found = examine.examine(scene.on, "digits", changes=told, hand=scenes.HAND)
     assert found.next_command == "ddr runbook run bad-model-promotion --service digits"
 
 

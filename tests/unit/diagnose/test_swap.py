@@ -108,7 +108,7 @@ def test_a_revision_that_is_gone_is_a_reason_for_its_plane_alone() -> None:
     del scene.world.planes[MODEL].contents["2"]
     report = _run(scene, MODEL, FEATURES)
     assert [test.plane for test in report.tests] == [FEATURES]
-    assert report.not_made == ("swap of model: there is no model 2",)
+    assert report.not_made == ("swap of model: digit 2 is no longer there; it cannot be the way back",)
 
 
 def test_a_plane_a_replay_cannot_change_is_a_reason() -> None:
