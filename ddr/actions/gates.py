@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from ddr.actions import kinds, looking, serving
 from ddr.diagnose import watch
 from ddr.domain import outcomes, planes, records, services, signals
+from ddr.errors import DdrError, InputError, Missing
 from ddr.lib import timetext
 from ddr.ports import connector, verb
 from ddr.rollback import planner
@@ -25,7 +26,22 @@ class IsNeeded(kinds.Probe):
 
     name = "target.needed"
     gives = ("live",)
+    again = True
     Inputs = TargetInputs
+
+    def mistakes(self, call: verb.Call) -> Sequence[str]:
+        """A revision that was named and is not there."""
+        wanted = self.inputs(call)
+        plane = self.on.plane(call.service, wanted.plane)
+        if wanted.to == planner.LAST_GOOD or not isinstance(plane, connector.Switchable):
+            return ()
+        try:
+            plane.find(wanted.to)
+        except (Missing, InputError) as problem:
+            return (f"to={wanted.to}: {problem.message}",)
+        except DdrError:
+            return ()
+        return ()
 
     def will(self, inputs: TargetInputs, call: verb.Call) -> str:
         return f"see whether the {inputs.plane} plane of {call.service} is anywhere else than at {inputs.to}"
@@ -43,6 +59,12 @@ class IsNeeded(kinds.Probe):
             return kinds.failed(
                 f"nothing to take back: {there}; `ddr diagnose {call.service}` names the layer at fault; {further}"
             )
+        against = () if wanted.to == planner.LAST_GOOD else planner.decide(seen, wanted.to).refusals
+        if against:
+            return kinds.failed(
+                f"nobody can go to {wanted.to}: {'; '.join(check.detail for check in against)}; nothing was touched; "
+                f"`ddr release list {call.service}` shows what was live, without -p to it is the newest good one"
+            )
         live = seen.live[wanted.plane]
         return kinds.ok(f"{live.object} {live.name} is live, not {wanted.to}", live=live.name)
 
@@ -51,6 +73,7 @@ class CheckTarget(kinds.Probe):
     """Whether the way back is open: the target is there, intact, not blocked, and fits what stays."""
 
     name = "target.check"
+    again = True
     gives = ("object", "live", "target", "live_digest", "target_digest")
     Inputs = TargetInputs
 

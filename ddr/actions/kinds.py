@@ -20,6 +20,7 @@ class Kind:
     gives: tuple[str, ...] = ()
     waits = False
     may_fail = False
+    again = False
     Inputs: ClassVar[type[Any]]
 
     def __init__(self, on: platforms.Platform) -> None:

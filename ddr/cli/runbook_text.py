@@ -46,7 +46,8 @@ def plan(seen: preview.Preview) -> str:
     for at, line in enumerate(seen.lines, start=1):
         lines.append(f"{at:>3}  {output.heading(line.step)}  ({line.kind} {line.verb})")
         if line.problem:
-            lines.append(f"       {click.style('cannot:', fg='red', bold=True)} {line.problem}")
+            told = line.problem.removesuffix(f": {line.outcome.summary}") if line.outcome else line.problem
+            lines.append(f"       {click.style('cannot:', fg='red', bold=True)} {told}")
         if line.outcome is not None:
             lines.append(f"       {line.outcome.status}: {line.outcome.summary}")
             lines += [f"         {entry}" for entry in line.outcome.evidence[:4]]

@@ -85,6 +85,23 @@ class Described(Protocol):
 
 
 @runtime_checkable
+class Rechecked(Protocol):
+    """A look whose answer may be another one when a paused run goes on."""
+
+    again: bool
+    """Look again before people decide on what follows, and before the first effect behind their decision."""
+
+
+@runtime_checkable
+class Sensible(Protocol):
+    """A verb that can tell a slip of the pen from a decision, by looking."""
+
+    def mistakes(self, call: Call) -> Sequence[str]:
+        """Names in the call that do not exist. Asked before a run begins; what does not answer is no mistake."""
+        ...
+
+
+@runtime_checkable
 class Layered(Protocol):
     """A verb whose undo needs the world as its `act` left it: what was done on top of it has to go first."""
 

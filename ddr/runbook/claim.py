@@ -51,7 +51,10 @@ def take(
     take_over: bool,
     only: tuple[str, ...] = (),
 ) -> str:
-    """Claim the run, or `only` some steps of one that has ended; the id of the claim. Raises Refused when a living process works on it."""
+    """Claim the run, or `only` some steps of one that has ended; the id of the claim.
+
+    Raises Refused when a living process works on it.
+    """
     held = seen.claim
     is_held = held is not None and not history.is_released(seen) and not owner.holds(held.record)
     if held is not None and is_held and not take_over and is_alive(held.record, now):

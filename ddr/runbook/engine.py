@@ -64,6 +64,7 @@ class Engine:
         found = on.service(service)
         values = check.require(document, self._tools.catalog, found, parameters or {})
         what = procedure.of_runbook(document)
+        preview.require_sensible(on, self._tools.catalog, what, found, values)
         return preview.preview(on, self._tools.catalog, what, found, values, incident)
 
     def start(
@@ -86,6 +87,7 @@ class Engine:
         found = self._tools.platform.service(service)
         values = check.require(document, self._tools.catalog, found, parameters or {})
         what = procedure.of_runbook(document)
+        preview.require_sensible(self._tools.platform, self._tools.catalog, what, found, values)
         if not beside:
             self._require_alone(service, run="")
         name = self._begin(what, service, values, incident, document.path, run)

@@ -23,9 +23,8 @@ def ask(work: works.Work, gate: runbooks.Step) -> outcomes.Outcome:
     try:
         asked = _following(work, gate)
     except DdrError as problem:
-        return outcomes.Outcome(
-            outcomes.Status.FAILED, f"what follows cannot be planned, so nobody was asked: {problem.message}"
-        )
+        so = "so nobody was asked" if not work.seen().approvals else "so what was asked or approved before is void"
+        return outcomes.Outcome(outcomes.Status.FAILED, f"what follows cannot be planned, {so}: {problem.message}")
     return _settle(work, gate, asked)
 
 
@@ -93,8 +92,15 @@ def _settle(work: works.Work, step: runbooks.Step, asked: approval.Asked) -> out
             raise _required(work, newest.request, f"waits for approval ({len(decisions)} of {newest.request.required})")
         why = "the last request expired"
     elif newest is not None:
-        why = "the plan changed since it was approved: " + _difference(newest.request, asked)
-    raise _required(work, _request(work, step, asked), why or "waits for approval")
+        why = _void(newest, asked)
+    raise _required(work, _request(work, step, asked), why or "waits for approval", why)
+
+
+def _void(old: run_view.Approval, new: approval.Asked) -> str:
+    """Why what was asked for before is worth nothing now."""
+    plan, by = digest.short(old.request.plan_digest), ", ".join(old.granted_by)
+    said = f"the approval of plan {plan} by {by} is void" if by else f"plan {plan} is void"
+    return f"the plan changed since it was {'approved' if by else 'asked for'}: {_difference(old.request, new)}; {said}"
 
 
 def _request(work: works.Work, step: runbooks.Step, asked: approval.Asked) -> records.ApprovalRequested:
@@ -114,9 +120,9 @@ def _request(work: works.Work, step: runbooks.Step, asked: approval.Asked) -> re
     return request
 
 
-def _required(work: works.Work, request: records.ApprovalRequested, why: str) -> ApprovalRequired:
+def _required(work: works.Work, request: records.ApprovalRequested, why: str, anew: str = "") -> ApprovalRequired:
     paste = command(work.run, request.plan_digest)
-    work.tools.report(progress.ApprovalAsked(request, paste))
+    work.tools.report(progress.ApprovalAsked(request, paste, anew))
     until = timetext.format_clock(request.expires)
     who = ", ".join(request.approvers)
     return ApprovalRequired(

@@ -11,24 +11,24 @@ from __future__ import annotations
 from ddr.domain import outcomes, records, runbooks
 from ddr.errors import Conflict, DdrError, Unavailable
 from ddr.ports import verb
-from ddr.runbook import deadline, gates, history
+from ddr.runbook import deadline, gates, history, recheck
 from ddr.runbook import work as works
 
 
 def perform(work: works.Work, step: runbooks.Step) -> None:
-    """Bring one step to its end. Raises ApprovalRequired, Conflict (stop and ask), Unavailable (before any effect)."""
+    """Bring one step to its end, or leave it where the run now goes another way. Raises ApprovalRequired, Conflict (stop and ask), Unavailable (before any effect)."""
     work.check_fence()
     if step.kind == "gate" and step.verb == runbooks.APPROVAL:
         work.began(step)
-        outcome = gates.ask(work, step)
-        work.ended(step, 1, outcome)
+        if recheck.still_passes(work):
+            work.ended(step, 1, gates.ask(work, step))
         return
     found = work.verb_of(step)
     if not found.changes:
         _look(work, step, found)
     elif history.step_of(work.seen(), step.name).is_cut_off:
         _finish_open(work, step, found)
-    else:
+    elif not recheck.is_first_effect(work, step) or recheck.still_passes(work):
         _change(work, step, found)
 
 
@@ -44,6 +44,7 @@ def _look(work: works.Work, step: runbooks.Step, found: verb.Verb) -> None:
         outcome = outcomes.Outcome(outcomes.Status.INCONCLUSIVE, problem.message)
     except DdrError as problem:
         outcome = _failed(problem)
+    work.looked.add(step.name)
     work.ended(step, 1, outcome)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ddr.domain import outcomes, runbooks, services
-from ddr.errors import DdrError
+from ddr.errors import DdrError, InputError
 from ddr.ports import platform, verb
 from ddr.runbook import flow, procedure, scope
 
@@ -66,19 +66,67 @@ def preview(
     incident: str,
 ) -> Preview:
     """Steps in the order of the document. A gate that has to wait, and what needs its values, is only described."""
-    known: dict[str, Mapping[str, object]] = {
-        **scope.of_service(service),
-        **scope.of_run(RUN, what.title, on.actor, incident, parameters),
-    }
+    known = _known(on, what, service, parameters, incident)
     seen: dict[str, object] = {step.name: _Unknown(step.name) for step in what.steps}
     known["steps"] = seen
-    lines = []
+    lines: list[Line] = []
     for step in what.steps:
+        closed = _closed(step, lines)
+        if closed:
+            lines.append(_with(_plain(step), will=f"is not known: {closed} says no"))
+            continue
         line = _line(on, catalog, what, step, known, service, incident)
-        if line.outcome is not None:
+        if line.outcome is not None and flow.passed(line.outcome):
             seen[step.name] = {**scope.of_step({}, line.outcome)}
         lines.append(line)
     return Preview(what.title, service.name, tuple(lines))
+
+
+def require_sensible(
+    on: platform.Platform,
+    catalog: verb.Catalog,
+    what: procedure.Procedure,
+    service: services.Service,
+    parameters: Mapping[str, str],
+) -> None:
+    """Raises InputError where a parameter names what does not exist: that is a slip, no decision to contain."""
+    known = _known(on, what, service, parameters, "")
+    wrong: list[str] = []
+    for step in what.steps:
+        found: object = catalog.get(step.verb)
+        if not isinstance(found, verb.Sensible) or any(name.startswith("steps.") for name in scope.names(step.inputs)):
+            continue
+        call = verb.Call(service.name, RUN, step.name, f"{RUN}/{step.name}", "", on.clock.now(), _fill(step, known))
+        wrong += found.mistakes(call)
+    if wrong:
+        raise InputError(
+            f"{what.title}: {'; '.join(dict.fromkeys(wrong))}; nothing was started",
+            hint=f"`ddr release list {service.name}` shows what was live",
+        )
+
+
+def _known(
+    on: platform.Platform,
+    what: procedure.Procedure,
+    service: services.Service,
+    parameters: Mapping[str, str],
+    incident: str,
+) -> dict[str, Mapping[str, object]]:
+    return {**scope.of_service(service), **scope.of_run(RUN, what.title, on.actor, incident, parameters)}
+
+
+def _closed(step: runbooks.Step, lines: Sequence[Line]) -> str:
+    """The look that says no and whose values the step would need, '' where there is none."""
+    needs = {name.split(".")[1] for name in scope.names(step.inputs) if name.startswith("steps.")}
+    return next((line.step for line in lines if line.step in needs and _says_no(line)), "")
+
+
+def _says_no(line: Line) -> bool:
+    return line.outcome is not None and not flow.passed(line.outcome)
+
+
+def _plain(step: runbooks.Step) -> Line:
+    return Line(step.name, step.kind, step.verb, step.why, on_failure=step.on_failure)
 
 
 def _line(
@@ -90,7 +138,7 @@ def _line(
     service: services.Service,
     incident: str,
 ) -> Line:
-    line = Line(step.name, step.kind, step.verb, step.why, on_failure=step.on_failure)
+    line = _plain(step)
     if step.verb == runbooks.APPROVAL:
         return _with(line, will=_approval(what.approval, service.owners.approvers))
     try:

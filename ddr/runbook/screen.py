@@ -26,7 +26,7 @@ _MARKS = {
     outcomes.Status.INCONCLUSIVE: "??  ",
 }
 _PAST_LINES = 7
-_PLAN_LINES = 12
+_PLAN_LINES = 10
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def final(view: View) -> str:
     """What stays on the terminal: every step, and a plan that waits for approval word for word."""
     head = [f"run {view.run}  {view.title}  service {view.service}", *(_wrapped("", said) for said in view.loud)]
     past = [_wrapped(f"  {_MARKS[status]} ", f"{step}: {told}") for step, status, told in view.past]
-    here = ["", *_whole_approval(view.waiting)] if view.waiting is not None else ["", _wrapped("  ", view.end)]
+    here = ["", *_whole_approval(view.waiting)] if view.waiting is not None else ["", _wrapped("  ", _told_once(view))]
     return "\n".join([*head, *past, *here, *_what_undo_would_do(view), "", *_next_keys(view)])
 
 
@@ -130,6 +130,14 @@ def _what_undo_would_do(view: View) -> list[str]:
         return []
     lines = ["", f"this stays as it is; ddr runbook undo {view.run} would, newest first:"]
     return lines + [_wrapped("  - ", f"{step}: {undo} (now: {did})") for step, did, undo in reversed(view.effects)]
+
+
+def _told_once(view: View) -> str:
+    """The end, without what stands in the row of a step just above."""
+    end = view.end
+    for _, _, told in view.past:
+        end = end.replace(f": {told}", "") if told else end
+    return end
 
 
 def _wrapped(label: str, text: str) -> str:
@@ -142,7 +150,8 @@ def _wrapped(label: str, text: str) -> str:
 
 def _whole_approval(asked: progress.ApprovalAsked) -> list[str]:
     request = asked.request
-    lines = [f"waits for approval of plan {digest.short(request.plan_digest)}, which will:"]
+    lines = [_wrapped("asked anew: ", asked.why), ""] if asked.why else []
+    lines.append(f"waits for approval of plan {digest.short(request.plan_digest)}, which will:")
     lines += [_wrapped("  - ", line) for line in request.summary]
     lines += [f"  who      {', '.join(request.approvers)}"]
     return [*lines, f"  until    {timetext.format_clock(request.expires)}", f"  approve  {asked.command}"]
@@ -181,7 +190,8 @@ def _here(view: View) -> list[str]:
 
 def _approval(asked: progress.ApprovalAsked) -> list[str]:
     request = asked.request
-    lines = ["", _cut(f"waits for approval of plan {digest.short(request.plan_digest)}, which will:")]
+    lines = ["", *_entry("anew", asked.why)]
+    lines.append(_cut(f"waits for approval of plan {digest.short(request.plan_digest)}, which will:"))
     rows = [_cut(f"  - {line}") for line in request.summary]
     lines += (
         rows if len(rows) <= _PLAN_LINES else [*rows[: _PLAN_LINES - 1], f"  ... {len(rows) - _PLAN_LINES + 1} more"]

@@ -54,6 +54,8 @@ class Work:
         self.follower = follower
         seen = follower.read()
         self.run = seen.id
+        self.looked: set[str] = set()
+        """Steps that looked in this process: what they saw is fresh."""
         self.procedure = frozen(seen.started)
         self.service = tools.platform.service(seen.started.service)
         longest_s = max((step.timeout_seconds for step in self.procedure.steps), default=0)

@@ -6,8 +6,8 @@ import pytest
 
 from ddr.actions import catalog
 from ddr.domain import records
-from ddr.errors import Interrupted
-from ddr.runbook import approval, check
+from ddr.errors import ApprovalRequired, InputError, Interrupted
+from ddr.runbook import approval, check, engine, progress, screen
 from tests import recovery
 from tests.unit.runbook import shipped
 
@@ -154,3 +154,104 @@ def test_fresh_observations_alone_prove_a_recovery() -> None:
     )
     assert world.measures.asked
     assert all(since >= switched for _, since, _ in world.measures.asked)
+
+
+def _approved(name: str) -> shipped.Process:
+    process = shipped.Process(shipped.hurt(name), name)
+    assert process.step() == "waits"
+    process.approve()
+    return process
+
+
+def _planes(process: shipped.Process) -> recovery.Plane:
+    return process.world.model if process.name == "bad-model-promotion" else process.world.features
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_plan_that_the_world_overtook_is_made_anew_as_a_whole(name: str) -> None:
+    """Somebody moves the plane between yes and resume: every line speaks of what is live now, and the yes is void."""
+    process = _approved(name)
+    plane = _planes(process)
+    worse = "4" if name == "bad-model-promotion" else "v4"
+    plane.contents[worse] = b"frozen, bad as well"
+    plane.live = worse
+    heard: list[progress.Event] = []
+    on = process.world.platform()
+    made = engine.Engine(on, catalog.build(on), report=heard.append)
+    with pytest.raises(
+        ApprovalRequired, match="the plan changed since it was approved: roll-back, block-bad"
+    ) as caught:
+        made.resume("r1")
+    assert "the approval of plan" in caught.value.message
+    assert "by lena is void" in caught.value.message
+    request = process.world.journal.of_kind(records.ApprovalRequested)[-1]
+    assert f"{plane.which} {worse} -> " in request.summary[0]
+    assert f"block {plane.which} {worse} " in request.summary[1]
+    view = screen.View()
+    for event in heard:
+        view = screen.after(view, event)
+    assert "asked anew: the plan changed since it was approved" in screen.final(view)
+    process.approve()
+    assert process.step() == "recovered"
+    assert list(plane.marks) == [worse]
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_way_back_that_closed_after_the_approval_leads_to_the_containment(name: str) -> None:
+    process = _approved(name)
+    plane = _planes(process)
+    for good in ("1", "2", "v1", "v2"):
+        if good in plane.contents:
+            plane.contents[good] = b"cut off"
+    assert process.step() == "waits", "the fallback is asked for, not taken for granted"
+    request = process.world.journal.of_kind(records.ApprovalRequested)[-1]
+    assert [line.partition(":")[0] for line in request.summary] == ["contain-only", "tell-contained"]
+    ended = process.world.journal.of_kind(records.StepEnded)[-1]
+    assert (ended.step, ended.outcome.status.value) == ("check-target", "failed")
+    assert "bytes were changed in place" in ended.outcome.summary
+    process.approve()
+    assert process.step() == "contained"
+    assert process.world.server.fallback_on
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_service_that_somebody_else_recovered_is_not_touched_after_the_approval(name: str) -> None:
+    process = _approved(name)
+    plane = _planes(process)
+    plane.live = "2" if name == "bad-model-promotion" else "v2"
+    effects = dict(process.world.effects)
+    assert process.step() == "failed"
+    assert "nothing to take back" in process.world.journal.of_kind(records.RunEnded)[-1].why
+    assert not process.world.server.fallback_on
+    assert dict(process.world.effects) == effects
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+@pytest.mark.parametrize("hurt", [True, False])
+def test_a_version_that_does_not_exist_is_a_slip_and_starts_nothing(name: str, hurt: bool) -> None:
+    world = shipped.hurt(name) if hurt else recovery.World()
+    before, written = world.state(), len(world.journal.written)
+    for call in (shipped.runner(world).start, shipped.runner(world).preview):
+        with pytest.raises(InputError, match="to=99: there is no .* 99; nothing was started"):
+            call(shipped.document(name), "postcode", {"to": "99"})
+    assert (world.state(), len(world.journal.written)) == (before, written)
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_named_version_that_nobody_can_go_to_ends_before_the_first_effect(name: str) -> None:
+    world = shipped.hurt(name)
+    plane = world.model if name == "bad-model-promotion" else world.features
+    oldest = next(iter(plane.contents))
+    plane.contents[oldest] = b"cut off"
+    before = world.state()
+    assert shipped.runner(world).start(shipped.document(name), "postcode", {"to": oldest}).status == "failed"
+    assert f"nobody can go to {oldest}" in world.journal.of_kind(records.RunEnded)[-1].why
+    assert (world.state(), world.journal.of_kind(records.StepIntended)) == (before, [])
+
+
+@pytest.mark.parametrize("name", shipped.BOOKS)
+def test_a_plan_names_no_value_that_nobody_has(name: str) -> None:
+    world = recovery.World()
+    seen = shipped.runner(world).preview(shipped.document(name), "postcode")
+    assert not [line for line in seen.lines if "<" in line.will + line.problem and "run-to-be" not in line.will]
+    assert "check-target says no" in next(line.will for line in seen.lines if line.step == "roll-back") or seen.problems
