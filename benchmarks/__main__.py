@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup|journal|gameday]`: all, or the named ones."""
+"""`python -m benchmarks [startup|journal|gameday|backup|metadata]`: all, or the named ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import gameday, journal, startup
+from benchmarks import backup, gameday, journal, metadata, startup
 
 
 def main(names: list[str]) -> None:
@@ -24,6 +24,10 @@ def main(names: list[str]) -> None:
         journal.run()
     if not names or "gameday" in names:
         gameday.run()
+    if not names or "backup" in names:
+        backup.run()
+    if not names or "metadata" in names:
+        metadata.run()
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ import tempfile
 import time
 from pathlib import Path
 
-
-
 ROUNDS = 5
 GIB = 1 << 30
 
@@ -33,7 +31,7 @@ backup: {keyFile: key}
 
 
 def seed(root: Path, size_bytes: int) -> int:
-    """Half of the bytes in files of 64 MiB, half in files of 1 to 200 KB; every second file compressible. The number."""
+    """Half of the bytes in files of 64 MiB, half in files of 1 to 200 KB; every second one compressible. The number."""
     numbers = random.Random(20261121)
     count = 0
     left = size_bytes // 2

@@ -117,7 +117,8 @@ def _readable(batch: rowbatch.Batch) -> bytes:
     In a table of names and values (params, tags) a secret is told by its name, so these are put side by side.
     """
     lines = [rowcells.as_bytes(text) for text in batch.texts()]
-    if {"key", "value"} <= set(batch.names):
+    families = dict(zip(batch.names, batch.families, strict=True))
+    if families.get("key") == families.get("value") == "text":
         cells = (batch.column(name).cells() for name in ("key", "value"))
         keys, values = ([cell if isinstance(cell, str) else None for cell in column] for column in cells)
         lines.append(scanner.pairs(keys, values))
