@@ -68,12 +68,6 @@ def write(
     )
 
 
-def remove(target: targets.Target, shape: reflect.Shape) -> None:
-    """What has the key of a staged row."""
-    table = sqlitefile.quoted(shape.name)
-    target.run(f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {targets.STAGE} s WHERE {_same_key(shape)})")  # noqa: S608
-
-
 def _key(shape: reflect.Shape) -> Sequence[str]:
     return shape.key or shape.names
 

@@ -124,7 +124,7 @@ class Selection:
 _FIXED = frozenset({"experiments", "runs", "logged_models", "registered_models", "model_versions"})
 
 
-def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *, may_lack: bool = False) -> Selection:
+def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str]) -> Selection:
     """Raises InputError for a word that is no `model:NAME` or `experiment:NAME`, Missing when it is not there."""
     by_name = {shape.name: shape for shape in shapes}
     found = Selection(by_name, every)
@@ -137,7 +137,7 @@ def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *,
     whole = {key for key, name in ids.items() if name in experiments}
     registered = {name for batch in found._of("registered_models", "name") for (name,) in batch}
     lacking = sorted(map(str, (experiments - set(ids.values())) | (models - registered)))
-    if lacking and not may_lack:
+    if lacking:
         raise Missing(f"the snapshot has no {lacking[0]!r}", hint="`ddr backup show` lists what it has")
     _models_and_runs(found, whole, models)
     _inputs(found, whole)
