@@ -26,8 +26,7 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     INCONCLUSIVE follow. HEALTHY needs every plane, signal and the server to answer. It only looks; with --incident
     it writes one line into the journal. Without it the next command names the service's only open incident.
 
-    Exit codes: 0 healthy or a plane was named, 2 inconclusive, or the journal cannot be read to its end, 69
-    nothing answers.
+    Exit codes: 0 healthy or a plane was named, 2 inconclusive, 69 nothing answers.
     """
     from ddr.diagnose import advice, examine
     from ddr.domain import diagnoses, records
@@ -67,7 +66,8 @@ def text(found: diagnoses.Diagnosis) -> str:
     leading = found.leading
     who = leading.plane.value if leading and leading.plane else "no plane"
     who = " and ".join(found.together) or who
-    lines = [f"{output.heading(found.verdict)}  {found.service}: {who}" + _culprit(leading)]
+    who = "" if found.verdict == "HEALTHY" else f": {who}"
+    lines = [f"{output.heading(found.verdict)}  {found.service}{who}" + _culprit(leading)]
     if found.together:
         lines.append("  more than one layer is broken, each by a sign of its own")
     if found.onset_from and found.onset_to:

@@ -66,6 +66,8 @@ class Session:
         if name is None:
             if len(platform.services) == 1:
                 return next(iter(platform.services.values()))
+            if not platform.services:
+                raise InputError("no services yet", hint="name one in ddr.yaml, then `ddr doctor`")
             raise InputError("which service?", hint=f"one of {', '.join(sorted(platform.services))}")
         return platform.service(name)
 

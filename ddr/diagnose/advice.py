@@ -51,6 +51,12 @@ def next_command(scene: scenes.Scene, blamed: planes.Plane | None, hand: Hand) -
     return f"ddr runbook list   # and run the one for the {blamed} plane with --service {service}"
 
 
+def when_healthy(hand: Hand) -> str:
+    """What is left to do: a run that has no end, an incident that is over."""
+    over = f'ddr incident resolve {hand.incident} --why "..."   # if it is over'
+    return hand.waiting or (over if hand.incident else "")
+
+
 def _unblamed(scene: scenes.Scene) -> str:
     if mend(scene):
         return f"ddr diagnose {scene.service.name}   # again, when that is mended"

@@ -20,10 +20,6 @@ from ddr.lib import digest, timetext
 IDENTITY = "identity"
 SWAP = "swap"
 CO_TIMING = "co-timing"
-UNREAD = "unread"
-SILENT = "server"
-MUTE = (UNREAD, SILENT)
-"""Something that has to be there does not answer."""
 
 MISMATCH_RATIO = 100.0
 SWAP_RATIO = 100.0
@@ -60,7 +56,7 @@ def of_plane(
     its change may have come when another one was broken already.
     """
     lines = [
-        *_unread(scene, plane),
+        *of_silence(scene, plane),
         *_identity(scene, plane),
         *_signals(scene, plane),
         *_timing(scene, plane, late=is_one_of_several),
@@ -111,12 +107,15 @@ def _mismatch_ratio(scene: scenes.Scene, plane: planes.Plane) -> float:
     return MISMATCH_RATIO
 
 
-def _unread(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:
+def of_silence(scene: scenes.Scene, plane: planes.Plane) -> tuple[diagnoses.Evidence, ...]:
+    """That what has to be there does not answer. It is strong where nothing else is known, weak beside bad signals."""
+    ratio = _INFRA_RATIO if scene.bad else _SILENT_RATIO
     if plane in scene.unread:
-        yield diagnoses.Evidence(UNREAD, f"cannot be read: {scene.unread[plane].why}", _INFRA_RATIO)
+        return (diagnoses.Evidence("unread", f"cannot be read: {scene.unread[plane].why}", ratio),)
     if plane is planes.Plane.INFRA and scene.silent_server and not scene.unread:
         says = f"the server does not say what it has loaded: {scene.silent_server.why}"
-        yield diagnoses.Evidence(SILENT, says, _SILENT_RATIO)
+        return (diagnoses.Evidence("server", says, ratio),)
+    return ()
 
 
 def _signals(scene: scenes.Scene, plane: planes.Plane) -> Iterable[diagnoses.Evidence]:

@@ -79,9 +79,8 @@ def _quiet(scene: scenes.Scene, hand: advice.Hand) -> diagnoses.Diagnosis:
     """
     is_well = bool(scene.judged) and all(one.state is signals.State.OK for one in scene.judged)
     is_healthy = is_well and not scene.unread and scene.silent_server is None
-    looked_for = (*scene.unread, planes.Plane.INFRA)
-    lines = {plane: evidence.of_plane(scene, plane, swap.Report()) for plane in looked_for}
-    mute = {plane: told for plane, told in lines.items() if any(one.test in evidence.MUTE for one in told)}
+    mute = {plane: evidence.of_silence(scene, plane) for plane in (*scene.unread, planes.Plane.INFRA)}
+    mute = {plane: told for plane, told in mute.items() if told}
     return diagnoses.Diagnosis(
         service=scene.service.name,
         at=scene.at,
@@ -90,7 +89,7 @@ def _quiet(scene: scenes.Scene, hand: advice.Hand) -> diagnoses.Diagnosis:
         live=tuple(scene.live.values()),
         not_checked=scene.not_checked,
         cleared=(scene.service.name,) if is_healthy else (),
-        next_command=hand.waiting if is_healthy else advice.next_command(scene, None, hand),
+        next_command=advice.when_healthy(hand) if is_healthy else advice.next_command(scene, None, hand),
         mend=advice.mend(scene),
     )
 

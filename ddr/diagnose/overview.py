@@ -36,7 +36,7 @@ def look(
         runs=tuple(runs),
         last_good=good,
         fallback=fallback,
-        reasons=bad or unknown,
+        reasons=(*bad, *unknown),
         mend=mend,
         next_command=_next(service, state, judged, open_incidents, runs, mend),
     )

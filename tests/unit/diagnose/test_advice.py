@@ -67,6 +67,8 @@ def test_a_plane_that_cannot_be_read_says_what_to_do(why: str) -> None:
     assert (found.verdict, found.leading and found.leading.plane) == (Verdict.INCONCLUSIVE, INDEX)
     assert found.mend == (("index: point it at one of: ",) if why == "gone" else ("index: wait, then try again",))
     assert found.next_command == "ddr diagnose digits   # again, when that is mended"
+    assert found.leading is not None
+    assert found.leading.probability > 0.9
     assert f"mend: {found.mend[0]}" in scenes.printed(found)
 
 
@@ -149,6 +151,13 @@ def test_a_run_without_an_end_is_the_next_command_whatever_is_found() -> None:
     hand = dataclasses.replace(scenes.HAND, waiting="ddr runbook resume r1")
     for scene in (scenes.healthy(), scenes.hurt("bad model promoted")):
         assert scene.diagnose(hand=hand).next_command == "ddr runbook resume r1"
+
+
+def test_an_incident_of_a_healthy_service_may_be_over() -> None:
+    hand = dataclasses.replace(scenes.HAND, incident="inc-1")
+    found = scenes.healthy().diagnose(hand=hand)
+    assert found.next_command == 'ddr incident resolve inc-1 --why "..."   # if it is over'
+    assert scenes.printed(found).startswith("HEALTHY  digits\n")
 
 
 def test_the_incident_is_in_the_next_command() -> None:

@@ -70,6 +70,9 @@ def test_what_is_ok_has_no_reason_and_no_next_command() -> None:
 def test_what_is_bad_says_why_and_what_is_next() -> None:
     seen = _look(scenes.hurt("bad model promoted"))
     assert seen.reasons == ("golden, scores, wrong-answers bad",)
+    blind = scenes.hurt("bad model promoted")
+    blind.world.planes[planes.Plane.INDEX].down = "no answer"
+    assert _reasons(blind) == "golden, scores, wrong-answers bad; index cannot be read"
     assert seen.next_command == "ddr diagnose digits"
 
 
