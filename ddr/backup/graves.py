@@ -74,8 +74,32 @@ def revive(repository: repositories.Repository, index: chunk_index.ChunkIndex, u
 
 
 def recheck(repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes]) -> None:
-    """Behind a commit: whether every pack is still there. Raises Conflict."""
-    _doomed(repository, {index.require(chunk)[0] for chunk in used})
+    """Behind a commit: whether every pack is still there. Raises Conflict.
+
+    A prune that came between our last look and the commit has taken packs out of the index that are needed now: they
+    are listed again, and its second phase lets them live.
+    """
+    there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)}
+    doomed = {pack for stone in read(repository) for pack in stone.packs}
+    again: set[str] = set()
+    for chunk in used:
+        left = [pack for pack, _ in index.places(chunk) if pack in there]
+        if not left:
+            raise _gone(index.require(chunk)[0])
+        if doomed.issuperset(left):
+            again.add(left[0])
+    if again:
+        listed = [(pack, index.size_of(pack), tuple(index.places_in(pack))) for pack in sorted(again)]
+        chunk_index.write(repository.store, repository.ring, listed)
+
+
+def _gone(pack: str) -> Conflict:
+    return Conflict(
+        f"packs that this backup builds on were deleted meanwhile: {pack[:12]}",
+        expected="packs as they were when the backup began",
+        found=f"no pack {pack[:12]}",
+        hint="run the backup again; it stores what is missing",
+    )
 
 
 def _doomed(repository: repositories.Repository, packs: Collection[str]) -> list[str]:
@@ -85,11 +109,6 @@ def _doomed(repository: repositories.Repository, packs: Collection[str]) -> list
     there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)}
     gone = [pack for pack in packs if pack not in there]
     if gone:
-        raise Conflict(
-            f"{len(gone)} packs that this backup builds on were deleted meanwhile",
-            expected="packs as they were when the backup began",
-            found=f"no pack {gone[0][:12]}",
-            hint="run the backup again; it stores what is missing",
-        )
+        raise _gone(gone[0])
     doomed = {pack for stone in read(repository) for pack in stone.packs}
     return [pack for pack in packs if pack in doomed]

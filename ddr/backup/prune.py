@@ -18,7 +18,7 @@ import msgspec
 
 from ddr.backup import chunk_index, graves, layout, packs, reading, references, writing
 from ddr.backup import repository as repositories
-from ddr.errors import Conflict, Missing, Refused
+from ddr.errors import Conflict, Damaged, Missing, Refused
 from ddr.ports import store
 
 GRACE = timedelta(hours=24)
@@ -64,10 +64,14 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
     gone = {head.key for head in given_up}
     heads = [head for head in repository.heads() if head.key not in gone]
     index = repository.index()
-    needed = _needed(repository, index, heads)
     stored = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
     stones = graves.read(repository)
     doomed = {pack for stone in stones for pack in stone.packs}
+    try:
+        needed = _needed(repository, index, heads)
+    except Damaged:  # a listing may be in a pack that was buried while its backup was about to commit
+        _take_buried(repository, index, doomed & set(stored))
+        needed = _needed(repository, index, heads)
     live = _live_bytes(index, needed)
     spare = {pack for pack in doomed if live.get(pack)} | _last_copies(repository, index, needed, doomed & set(stored))
     due = {pack for stone in stones if stone.not_before <= now for pack in stone.packs}
@@ -103,8 +107,16 @@ def apply(
         doomed = (*fresh.bury, *moved)
         if doomed:
             graves.write(repository, graves.Tombstone(now, now + grace, tuple(sorted(doomed))))
-        if doomed or fresh.spare or len(repository.index().objects) > 8:
-            _rewrite_index(repository, without={*doomed}, add_from=fresh.spare)
+        index = repository.index()
+        # A backup lists its own packs also when they were buried while it was at work.
+        is_stale = any(index.knows(pack) for pack in fresh.delete)
+        if doomed or fresh.spare or is_stale or len(index.objects) > 8:
+            _rewrite_index(repository, without={*doomed, *fresh.delete}, add_from=fresh.spare)
+        if doomed:
+            # Whoever commits from now on sees the tombstone; who has committed meanwhile has not, and needs the index.
+            again = plan(repository, (), now)
+            if again.spare:
+                _rewrite_index(repository, without=set(), add_from=again.spare)
         return fresh
     finally:
         _give_lease_back(repository.store, lease)
@@ -132,6 +144,13 @@ def _needed(
             continue  # forgotten by somebody else meanwhile
         found.update(follower.needed(snapshot))
     return found
+
+
+def _take_buried(repository: repositories.Repository, index: chunk_index.ChunkIndex, buried: set[str]) -> None:
+    for pack in sorted(buried):
+        if not index.knows(pack):
+            content = memoryview(repository.store.get(layout.pack_key(pack)))
+            index.take(pack, len(content), packs.Opened(repository.ring, pack, content[:64]).table(content))
 
 
 def _live_bytes(index: chunk_index.ChunkIndex, needed: set[bytes]) -> dict[str, int]:
