@@ -45,6 +45,7 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
             runbooks=shelf.by_plane(),
             roll=shelf.rolling(),
             incident=incident or _only_open(session, name),
+            lift=openruns.lifting(session, name),
             waiting=next((run.next_command for run in openruns.of(session, name)), ""),
         ),
     )

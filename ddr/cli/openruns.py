@@ -46,3 +46,13 @@ def _next(run: views.Run, state: str, now: datetime) -> str:
             return f"ddr runbook approve {run.id} --plan {plan}   # by {' or '.join(request.approvers)}; then: {resume}"
         return f"{resume}   # its approval was not given in time: it asks anew"
     return resume
+
+
+def lifting(session: sessions.Session, service: str) -> str:
+    """The command that takes the fallback off again and nothing else; '' where no run of ddr switched it on."""
+    for run in reversed(session.board().runs.values()):
+        for step in run.to_undo:
+            is_it = step.intended is not None and step.intended.verb == "serving.fallback"
+            if run.started.service == service and run.end is not None and is_it:
+                return f"ddr runbook undo {run.id} --only {step.name}"
+    return ""

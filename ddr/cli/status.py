@@ -40,7 +40,7 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
     ready = readiness.judge(wired, board)
     seen = [
         dataclasses.replace(
-            overview.look(wired.platform, board, name, openruns.of(session, name)),
+            overview.look(wired.platform, board, name, openruns.of(session, name), openruns.lifting(session, name)),
             backups=readiness.standing(name, board, ready),
         )
         for name in names

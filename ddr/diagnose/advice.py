@@ -16,12 +16,19 @@ class Hand:
 
     `runbooks` names the runbook of each plane, `roll` the one that rolls the server alone, `incident` the incident it
     belongs to. `waiting` is the command for a run of the service that has no end yet: nothing else comes before it.
+    `lift` takes the fallback off again, where a run switched it on.
     """
 
     runbooks: Mapping[planes.Plane, str] = field(default_factory=dict)
     roll: str = ""
     incident: str = ""
     waiting: str = ""
+    lift: str = ""
+
+
+def lifting(lift: str) -> str:
+    """What to type while the fallback answers and nothing else is wrong."""
+    return f"{lift}   # the model answers again" if lift else "ddr runbook runs   # none of them switched it on"
 
 
 def mend(scene: scenes.Scene) -> tuple[str, ...]:
@@ -37,7 +44,7 @@ def next_command(scene: scenes.Scene, blamed: planes.Plane | None, hand: Hand) -
     if hand.waiting:
         return hand.waiting
     if blamed is None or blamed in scene.unread or (blamed is planes.Plane.INFRA and scene.silent_server):
-        return _unblamed(scene)
+        return _unblamed(scene, hand)
     if blamed is planes.Plane.INFRA:
         return "ddr doctor   # and look at the servers' logs"
     if scene.is_served_otherwise(blamed) and scene.is_pointed_well(blamed) and hand.roll:
@@ -57,11 +64,13 @@ def when_healthy(hand: Hand) -> str:
     return hand.waiting or (over if hand.incident else "")
 
 
-def _unblamed(scene: scenes.Scene) -> str:
+def _unblamed(scene: scenes.Scene, hand: Hand) -> str:
     if mend(scene):
         return f"ddr diagnose {scene.service.name}   # again, when that is mended"
     if scene.bad:
         return f"ddr changes {scene.service.name} --since 48h"
+    if scene.fallback and not any(scene.is_new(plane) for plane in scene.live):
+        return lifting(hand.lift)
     if scene.good is None:
         return f"ddr release record {scene.service.name} --known-good   # once you vouch for what is live"
     return "ddr doctor"
@@ -80,15 +89,21 @@ def caution(
     hand: Hand,
 ) -> str:
     """What to know before typing the next command."""
-    told = [*_of_the_way(scene, blamed, way), *_of_the_server(scene, blamed, hand)]
+    told = [*_of_the_fallback(scene), *_of_the_way(scene, blamed, way), *_of_the_server(scene, blamed, hand)]
     others = [plane for plane in together if plane is not blamed]
     if blamed and others:
         books = [
             f"`{_run(hand.runbooks[plane], scene.service.name, hand)}`" for plane in others if plane in hand.runbooks
         ]
         too = f" ({', '.join(books)})" if books else ""
-        told.append(f"{' and '.join(others)} broken too{too}: traffic proves no recovery before all are mended")
+        told.append(
+            f"{' and '.join(others)} {'is' if len(others) == 1 else 'are'} broken too{too}: traffic proves no recovery before all are mended"
+        )
     return "; ".join(told)
+
+
+def _of_the_fallback(scene: scenes.Scene) -> list[str]:
+    return ["the fallback answers: what is measured of answers is about it"] if scene.fallback else []
 
 
 def _of_the_way(scene: scenes.Scene, plane: planes.Plane | None, way: ways.Way) -> list[str]:

@@ -78,7 +78,7 @@ def _quiet(scene: scenes.Scene, hand: advice.Hand) -> diagnoses.Diagnosis:
     What does not answer is named first: it may be why nothing else could be measured.
     """
     is_well = bool(scene.judged) and all(one.state is signals.State.OK for one in scene.judged)
-    is_healthy = is_well and not scene.unread and scene.silent_server is None
+    is_healthy = is_well and not scene.unread and scene.silent_server is None and not scene.fallback
     mute = {plane: evidence.of_silence(scene, plane) for plane in (*scene.unread, planes.Plane.INFRA)}
     mute = {plane: told for plane, told in mute.items() if told}
     return diagnoses.Diagnosis(
@@ -90,6 +90,7 @@ def _quiet(scene: scenes.Scene, hand: advice.Hand) -> diagnoses.Diagnosis:
         not_checked=scene.not_checked,
         cleared=(scene.service.name,) if is_healthy else (),
         next_command=advice.when_healthy(hand) if is_healthy else advice.next_command(scene, None, hand),
+        caution=advice.caution(scene, None, (), ways.Way(), hand),
         mend=advice.mend(scene),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ddr.diagnose import watch
+from ddr.diagnose import advice, watch
 from ddr.domain import incidents, planes, releases, revisions, services, signals, status
 from ddr.errors import DdrError
 from ddr.journal import views
@@ -12,20 +12,28 @@ from ddr.ports import connector, platform
 
 
 def look(
-    on: platform.Platform, board: views.Board, service: str, runs: Sequence[status.OpenRun] = ()
+    on: platform.Platform,
+    board: views.Board,
+    service: str,
+    runs: Sequence[status.OpenRun] = (),
+    lift: str = "",
 ) -> status.ServiceStatus:
-    """Only looks. A plane, source or server that does not answer is said to be unknown; the others go on."""
+    """Only looks. A plane, source or server that does not answer is said to be unknown; the others go on.
+
+    `lift` is the command that takes the fallback off.
+    """
     entry = on.service(service)
     good = board.last_good(service)
     judged = watch.judge(on, service)
     loaded, silent, hint = _loaded(on, service)
     seen = tuple(_look_at(on, entry, plane, good, loaded) for plane in on.planes.get(service, {}))
     open_incidents = tuple(board.open_incidents(service))
-    fallback = _fallback(on, service)
+    fallback = watch.fallback(on, service)
     bad = _bad(judged, seen, open_incidents, fallback=fallback)
     unknown = _unknown(judged, seen, silent)
     state = signals.State.BAD if bad else signals.State.UNKNOWN if unknown else signals.State.OK
     mend = _mend(seen, silent, hint)
+    harmed = [plane for plane in seen if plane.known_good is False or plane.served]
     return status.ServiceStatus(
         service=service,
         at=on.clock.now(),
@@ -38,7 +46,9 @@ def look(
         fallback=fallback,
         reasons=(*bad, *unknown),
         mend=mend,
-        next_command=_next(service, state, judged, open_incidents, runs, mend),
+        next_command=_next(
+            service, state, judged, open_incidents, runs, mend, advice.lifting(lift) if fallback and not harmed else ""
+        ),
     )
 
 
@@ -72,13 +82,6 @@ def _look_at(
     held = loaded.get(plane)
     served = held if held is not None and not revisions.is_held(live, held) else None
     return status.PlaneStatus(plane, name, live, known_good, frozen, overwritten=overwritten, served=served)
-
-
-def _fallback(on: platform.Platform, service: str) -> bool:
-    try:
-        return service in on.servers and on.servers[service].fallback()
-    except DdrError:
-        return False
 
 
 def _bad(
@@ -133,8 +136,13 @@ def _next(
     open_incidents: Sequence[incidents.Incident],
     runs: Sequence[status.OpenRun],
     mend: Sequence[str],
+    lift: str,
 ) -> str:
-    """What to type: a run that has no end comes first. '' where all is well."""
+    """What to type: a run that has no end comes first. '' where all is well.
+
+    `lift` is said where signals and planes are well, and only the fallback is left of it.
+    """
+    is_over = all(one.state is signals.State.OK for one in judged)
     waiting = next((run.next_command for run in runs if run.next_command), "")
     if waiting or state is signals.State.OK:
         return waiting
@@ -142,10 +150,11 @@ def _next(
         return f"ddr status {service}   # again, when that is mended"
     if state is signals.State.UNKNOWN:
         return "ddr doctor"
+    if lift and is_over:
+        return lift
     diagnose = f"ddr diagnose {service}"
     if len(open_incidents) == 1:
         incident = open_incidents[0].id
         over = f'   # or, if it is over: ddr incident resolve {incident} --why "..."'
-        is_over = all(one.state is signals.State.OK for one in judged)
         return f"{diagnose} --incident {incident}" + (over if is_over else "")
     return diagnose

@@ -30,7 +30,8 @@ class Scene:
 
     `earlier` are the known-good releases before `good`, newest first.
     `changes` are all that could matter, oldest first, those that nobody recorded included. `not_checked` says what
-    could not be looked at, and why; `unread` are the planes among it, `silent_server` the server, '' where it answers.
+    could not be looked at, and why; `unread` are the planes among it, `silent_server` the server, None where it answers.
+    `fallback`: the fallback answers instead of the model.
     """
 
     service: services.Service
@@ -47,6 +48,7 @@ class Scene:
     not_checked: tuple[str, ...] = field(default=())
     unread: Mapping[planes.Plane, Problem] = field(default_factory=dict)
     silent_server: Problem | None = None
+    fallback: bool = False
 
     @property
     def bad(self) -> tuple[signals.Judgement, ...]:
@@ -154,6 +156,7 @@ def look(platform: platforms.Platform, service: str, timeline: timelines.Timelin
         not_checked=tuple(not_checked),
         unread=unread,
         silent_server=silent_server,
+        fallback=watch.fallback(platform, service),
     )
 
 

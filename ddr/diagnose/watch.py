@@ -64,6 +64,14 @@ def last_good(platform: platforms.Platform, service: str) -> releases.Release | 
     return views.fold(platform.journal.events()).last_good(service)
 
 
+def fallback(platform: platforms.Platform, service: str) -> bool:
+    """Whether the fallback answers; False where the server cannot be asked, which is said elsewhere."""
+    try:
+        return service in platform.servers and platform.servers[service].fallback()
+    except DdrError:
+        return False
+
+
 def onset(platform: platforms.Platform, service: str, judgement: signals.Judgement) -> Onset:
     """The interval in which a bad signal turned bad. Missing when the judgement's signal is not the service's."""
     specs = {spec.name: spec for spec in platform.service(service).signals}

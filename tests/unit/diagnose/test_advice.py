@@ -153,6 +153,19 @@ def test_a_run_without_an_end_is_the_next_command_whatever_is_found() -> None:
         assert scene.diagnose(hand=hand).next_command == "ddr runbook resume r1"
 
 
+def test_while_the_fallback_answers_it_is_not_healthy_and_the_way_off_is_named() -> None:
+    scene = scenes.healthy()
+    scene.world.set_fallback(on=True)
+    hand = dataclasses.replace(scenes.HAND, lift="ddr runbook undo r1 --only contain-only")
+    found = scene.diagnose(hand=hand)
+    assert (found.verdict, found.cleared) == (Verdict.INCONCLUSIVE, ())
+    assert found.next_command == "ddr runbook undo r1 --only contain-only   # the model answers again"
+    assert found.caution.startswith("the fallback answers")
+    assert scene.diagnose().next_command.startswith("ddr runbook runs")
+    scene.world.promote("3")
+    assert "--only" not in scene.diagnose(hand=hand).next_command, "the bad model is still there"
+
+
 def test_an_incident_of_a_healthy_service_may_be_over() -> None:
     hand = dataclasses.replace(scenes.HAND, incident="inc-1")
     found = scenes.healthy().diagnose(hand=hand)

@@ -106,6 +106,9 @@ def test_an_open_incident_and_the_fallback_are_reasons_although_all_signals_are_
     calm.world.set_fallback(on=True)
     seen = _look(calm)
     assert (seen.state, seen.reasons) == (signals.State.BAD, ("the fallback answers",))
+    board = views.fold(calm.on.journal.events())
+    lifted = overview.look(calm.on, board, "digits", lift="ddr runbook undo r1 --only contain-only").next_command
+    assert lifted == "ddr runbook undo r1 --only contain-only   # the model answers again"
 
 
 def test_a_run_without_an_end_comes_first() -> None:
