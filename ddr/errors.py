@@ -1,7 +1,8 @@
 """The error tree. Every error says what failed, where, and the next move, and owns its exit code.
 
     DdrError                 1   something failed
-    ├─ Missing               1   a thing that was named does not exist
+    ├─ Missing               1   a thing that a system or a record names does not exist
+    │  └─ UnknownName       64   a name that was typed does not exist; nothing was started
     ├─ Refused               1   it could be done and ddr will not: the reason is in the message
     ├─ Damaged               2   bytes do not match their digest, a chain is broken, a finding was made
     ├─ Conflict              3   the world is not as the plan expected; nothing was changed
@@ -85,6 +86,10 @@ class InputError(DdrError):
     """Bad usage or a bad file. Nothing was started."""
 
     exit_code = EXIT_USAGE
+
+
+class UnknownName(Missing, InputError):
+    """A name that somebody typed does not exist: a service, a runbook, a run, an incident, a scenario, a snapshot."""
 
 
 class Unsupported(InputError):

@@ -44,6 +44,8 @@ class Live:
         try:
             ended = call(self.made)
         except (errors.ApprovalRequired, errors.Interrupted) as pause:
+            if not self.painter.view.run:
+                raise  # an earlier run is in the way; this one was not begun
             self.painter.close()
             self._show("waiting" if isinstance(pause, errors.ApprovalRequired) else "paused", pause.message)
             return pause.exit_code
@@ -57,6 +59,7 @@ class Live:
             "run": self.painter.view.run or self.run,
             "status": status,
             "why": why,
+            "incident": self.painter.view.incident,
             "plan_digest": waiting.request.plan_digest if waiting else "",
             "plan": waiting.request.summary if waiting else (),
             "approve": waiting.command if waiting else "",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ddr.cli import live, options, output, runbook_text
 from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.journal import views
 
 
 @click.group()
@@ -41,12 +46,12 @@ def list_(session: sessions.Session) -> None:
 def show(session: sessions.Session, name: str) -> None:
     """Show one runbook on a page: NAME of a shipped one, or a path.
 
-    Exit codes: 0 shown, 1 there is none, 64 it does not parse.
+    Exit codes: 0 shown, 64 there is none, or it does not parse.
     """
     from ddr.runbook import parse, shelf
 
     book = parse.read(shelf.find(name)).book
-    session.show(book, lambda: runbook_text.page(book))
+    session.show(book, lambda: runbook_text.spoken(runbook_text.page(book)))
 
 
 @command.command()
@@ -91,7 +96,7 @@ def check(session: sessions.Session, names: tuple[str, ...], service: str | None
 def plan(session: sessions.Session, name: str, service: str | None, incident: str, params: tuple[str, ...]) -> int:
     """Show what a run would do, step by step. Looks; writes nothing anywhere.
 
-    Exit codes: 0 it can run, 2 a step could not be planned, 64 the runbook is not right.
+    Exit codes: 0 it can run, 2 a step could not be planned, 64 no such runbook or incident, or it is not right.
     """
     from ddr.runbook import engine, parse, shelf
 
@@ -128,7 +133,7 @@ def run(
     once; both can be resumed.
 
     Exit codes: 0 recovered, 1 failed, 2 contained (the fallback answers, the cause is still there), 3 conflict,
-    4 waits for approval, 5 paused, 64 not right.
+    4 waits for approval, 5 paused, or an earlier run has no end yet, 64 not right, or no such name.
     """
     from ddr.runbook import parse, shelf
 
@@ -155,7 +160,7 @@ def resume(session: sessions.Session, run_id: str, take_over: bool, break_glass:
     A step whose effect was begun and not recorded is looked for in the world first: done is adopted, not done is
     tried again, anything else stops and asks.
 
-    Exit codes: as `run`.
+    Exit codes: as `run`; 64 there is no such run.
     """
     with live.engine(session, run_id) as engine:
         return engine.finish(lambda made: made.resume(run_id, take_over=take_over, break_glass=break_glass))
@@ -207,11 +212,16 @@ def _decide(
                 )
             click.echo("\n".join(f"  - {line}" for line in request.summary), err=True)
             click.confirm(f"{'approve' if granted else 'deny'} this plan as {on.actor}?", abort=True, err=True)
-    made = approval.decide(
-        on, run_id, plan=plan, granted=granted, why=break_glass or why, break_glass=bool(break_glass)
-    )
-    verb = "approved" if granted else "denied"
-    session.show(made, lambda: f"{verb} by {on.actor}\n  next: ddr runbook resume {run_id}")
+    glass, why = bool(break_glass), break_glass or why
+    again = approval.is_decided(on, run_id, granted=granted, why=why, break_glass=glass)
+    made = approval.decide(on, run_id, plan=plan, granted=granted, why=why, break_glass=glass)
+    text = f"{'approved' if granted else 'denied'} by {on.actor}"
+    if glass:
+        text = (
+            f"{click.style('GLASS BROKEN', fg='red', bold=True)} by {on.actor}: {why}; recorded, and the team is told"
+        )
+    text += " already; nothing was written" if again else ""
+    session.show(made, lambda: f"{text}\n  next: ddr runbook resume {run_id}")
 
 
 _PLAN = click.option("--plan", default="", metavar="DIGEST", help="The plan you decide on, as the screen shows it.")
@@ -227,7 +237,7 @@ _PLAN = click.option("--plan", default="", metavar="DIGEST", help="The plan you 
 def approve(session: sessions.Session, run_id: str, plan: str, why: str, break_glass: str) -> None:
     """Approve the plan a run waits with. Who asked may not approve; a changed plan needs a new approval.
 
-    Exit codes: 0 approved, 1 it would not count (the reason is given), 64 another plan waits.
+    Exit codes: 0 approved, 1 it would not count (the reason is given), 64 no such run, or another plan waits.
     """
     _decide(session, run_id, plan, granted=True, why=why, break_glass=break_glass)
 
@@ -241,7 +251,7 @@ def approve(session: sessions.Session, run_id: str, plan: str, why: str, break_g
 def deny(session: sessions.Session, run_id: str, plan: str, why: str) -> None:
     """Deny the plan a run waits with.
 
-    Exit codes: 0 denied, 1 it would not count, 64 another plan waits.
+    Exit codes: 0 denied, 1 it would not count, 64 no such run, or another plan waits.
     """
     _decide(session, run_id, plan, granted=False, why=why)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
 
 from ddr.cli import output
 from ddr.lib import timetext
+
+_OPEN = re.compile(r"\{\{\s*(?:service\.)?([\w.]+)\s*\}\}")
 
 if TYPE_CHECKING:
     from ddr.domain import runbooks
@@ -54,3 +57,11 @@ def plan(seen: preview.Preview) -> str:
         for label, text in (("will", line.will), ("touches", ", ".join(line.touches)), ("undo", line.undo)):
             lines += [f"       {label}: {text}"] if text and line.kind == "action" else []
     return "\n".join(lines)
+
+
+_SPOKEN = {"owners.oncall": "on-call", "owners.decisionMaker": "decision-maker", "owners.team": "team"}
+
+
+def spoken(text: str) -> str:
+    """A page without a service at hand: what would be filled in is said in words."""
+    return _OPEN.sub(lambda found: f"the service's {_SPOKEN.get(found[1], found[1])}", text)

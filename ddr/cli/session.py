@@ -117,3 +117,24 @@ pass_session = click.make_pass_decorator(Session)
 def is_terminal() -> bool:
     """Whether a person watches."""
     return sys.stdout.isatty()
+
+
+def _also(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    given = ctx.params.get("service")
+    if given is not None and given != value:
+        raise click.UsageError(f"SERVICE is {given!r} and --service is {value!r}")
+    ctx.params["service"] = value
+
+
+also_as_option = click.option(
+    "--service",
+    "-s",
+    "service_option",
+    metavar="SERVICE",
+    expose_value=False,
+    callback=_also,
+    help="The same as SERVICE.",
+)
+"""Beside a SERVICE argument, so that `-s` works everywhere."""

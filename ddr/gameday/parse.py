@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.domain import scenarios
-from ddr.errors import BadDocument, InputError, Missing, Problem
+from ddr.errors import BadDocument, InputError, Problem, UnknownName
 from ddr.lib import decode, located, redact
 
 SUFFIX = ".yaml"
@@ -37,7 +37,7 @@ class Source:
 
 
 def find(named: str, shipped: Path) -> Path:
-    """A file, or the name of a scenario that comes with ddr. Missing."""
+    """A file, or the name of a scenario that comes with ddr. UnknownName."""
     path = Path(named)
     if path.is_file():
         return path
@@ -47,7 +47,8 @@ def find(named: str, shipped: Path) -> Path:
     # `scenarios/NAME.yaml` is also what people type away from a checkout.
     if path.suffix == SUFFIX and path.parent.name == "scenarios" and (shipped / path.name).is_file():
         return shipped / path.name
-    raise Missing(f"{named}: there is no such scenario", hint=f"shipped with ddr: {', '.join(names(shipped)) or '-'}")
+    there = ", ".join(names(shipped)) or "-"
+    raise UnknownName(f"{named}: there is no such scenario", hint=f"shipped with ddr: {there}")
 
 
 def names(shipped: Path) -> tuple[str, ...]:

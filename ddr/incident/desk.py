@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from ddr.domain import incidents, records, signals
-from ddr.errors import Missing, Refused
+from ddr.errors import Missing, Refused, UnknownName
 from ddr.journal import views
 from ddr.ports import journal as journals
 
@@ -52,11 +52,11 @@ def _is_first(journal: journals.Journal, name: str, event: str) -> bool:
 
 
 def find(journal: journals.Journal, name: str) -> incidents.Incident:
-    """Raises Missing with the open incidents."""
+    """Raises UnknownName with the open incidents."""
     known = _all(journal)
     if name not in known:
         open_ = ", ".join(incident.id for incident in known.values() if incident.is_open) or "none"
-        raise Missing(f"there is no incident {name!r}", hint=f"open: {open_}")
+        raise UnknownName(f"there is no incident {name!r}", hint=f"open: {open_}")
     return known[name]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ddr.domain import planes as planes_
 from ddr.domain import services as services_
-from ddr.errors import Missing, Unsupported
+from ddr.errors import UnknownName, Unsupported
 from ddr.lib import clock
 from ddr.ports import connector, journal, notifier, replayable, signal, store
 
@@ -36,7 +36,7 @@ class Platform:
     def service(self, name: str) -> services_.Service:
         if name not in self.services:
             known = ", ".join(sorted(self.services)) or "none"
-            raise Missing(f"there is no service {name!r}", hint=f"ddr.yaml has: {known}")
+            raise UnknownName(f"there is no service {name!r}", hint=f"ddr.yaml has: {known}")
         return self.services[name]
 
     def plane(self, service: str, which: planes_.Plane) -> connector.Observable:

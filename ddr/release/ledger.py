@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from ddr.domain import records, releases
-from ddr.errors import DdrError, Unavailable
+from ddr.errors import DdrError, Unavailable, UnknownName
+from ddr.journal import views
 from ddr.lib import decode, digest
 from ddr.ports import platform as platforms
 
@@ -49,5 +50,22 @@ def record(platform: platforms.Platform, service: str, *, known_good: bool = Fal
         )
     text = "; ".join(part for part in (note, seen.note) if part)
     made = dataclasses.replace(seen, known_good=known_good, note=text)
+    platform.journal.append(records.ReleaseRecorded(made))
+    return made
+
+
+def withdraw(platform: platforms.Platform, service: str, release: str, why: str) -> releases.Release:
+    """Nobody vouches for it any more: no rollback goes back there. Repeatable. Raises UnknownName."""
+    known = {entry.id: entry for entry in views.fold(platform.journal.events()).releases.get(service, [])}
+    if release not in known:
+        good = ", ".join(name for name, entry in known.items() if entry.known_good) or "none"
+        raise UnknownName(f"there is no release {release!r} of {service}", hint=f"known good: {good}")
+    found = known[release]
+    if not found.known_good:
+        return found
+    note = "; ".join(
+        part for part in (found.note, f"withdrawn by {platform.actor}: {why or 'no reason given'}") if part
+    )
+    made = dataclasses.replace(found, known_good=False, note=note)
     platform.journal.append(records.ReleaseRecorded(made))
     return made

@@ -130,13 +130,34 @@ def decide(
     problem = objection(request, seen.requester, run_view.Decision(record, on.actor, now), approvers)
     if problem:
         raise Refused(f"run {run}: {problem}", hint=_way_out(run, problem))
-    for decision in counted(request, seen.requester, approvers):
-        if _person(decision.actor) == _person(on.actor) and decision.record == record:
-            return record
+    if _is_decided(request, seen.requester, approvers, on.actor, record):
+        return record
     on.journal.append(record)
     if break_glass:
         _tell(on, seen, request.request, why)
     return record
+
+
+def is_decided(on: platform.Platform, run: str, *, granted: bool, why: str, break_glass: bool) -> bool:
+    """Whether this actor has said exactly this of the plan that waits now. Raises UnknownName."""
+    seen = history.Follower(on.journal, run).read()
+    if not seen.approvals:
+        return False
+    request = seen.approvals[-1]
+    record = records.ApprovalDecided(run, request.request.plan_digest, granted, why, break_glass)
+    approvers = on.service(seen.started.service).owners.approvers
+    return _is_decided(request, seen.requester, approvers, on.actor, record)
+
+
+def _is_decided(
+    request: run_view.Approval,
+    requester: str,
+    approvers: Sequence[str],
+    actor: str,
+    record: records.ApprovalDecided,
+) -> bool:
+    said = [one for one in counted(request, requester, approvers) if _person(one.actor) == _person(actor)]
+    return any(one.record == record for one in said)
 
 
 def _tell(on: platform.Platform, seen: run_view.Run, request: records.ApprovalRequested, why: str) -> None:
@@ -158,7 +179,7 @@ def _require_plan(request: records.ApprovalRequested, plan: str) -> None:
     if len(digits) < LEAST_DIGITS or not digest.short(request.plan_digest, 64).startswith(digits):
         raise InputError(
             f"run {request.run} does not wait for plan {plan!r}; it waits for {digest.short(request.plan_digest)}",
-            hint="read the plan that is asked for now; it may have changed",
+            hint=f"the plan may have changed; `ddr runbook resume {request.run}` shows the one that waits",
         )
 
 

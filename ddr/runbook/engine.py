@@ -14,11 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ddr.domain import records, runbooks
-from ddr.errors import ApprovalRequired, BadDocument, DdrError, InputError, Interrupted, Problem, Refused
+from ddr.errors import ApprovalRequired, BadDocument, DdrError, InputError, Interrupted, Problem, Refused, UnknownName
 from ddr.journal import run_view, views
 from ddr.ports import platform, verb
 from ddr.runbook import (
     check,
+    claim,
     gates,
     history,
     layers,
@@ -65,7 +66,8 @@ class Engine:
         values = check.require(document, self._tools.catalog, found, parameters or {})
         what = procedure.of_runbook(document)
         preview.require_sensible(on, self._tools.catalog, what, found, values)
-        return preview.preview(on, self._tools.catalog, what, found, values, incident)
+        belongs = incident_of(on, service, incident)
+        return preview.preview(on, self._tools.catalog, what, found, values, belongs)
 
     def start(
         self,
@@ -78,22 +80,25 @@ class Engine:
         beside: bool = False,
         break_glass: str = "",
     ) -> Finish:
-        """Check the runbook whole, freeze it and run it.
+        """Check the runbook whole, freeze it and run it. It belongs to `incident`, else to the service's open one.
 
-        Raises BadDocument (nothing was started), Refused when another run of the service has no end yet (unless
-        `beside`), ApprovalRequired and Interrupted when the run is paused, Conflict where it stopped to ask,
-        Unavailable when the journal cannot be written.
+        Raises BadDocument, InputError and UnknownName (nothing was started), Interrupted when another run of the
+        service has no end yet, Refused while a process works on that (neither with `beside`), ApprovalRequired and
+        Interrupted when the run is paused, Conflict where it stopped to ask, Unavailable when the journal cannot be
+        written.
         """
         found = self._tools.platform.service(service)
         values = check.require(document, self._tools.catalog, found, parameters or {})
         what = procedure.of_runbook(document)
         preview.require_sensible(self._tools.platform, self._tools.catalog, what, found, values)
+        belongs = incident_of(self._tools.platform, service, incident)
         if not beside:
             self._require_alone(service, run="")
-        name = self._begin(what, service, values, incident, document.path, run)
+        name = self._begin(what, service, values, belongs, document.path, run)
         if not beside:
             self._require_alone(service, run=name)
-        return self._drive(self._follow(name), break_glass, take_over=False, resumed=False)
+        attached = bool(belongs and not incident)
+        return self._drive(self._follow(name), break_glass, take_over=False, resumed=False, attached=attached)
 
     def start_steps(
         self,
@@ -214,7 +219,14 @@ class Engine:
             if is_runbook and seen.end is None:
                 if run:
                     journal.append(records.RunEnded(run, "failed", f"run {name} of {service} was first"))
-                raise Refused(
+                held = seen.claim
+                at_work = held is not None and not history.is_released(seen)
+                if held is not None and at_work and claim.is_alive(held.record, self._tools.platform.clock.now()):
+                    raise Refused(
+                        f"run {name} ({seen.started.title}) of {service} is worked on by {held.actor} on {held.host}",
+                        hint="let it end; --beside runs this one as well",
+                    )
+                raise Interrupted(
                     f"run {name} ({seen.started.title}) of {service} has no end yet",
                     hint=f"`ddr runbook resume {name}` or `ddr runbook undo {name}`; --beside runs this one as well",
                 )
@@ -222,8 +234,10 @@ class Engine:
     def _follow(self, run: str) -> history.Follower:
         return history.Follower(self._tools.platform.journal, run)
 
-    def _drive(self, follower: history.Follower, break_glass: str, *, take_over: bool, resumed: bool) -> Finish:
-        mine = self._claim(follower, take_over=take_over, resumed=resumed)
+    def _drive(
+        self, follower: history.Follower, break_glass: str, *, take_over: bool, resumed: bool, attached: bool = False
+    ) -> Finish:
+        mine = self._claim(follower, take_over=take_over, resumed=resumed, attached=attached)
         with self._paused_on_failure(mine):
             while True:
                 place = stepping.position(mine.procedure, history.outcomes_of(mine.seen()))
@@ -245,10 +259,16 @@ class Engine:
                     )
 
     def _claim(
-        self, follower: history.Follower, *, take_over: bool, resumed: bool, only: tuple[str, ...] = ()
+        self,
+        follower: history.Follower,
+        *,
+        take_over: bool,
+        resumed: bool,
+        only: tuple[str, ...] = (),
+        attached: bool = False,
     ) -> work.Work:
         mine = work.Work(self._tools, follower, take_over=take_over, only=only)
-        self._tools.report(_began(mine.seen(), mine.procedure, resumed=resumed, only=only))
+        self._tools.report(_began(mine.seen(), mine.procedure, resumed=resumed, only=only, attached=attached))
         return mine
 
     def _end(self, mine: work.Work, status: str, why: str) -> Finish:
@@ -283,8 +303,26 @@ class Engine:
             self._tools.report(progress.RunPaused(mine.run, why))
 
 
+def incident_of(on: platform.Platform, service: str, named: str) -> str:
+    """The incident `named`, else the service's single open one, else ''. Raises UnknownName."""
+    board = views.fold(on.journal.events())
+    open_ = [incident.id for incident in board.open_incidents(service)]
+    if not named:
+        return open_[0] if len(open_) == 1 else ""
+    found = board.incidents.get(named)
+    if found is None or found.service != service:
+        what = f"there is no incident {named!r}" if found is None else f"incident {named} is one of {found.service}"
+        raise UnknownName(f"{what}; nothing was started", hint=f"open for {service}: {', '.join(open_) or 'none'}")
+    return named
+
+
 def _began(
-    seen: run_view.Run, what: procedure.Procedure, *, resumed: bool, only: tuple[str, ...] = ()
+    seen: run_view.Run,
+    what: procedure.Procedure,
+    *,
+    resumed: bool,
+    only: tuple[str, ...] = (),
+    attached: bool = False,
 ) -> progress.RunBegan:
     return progress.RunBegan(
         seen.id,
@@ -296,6 +334,7 @@ def _began(
         tuple(_done(step) for step in seen.steps.values() if step.ended is not None),
         what.containment,
         only,
+        attached,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ddr.domain import outcomes, records
-from ddr.errors import Missing
+from ddr.errors import UnknownName
 from ddr.journal import run_view
 from ddr.ports import journal
 
@@ -21,7 +21,7 @@ class Follower:
         self._fold: run_view.RunFold | None = None
 
     def read(self) -> run_view.Run:
-        """Raises Missing when there is no such run, Damaged where the journal is."""
+        """Raises UnknownName when there is no such run, Damaged where the journal is."""
         for event in self._journal.events(self._after):
             self._after = max(self._after, event.seq)
             record = event.record
@@ -33,7 +33,7 @@ class Follower:
             elif isinstance(record, records.RunStarted):
                 self._fold = run_view.RunFold(event, record)
         if self._fold is None:
-            raise Missing(f"there is no run {self._run!r}", hint="`ddr runbook runs` shows them")
+            raise UnknownName(f"there is no run {self._run!r}", hint="`ddr runbook runs` shows them")
         return self._fold.run()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.domain import runbooks
-from ddr.errors import BadDocument, Missing, Problem
+from ddr.errors import BadDocument, InputError, Problem
 from ddr.lib import decode, digest, located, redact
 
 
@@ -41,11 +41,14 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Raises Missing when the file cannot be read, BadDocument with every problem of its shape."""
+    """Raises InputError when the file cannot be read, BadDocument with every problem of its shape."""
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise Missing(f"{path}: cannot be read: {redact.foreign(problem)}") from problem
+    except UnicodeDecodeError as problem:
+        line = problem.object[: problem.start].count(b"\n") + 1
+        raise BadDocument([Problem(str(path), line, "", "is no UTF-8 text; write the file as UTF-8")]) from problem
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}", hint="look at the path") from problem
     return read_text(text, str(path))
 
 

@@ -16,7 +16,10 @@ from ddr.runbook import work as works
 
 
 def perform(work: works.Work, step: runbooks.Step) -> None:
-    """Bring one step to its end, or leave it where the run now goes another way. Raises ApprovalRequired, Conflict (stop and ask), Unavailable (before any effect)."""
+    """Bring one step to its end, or leave it where the run now goes another way.
+
+    Raises ApprovalRequired, Conflict (stop and ask), Unavailable (before any effect).
+    """
     work.check_fence()
     if step.kind == "gate" and step.verb == runbooks.APPROVAL:
         work.began(step)

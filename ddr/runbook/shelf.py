@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ddr.domain import planes, runbooks
-from ddr.errors import BadDocument, Missing
+from ddr.errors import BadDocument, UnknownName
 from ddr.lib import shipped
 from ddr.runbook import parse
 
@@ -23,17 +23,17 @@ def names(shelf: Path | None = None) -> tuple[str, ...]:
 
 
 def find(name: str, shelf: Path | None = None) -> Path:
-    """A path as given, or the shipped runbook of that name. Raises Missing with the names there are."""
+    """A path as given, or the shipped runbook of that name. Raises UnknownName with the names there are."""
     given = Path(name)
     if given.suffix in (".yaml", ".yml") or given.parent != Path():
         if given.is_file():
             return given
-        raise Missing(f"{given}: there is no such file", hint="`ddr runbook list` shows the shipped ones")
+        raise UnknownName(f"{given}: there is no such file", hint="`ddr runbook list` shows the shipped ones")
     known = names(shelf)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(known) or 'none'}"
-        raise Missing(f"there is no runbook {name!r}", hint=hint)
+        raise UnknownName(f"there is no runbook {name!r}", hint=hint)
     return (shelf or folder()) / f"{name}.yaml"
 
 

@@ -6,18 +6,22 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from ddr.errors import Damaged, Missing
+from ddr.errors import Damaged, Unavailable
 from ddr.lib import durable, timetext
 from ddr.sandbox import layout
 
 
 def read(root: Path) -> datetime:
-    """Platform time. Missing where there is no sandbox, Damaged where `clock.json` cannot be read."""
+    """Platform time. Unavailable where there is no `clock.json`, Damaged where `clock.json` cannot be read."""
     path = layout.Layout(root).clock
     try:
         return timetext.parse_time(str(json.loads(path.read_text())["now"]))
     except FileNotFoundError:
-        raise Missing(f"{path} is not there", hint=f"build a sandbox: ddr sandbox up {root}") from None
+        raise Unavailable(
+            f"{path} is not there: the sandbox has no time",
+            hint='write {"now": "<time>"} with the time of the last line of serving/predictions.jsonl, '
+            "or `ddr sandbox up` another one",
+        ) from None
     except (ValueError, KeyError, TypeError) as problem:
         raise Damaged(
             f"{path} does not say what time it is: {problem}",

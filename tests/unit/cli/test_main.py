@@ -66,7 +66,7 @@ def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -
         (["status", "--nope"], 64, "No such option"),
         (["runbook"], 64, "Usage"),
         (["--config", "/nowhere/ddr.yaml", "status"], 64, "there is no such file"),
-        (["runbook", "show", "bad-model-promotio"], 1, "did you mean bad-model-promotion?"),
+        (["runbook", "show", "bad-model-promotio"], 64, "did you mean bad-model-promotion?"),
         (["changes", "--since", "soon"], 64, "no duration"),
     ],
 )

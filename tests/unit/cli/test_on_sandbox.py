@@ -109,13 +109,13 @@ def test_one_incident_by_hand(root: Path) -> None:
 
 def test_errors_are_documents_with_json_and_name_the_next_move(root: Path) -> None:
     for words, code in (
-        (["incident", "show", "inc-nope"], 1),
-        (["runbook", "resume", "run-nope"], 1),
-        (["runbook", "run", "nope"], 1),
-        (["runbook", "run", "bad-model-promotion", "-s", "nope"], 1),
+        (["incident", "show", "inc-nope"], 64),
+        (["runbook", "resume", "run-nope"], 64),
+        (["runbook", "run", "nope"], 64),
+        (["runbook", "run", "bad-model-promotion", "-s", "nope"], 64),
         (["sandbox", "break", "nope"], 64),
         (["sandbox", "break", "model.promote-bad", "--with", "kind=nope"], 64),
-        (["changes", "nope"], 1),
+        (["changes", "nope"], 64),
     ):
         done = calls.ddr(root, *words, "--json")
         assert done.code == code, (words, done)

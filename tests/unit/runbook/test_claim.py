@@ -115,5 +115,5 @@ def test_of_many_at_once_one_owns_the_run() -> None:
     assert stage.cells.effects["a: bad -> good"] == 1
     assert stage.cells.effects["b:  -> good"] == 1
     assert "recovered" in ends
-    assert set(ends) <= {"recovered", "Refused"}
+    assert set(ends) <= {"recovered", "Refused", "Interrupted"}
     print(f"20 at once: {ends.count('recovered')} ran, {ends.count('Refused')} refused")

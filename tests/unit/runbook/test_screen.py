@@ -85,9 +85,10 @@ def test_the_longest_imaginable_run_still_fits() -> None:
 
 BEGAN = progress.RunBegan("r1", "t", "s", ())
 IN_INCIDENT = progress.RunBegan("r1", "t", "s", (), incident="inc-1")
+SET = outcomes.Outcome(outcomes.Status.OK, "set")
 ACTED: list[progress.Event] = [
     progress.StepBegan("one", 1, 2, "action", "cell.set", "", undo="set it back"),
-    progress.StepEnded("one", outcomes.Outcome(outcomes.Status.OK, "set")),
+    progress.StepEnded("one", SET),
 ]
 CONTAINS = progress.RunBegan("r1", "t", "s", (), containment="contain")
 CONTAINED: list[progress.Event] = [
@@ -191,7 +192,7 @@ def test_what_undo_would_bring_back_is_said_before_anybody_types_it() -> None:
         "",
     ]
     resumed = progress.RunBegan(
-        "r1", "t", "s", (), True, done=(progress.Done("one", ACTED[1].outcome, True, "set it back"),)
+        "r1", "t", "s", (), True, done=(progress.Done("one", SET, True, "set it back"),)
     )
     view = screen.after(screen.after(screen.View(), resumed), progress.RunEnded("r1", "failed", "no"))
     assert "  - one: set it back (now: set)" in screen.final(view).splitlines()

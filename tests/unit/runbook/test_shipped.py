@@ -232,7 +232,7 @@ def test_a_version_that_does_not_exist_is_a_slip_and_starts_nothing(name: str, h
     world = shipped.hurt(name) if hurt else recovery.World()
     before, written = world.state(), len(world.journal.written)
     for call in (shipped.runner(world).start, shipped.runner(world).preview):
-        with pytest.raises(InputError, match="to=99: there is no .* 99; nothing was started"):
+        with pytest.raises(InputError, match=r"to=99: there is no .* 99; nothing was started"):
             call(shipped.document(name), "postcode", {"to": "99"})
     assert (world.state(), len(world.journal.written)) == (before, written)
 
