@@ -96,9 +96,8 @@ def caution(
             f"`{_run(hand.runbooks[plane], scene.service.name, hand)}`" for plane in others if plane in hand.runbooks
         ]
         too = f" ({', '.join(books)})" if books else ""
-        told.append(
-            f"{' and '.join(others)} {'is' if len(others) == 1 else 'are'} broken too{too}: traffic proves no recovery before all are mended"
-        )
+        who = f"{' and '.join(others)} {'is' if len(others) == 1 else 'are'} broken too"
+        told.append(f"{who}{too}: traffic proves no recovery before all are mended")
     return "; ".join(told)
 
 

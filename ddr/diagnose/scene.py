@@ -30,8 +30,8 @@ class Scene:
 
     `earlier` are the known-good releases before `good`, newest first.
     `changes` are all that could matter, oldest first, those that nobody recorded included. `not_checked` says what
-    could not be looked at, and why; `unread` are the planes among it, `silent_server` the server, None where it answers.
-    `fallback`: the fallback answers instead of the model.
+    could not be looked at, and why; `unread` are the planes among it, `silent_server` the server (None where it
+    answers). `fallback`: the fallback answers instead of the model.
     """
 
     service: services.Service
