@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 @click.option("--since", type=options.Duration(), default="24h", show_default=True, help="How far back.")
 @sessions.json_option
 @sessions.pass_session
-def command(session: sessions.Session, service: str | None, since: timedelta) -> None:
+def command(session: sessions.Session, service: str | None, since: timedelta) -> int:
     """Show what changed, over all planes, newest last.
 
     Who, from, to; `not recorded by anyone` where ddr found it by comparing.
 
-    Exit codes: 0 shown.
+    Exit codes: 0 shown, 2 shown, and the journal cannot be read to its end.
     """
     from ddr.release import timeline
 
-    wired = session.wired()
+    wired = session.looking()
     now = wired.platform.clock.now()
     found = timeline.changes(wired.platform, session.service(service).name, now - since)
     session.show(found, lambda: _text(found.changes, found.silent))
     session.warn_interrupted()
+    return session.code()
 
 
 def _text(found: tuple[changes.Change, ...], silent: tuple[str, ...]) -> str:

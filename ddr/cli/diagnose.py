@@ -26,14 +26,15 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
     INCONCLUSIVE follow. HEALTHY needs every plane, signal and the server to answer. It only looks; with --incident
     it writes one line into the journal. Without it the next command names the service's only open incident.
 
-    Exit codes: 0 healthy or a plane was named, 2 inconclusive, 69 nothing answers.
+    Exit codes: 0 healthy or a plane was named, 2 inconclusive, or the journal cannot be read to its end, 69
+    nothing answers.
     """
     from ddr.diagnose import advice, examine
     from ddr.domain import diagnoses, records
     from ddr.release import timeline
     from ddr.runbook import shelf
 
-    wired = session.wired()
+    wired = session.looking()
     name = session.service(service).name
     changes = timeline.changes(wired.platform, name, examine.horizon(wired.platform.clock.now()))
     found = examine.examine(
@@ -49,11 +50,13 @@ def command(session: sessions.Session, service: str | None, incident: str, no_re
             waiting=next((run.next_command for run in openruns.of(session, name)), ""),
         ),
     )
-    if incident:
+    if incident and wired.trouble:
+        session.notice(f"nothing was written into {incident}: the journal is damaged or gone")
+    elif incident:
         wired.platform.journal.append(records.DiagnosisMade(name, found, incident))
     session.show(found, lambda: text(found))
     session.warn_interrupted()
-    return 2 if found.verdict is diagnoses.Verdict.INCONCLUSIVE else 0
+    return session.code(2 if found.verdict is diagnoses.Verdict.INCONCLUSIVE else 0)
 
 
 def _only_open(session: sessions.Session, service: str) -> str:

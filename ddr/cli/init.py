@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from ddr.cli import output
 from ddr.cli import session as sessions
 
 
@@ -27,7 +28,8 @@ def command(
     Credentials of a bucket come from ${env:DDR_S3_ACCESS_KEY} and ${env:DDR_S3_SECRET_KEY} where these are set,
     else from the usual AWS chain. A bucket that ignores conditional writes is refused and nothing is written.
 
-    Exit codes: 0 written, 1 there is one already, 2 the store is not fit, 69 it does not answer.
+    Exit codes: 0 written, 1 there is one already, 2 the store is not fit, or a journal that
+    this machine has seen there is gone, 69 it does not answer.
     """
     from ddr.wiring import initial
 
@@ -35,6 +37,9 @@ def command(
     if bucket:
         repository = {"type": "s3", "bucket": bucket, "prefix": prefix, "endpoint": endpoint, "region": region}
     made = initial.write(folder, repository, os.environ)
+    if made.missing:
+        session.show(made, lambda: f"wrote {made.path}\n{output.mark('bad')} {made.missing}\n  next: {made.hint}")
+        return 2
     session.show(made, lambda: _text(made.path, made.store))
     return 0
 

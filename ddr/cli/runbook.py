@@ -259,12 +259,16 @@ def deny(session: sessions.Session, run_id: str, plan: str, why: str) -> None:
 @command.command()
 @sessions.json_option
 @sessions.pass_session
-def runs(session: sessions.Session) -> None:
+def runs(session: sessions.Session) -> int:
     """List runs, newest last.
 
-    Exit codes: 0 listed.
+    Exit codes: 0 listed, 2 listed, and the journal cannot be read to its end.
     """
+    session.looking()
     found = list(session.board().runs.values())
     rows = [(run.id, run.started.purpose, run.started.service, run.started.title, run.status) for run in found]
-    session.show({"runs": found}, lambda: output.table(rows) if rows else "no runs yet")
+    session.show(
+        {"runs": found}, lambda: output.table(rows) if rows else "no runs known" if session.code() else "no runs yet"
+    )
     session.warn_interrupted()
+    return session.code()

@@ -48,6 +48,15 @@ class Session:
             self._wired.append(build.build(self.config_path(), os.environ, actor=self.actor or "", warn=self.notice))
         return self._wired[0]
 
+    def looking(self) -> build.Wired:
+        """As `wired`, for a command that only looks: with the journal damaged or gone it goes on, and says so."""
+        self._wired[:] = [self.wired().looking(self.notice)]
+        return self._wired[0]
+
+    def code(self, code: int = 0) -> int:
+        """The exit code of a command that only looks: 2 where the journal could not be read to its end."""
+        return code or (2 if self.wired().trouble else 0)
+
     def backups(self) -> backups.Backups:
         """The backup side of the configuration."""
         from ddr.wiring import backups

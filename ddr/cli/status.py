@@ -28,13 +28,16 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
 
     `good` beside a revision: it is the one of the newest known-good release. `??` is unknown, never healthy.
 
-    Exit codes: 0 shown, 2 with --check when a service is not ok, 69 the platform's clock or journal is away.
+    With the journal damaged or gone, planes and signals are shown all the same, and a line on stderr says so.
+
+    Exit codes: 0 shown, 2 with --check when a service is not ok, or the journal cannot be read to its end, 69 the
+    platform's clock or journal is away.
     """
     from ddr.diagnose import overview
     from ddr.domain import signals
     from ddr.wiring import readiness
 
-    wired = session.wired()
+    wired = session.looking()
     board = session.board()
     names = [wired.platform.service(service).name] if service else sorted(wired.platform.services)
     ready = readiness.judge(wired, board)
@@ -45,12 +48,23 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
         )
         for name in names
     ]
+    pending = wired.log.pending()
     session.show(
-        {"services": seen},
-        lambda: "\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen) or _NONE,
+        {"services": seen, "pending_events": pending, "journal": wired.trouble.message if wired.trouble else ""},
+        lambda: (
+            ("\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen) or _NONE)
+            + _waiting(pending)
+        ),
     )
     session.warn_interrupted()
-    return 2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0
+    return session.code(2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0)
+
+
+def _waiting(pending: int) -> str:
+    if not pending:
+        return ""
+    told = "1 event waits" if pending == 1 else f"{pending} events wait"
+    return f"\n\n{output.mark('bad')} journal: {told} on this machine, not in the store\n  next: ddr journal sync"
 
 
 def _text(seen: status.ServiceStatus, service: services.Service) -> str:

@@ -114,6 +114,16 @@ def decode_waiting(content: bytes) -> tuple[int, Draft]:
     return w.base, Draft(w.id, w.at, w.wall, w.mono_s, w.actor, w.host, w.kind, bytes(w.body))
 
 
+def draft_of(raw: bytes) -> Draft:
+    """A stored event as it was before it had a place. Torn when it is none."""
+    wire = _wire()
+    try:
+        e = wire.decode_envelope(raw)
+    except wire.unreadable as problem:
+        raise Torn(str(problem)) from problem
+    return Draft(e.id, e.at, e.wall, e.mono_s, e.actor, e.host, e.kind, bytes(e.body))
+
+
 def decode(raw: bytes, digest: str) -> events.Event:
     """The event of these bytes. Torn when they are none.
 

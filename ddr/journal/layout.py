@@ -20,6 +20,7 @@ from ddr.lib import digest
 
 ROOT = "journal/"
 SEGMENTS = "journal/segments/"
+TRIAL = "journal/trial-"  # what `ddr doctor` writes and deletes, to see whether it may
 SEGMENT_SIZE = 1000
 FIRST_PREVIOUS = ""  # what the first event names as the digest of the event before it
 

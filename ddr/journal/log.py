@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import itertools
 import secrets
 import threading
 import time
@@ -47,8 +50,7 @@ class Log:
     ) -> None:
         self.store = target
         self.spool = spools.Spool(spool, warn)
-        copy = mirror.Mirror(state) if target.is_shared else None
-        self.witness = witness.Witness(target, seen.Seen(state), copy, warn)
+        self.witness = witness.Witness(target, seen.Seen(state), mirror.Mirror(state), warn)
         self._outage = outage.Outage(state, mono, process.boot_id())
         self._tail = tail.Tail(target, self.witness)
         self._reader = reader.Reader(target, self.witness, self._outage, warn)
@@ -59,6 +61,7 @@ class Log:
         self._mono = mono
         self._warn = warn
         self._is_told_away = False
+        self._is_walked = False
         self._lock = threading.RLock()
 
     def append(self, record: records.Record) -> events_.Event:
@@ -66,14 +69,18 @@ class Log:
 
         A shared store comes second: the event is in the spool before the network is asked, and leaves it afterwards.
         A store on this machine is as durable as the spool and comes alone. Unavailable when the event could be
-        written to neither: then nothing may be done. Broken when the store does not show what this machine has seen.
+        written to neither: then nothing may be done. Broken when the store does not show what this machine has seen,
+        and for a store on this machine also when an event is damaged anywhere: nothing is put behind that.
         """
         with self._lock:
+            self._walk()
             base = self._tail.base()
             draft = self._draft(record)
             entry = self._spooled_first(base, draft) if self.store.is_shared else None
             problem: Unavailable | None = None
-            if not self._outage.lasts():
+            if self._outage.lasts():
+                self._hold_place(None)
+            else:
                 try:
                     return self._join(draft, entry, base)
                 except Unavailable as away:
@@ -96,7 +103,7 @@ class Log:
         start = min([after, *(entry.base for entry in waiting)])
         ids = set()
         last: Sequence[reading.Link] = ()
-        for last in self._reader.links(max(start, 1)):
+        for last in self._links(max(start, 1)):
             for seq, _, _, event in last:
                 if event is None or seq <= start:
                     continue
@@ -104,8 +111,9 @@ class Log:
                     ids.add(event.id)
                 if seq > after:
                     yield event
-        if last:
-            with self._lock:
+        with self._lock:
+            self._is_walked = self._is_walked or start <= 1
+            if last:
                 self._tail.learn(last[-1].head)
         for entry in waiting:
             if entry.draft.id not in ids:
@@ -115,15 +123,48 @@ class Log:
     def head(self) -> layout.Head:
         """The newest event in the store, looked for now. Unavailable, Broken."""
         with self._lock:
-            return self._tail.head()
+            try:
+                return self._tail.head()
+            except store.Absent as away:
+                self._hold_place(away)
+                raise
+
+    def pending(self) -> int:
+        """How many events wait on this machine for the store."""
+        return len(self._waiting())
+
+    def draft(self, record: records.Record) -> codec.Draft:
+        """The record as an event that has no place yet."""
+        return self._draft(record)
+
+    def begin_anew(self, record: records.Record, behind: layout.Head) -> events_.Event:
+        """Put the event behind `behind`, which the caller has found to be the newest one, and keep aside what was
+        known before. For a person who wants it so, on a store of this machine. OSError, Unavailable."""
+        with self._lock:
+            self._tail = tail.Tail(self.store, self.witness)
+            self._tail.learn(behind)
+            this = self._tail.place(self._draft(record), {}, None)
+            self.forget(this.digest)
+            self.witness.note([this])
+            assert this.event is not None  # we have just encoded it
+            return this.event
+
+    def forget(self, mark: str) -> None:
+        """Keep aside what this machine has seen: what is there now is believed. OSError."""
+        with self._lock:
+            self.witness.set_aside(mark.rpartition(":")[2][-12:])
+            self._tail = tail.Tail(self.store, self.witness)
+            self._reader = reader.Reader(self.store, self.witness, self._outage, self._warn)
+            self._is_walked = False
 
     def sync(self) -> int:
         """Join what waits in the spool, in order, each event once also after a crash; how many were joined.
 
         They keep their times, actor and host. Unavailable when the store is (still) away: what was joined until
-        then is joined.
+        then is joined. Broken when the chain does not hold.
         """
         with self._lock:
+            self._look_at_all()
             joined = self._join_all(self._waiting())
             if not joined:
                 self._tail.head()  # says whether the store is there
@@ -133,6 +174,33 @@ class Log:
     def compact(self, *, keep: int = segments.KEEP) -> segments.Compacted:
         """Fold old events into segments, all but the newest `keep`. Anyone may, at any time, also two at once."""
         return segments.compact(self.store, self._reader.links, keep=keep)
+
+    def _links(self, start: int) -> Iterator[Sequence[reading.Link]]:
+        try:
+            yield from self._reader.links(start)
+        except store.Absent as away:
+            self._hold_place(away)
+            raise
+
+    def _hold_place(self, away: Unavailable | None) -> None:
+        """A disk that is not mounted is no outage to be bridged: the spool would hide it."""
+        if away is None or isinstance(away, store.Absent):
+            with contextlib.suppress(Unavailable):
+                self.witness.hold_place(self.witness.anchor())
+
+    def _walk(self) -> None:
+        """Look at the whole chain once before the first write. A shared store is only looked at from where this
+        machine has seen it, because each event costs a way through the network."""
+        if not self._is_walked and not self.store.is_shared:
+            with contextlib.suppress(Unavailable):  # the write will find that out, and wait in the spool
+                self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        """Broken when the chain does not hold."""
+        last = list(itertools.chain.from_iterable(collections.deque(self._links(1), maxlen=1)))
+        self._is_walked = True
+        if last:
+            self._tail.learn(last[-1].head)
 
     def _draft(self, record: records.Record) -> codec.Draft:
         body = codec.body_of(record)
@@ -156,6 +224,7 @@ class Log:
             earlier = self._join_all(before, known)
             this = self._tail.place(draft, known, base if entry else None)
         except Unavailable as problem:
+            self._hold_place(problem)
             self._begin_outage(problem, began_s)
             raise
         self._done(entry, this)

@@ -1,4 +1,5 @@
-"""This machine's copy of a journal that lives behind a network: for when the store is away, and to read only its tail.
+"""This machine's copy of the journal: of one behind a network, for when that is away and to read only its tail; of
+one on this machine, to bring back an event that gets lost.
 
 A line is `<number> <sha256> <event>`, so that a line damaged here is told from an event changed there: the first is
 dropped and fetched again, the second is what the copy exists to find out.
@@ -25,8 +26,8 @@ _TAIL = 1 << 16
 class Mirror:
     """One file that grows at its end, from event 1 on without a gap. Anyone may delete it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "journal-copy.jsonl"
+    def __init__(self, folder: Path, name: str = "journal-copy.jsonl") -> None:
+        self.path = folder / name
 
     def head(self) -> layout.Head:
         """The newest event that is copied whole; none where the copy cannot be read."""

@@ -61,7 +61,7 @@ class Reader:
 
     def _chain(self, start: int) -> Iterator[Links]:
         copy = self._watch.copy
-        if copy is None:
+        if not self._store.is_shared:
             yield from self._followed(reading.stored(self._store, start), start)
             return
         if self._outage.lasts():
@@ -96,14 +96,18 @@ class Reader:
             if not batch:
                 continue
             if anchor is not None and batch[0].seq <= anchor.head.seq <= batch[-1].seq:
-                self._watch.compare(batch[anchor.head.seq - batch[0].seq], anchor.head, anchor)
-            if self._watch.copy is not None:
-                self._watch.note(last)  # not before an event behind it has confirmed the last of them
+                at = anchor.head.seq - batch[0].seq
+                try:
+                    self._watch.compare(batch[at], anchor.head, anchor)
+                except reading.Broken:
+                    yield batch[:at]
+                    raise
+            self._watch.note(last)  # not before an event behind it has confirmed the last of them
             last = batch
             yield batch
         if anchor is not None and start <= anchor.head.seq:
             self._watch.end(last[-1].seq if last else 0, anchor)
-        self._watch.note(last if self._watch.copy is not None else last[-1:])
+        self._watch.note(last)
 
     def _parts(self, copy: mirror.Mirror, start: int) -> tuple[Sequence[bytes], Iterator[reading.Batch]]:
         """The copy from `start` on, if its newest event is the store's, and what follows it, from the store."""

@@ -14,7 +14,7 @@ from ddr.lib import digest
 from ddr.ports import store
 
 _AT_ONCE = 16  # reads in flight on a store behind a network, where each takes some 20 ms
-_LOOK = "`ddr journal verify` lists everything that is wrong"
+_LOOK = "`ddr journal verify` lists everything that is wrong, and says how to go on"
 
 
 class Broken(Damaged):
@@ -25,6 +25,20 @@ class Broken(Damaged):
         self.seq = seq
         self.expected = expected
         self.found = found
+
+
+class Displaced(Broken):
+    """The place of the journal that this machine has seen up to event `seq` is gone, empty, or has another one."""
+
+    def __init__(self, seq: int, where: str, what: str) -> None:
+        super().__init__(seq, what)
+        count = "1 event" if seq == 1 else f"{seq} events"
+        self.message = f"{where} does not have the journal that this machine has seen there, with {count}: {what}"
+        self.args = (self.message,)
+        self.hint = (
+            "mount it or bring it back (`mv`, or `ddr restore journal --apply`); if a new beginning is meant: "
+            "`ddr journal adopt`, which keeps aside what was known. Nothing is written until then"
+        )
 
 
 class Link(NamedTuple):
@@ -74,9 +88,9 @@ def survey(source: store.Store, start: int = 1) -> Inventory:
         seq, span = layout.seq_of(entry.key), layout.segment_of(entry.key)
         if seq is not None:
             singles.add(seq)
-        elif span is None:
+        elif span is None and not entry.key.startswith(layout.TRIAL):
             others.append(entry.key)
-        elif span.last >= start:
+        elif span is not None and span.last >= start:
             segments.add(span)
     return Inventory(frozenset(singles), frozenset(segments), tuple(others))
 

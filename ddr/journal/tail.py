@@ -79,7 +79,7 @@ class Tail:
                 known.update(self.look(base))
             if draft.id in known:
                 return known[draft.id]
-            head = self._head or self.head()
+            head = self._kept_head() or self._looked_for()
             seq = head.seq + 1
             raw = codec.encode(seq, head.digest, draft)
             try:
@@ -93,6 +93,21 @@ class Tail:
                 return this
             self._store.delete(layout.event_key(seq))
             self._head = None
+
+    def _kept_head(self) -> layout.Head | None:
+        """The known end, unless the folder has lost or changed it since: a create would make that anew, or be put
+        behind another journal. Only asked of a folder; it costs 30 us there, and a way through the network else."""
+        head = self._head
+        if head is None or not head.seq or self._store.is_shared:
+            return head
+        raw = reading.single(self._store, head.seq)
+        return head if raw is not None and layout.digest_of(raw) == head.digest else None
+
+    def _looked_for(self) -> layout.Head:
+        known, head = self._head, self.head()
+        if known is not None and head.seq < known.seq and self._watch.anchor() is None:
+            raise self._watch.shorter(head.seq, known)
+        return head
 
     def _settle(self, head: layout.Head) -> layout.Head:
         self._head = head
@@ -113,6 +128,10 @@ class Tail:
         found = {}
         while (raw := reading.single(self._store, head.seq + 1)) is not None:
             this = reading.link(head.seq + 1, raw)
+            if this.event is not None and this.event.previous != head.digest:
+                self._head = None
+                self._watch.hold_place(self._watch.anchor())
+                raise reading.Broken(this.seq, f"it does not follow the event {head.seq} that was there before")
             head = self._settle(this.head)
             if this.event is not None:
                 found[this.event.id] = this

@@ -29,10 +29,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Memory:
-    """Digests this machine has seen, by number; `before` is the head of another journal in the same folder."""
+    """Digests this machine has seen, by number; `displaced` where the journal it has seen is not there."""
 
     digests: Mapping[int, str]
-    before: layout.Head | None = None
+    displaced: reading.Displaced | None = None
 
 
 class Trial:
@@ -109,8 +109,8 @@ class Trial:
                 f"{digest.short(known)}: its end was cut off, or an old one was brought back",
                 known,
             )
-        if self._memory.before is not None:
-            self.note(0, f"this machine has seen another journal here before, with {self._memory.before.seq} events")
+        if self._memory.displaced is not None:
+            self.find(0, self._memory.displaced.message)
         if self._foreign:
             self.note(0, f"{self._foreign} events come from a newer ddr; they are kept and not understood")
         self.findings.sort(key=lambda finding: finding.seq)

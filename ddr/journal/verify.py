@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ddr.errors import Missing
-from ddr.journal import layout, log, reading, trial
+from ddr.journal import layout, log, mending, reading, trial
 from ddr.ports import store
 
 
@@ -24,6 +24,8 @@ class Report:
     segments: int
     findings: tuple[trial.Finding, ...] = ()
     notes: tuple[trial.Finding, ...] = ()
+    advice: tuple[str, ...] = ()
+    pending: int = 0
 
     @property
     def is_broken(self) -> bool:
@@ -33,9 +35,14 @@ class Report:
 def verify(journal: log.Log) -> Report:
     """Read everything from the store; hold it against itself and against what this machine has seen.
 
-    Only looks. Unavailable when the store is away.
+    Only looks. Unavailable when the store is away, Displaced when the place is gone that this machine has seen it in.
     """
     source = journal.store
+    try:
+        source.head(layout.event_key(1))
+    except store.Absent:
+        journal.witness.hold_place(journal.witness.anchor())
+        raise
     seen = reading.survey(source)
     court = trial.Trial(_memory(journal))
     for key in seen.others:
@@ -44,21 +51,42 @@ def verify(journal: log.Log) -> Report:
         for seq, raw in _events(source, seen, span, court):
             court.take(seq, raw)
     court.end(seen.newest)
-    _look_at_spool(journal, court)
+    waiting = _look_at_spool(journal, court)
     return Report(
-        court.events, seen.newest, court.head.digest, len(seen.segments), tuple(court.findings), tuple(court.notes)
+        court.events,
+        seen.newest,
+        court.head.digest,
+        len(seen.segments),
+        tuple(court.findings),
+        tuple(court.notes),
+        _advice(journal) if court.findings else (),
+        waiting,
     )
 
 
+def _advice(journal: log.Log) -> tuple[str, ...]:
+    anchor = journal.witness.anchor()
+    try:
+        journal.witness.hold_place(anchor)
+        examined = mending.examine(journal)
+        return tuple(mending.advice(journal, examined))
+    except reading.Displaced as problem:
+        return (problem.hint,)
+    except OSError:
+        return ()  # the spool, which has a finding of its own
+
+
 def _memory(journal: log.Log) -> trial.Memory:
-    """What this machine has seen; of another journal that was in the same folder before, nothing counts."""
+    """What this machine has seen; nothing of it counts where there is another journal, or none."""
     anchor = journal.witness.anchor()
     copy = journal.witness.copy
-    copied = {seq: layout.digest_of(raw) for seq, raw in enumerate(copy.read(), 1)} if copy is not None else {}
+    if anchor is None and not journal.store.is_shared:
+        return trial.Memory({})
+    if anchor is not None and (displaced := journal.witness.displaced(anchor)):
+        return trial.Memory({}, displaced=reading.Displaced(anchor.head.seq, journal.store.name, displaced))
+    copied = {seq: layout.digest_of(raw) for seq, raw in enumerate(copy.read(), 1)}
     if anchor is None:
         return trial.Memory(copied)
-    if journal.witness.is_another(anchor):
-        return trial.Memory({}, before=anchor.head)
     return trial.Memory({**copied, anchor.head.seq: anchor.head.digest})
 
 
@@ -93,13 +121,16 @@ def _events(
         yield seq, folded.get(seq, single.get(seq))
 
 
-def _look_at_spool(journal: log.Log, court: trial.Trial) -> None:
+def _look_at_spool(journal: log.Log, court: trial.Trial) -> int:
+    """How many events wait there."""
     try:
         waiting, unreadable = journal.spool.waiting(), journal.spool.unreadable()
     except OSError as problem:
         court.find(0, f"the spool {journal.spool.folder} cannot be read: {problem.strerror}")
-        return
+        return 0
     if waiting:
-        court.note(0, f"{len(waiting)} events wait in the spool {journal.spool.folder}: `ddr journal sync`")
+        count = "1 event waits" if len(waiting) == 1 else f"{len(waiting)} events wait"
+        court.note(0, f"{count} in the spool {journal.spool.folder}: `ddr journal sync`")
     for path in unreadable:
         court.find(0, f"{path} in the spool is no event; it cannot be joined")
+    return len(waiting)

@@ -11,13 +11,14 @@ from ddr.ports import store
 
 
 class Witness:
-    """`copy` is None for a store on this machine: then only the newest event is remembered.
+    """The newest event is remembered, and in `copy` all of them: of a shared store to read from, of one on this machine
+    to bring back what gets lost.
 
     A file of its own that cannot be written costs the memory, never the work: it is told once.
     """
 
     def __init__(
-        self, source: store.Store, memory: seen.Seen, copy: mirror.Mirror | None, warn: Callable[[str], None]
+        self, source: store.Store, memory: seen.Seen, copy: mirror.Mirror, warn: Callable[[str], None]
     ) -> None:
         self.seen = memory
         self.copy = copy
@@ -31,8 +32,9 @@ class Witness:
 
     def compare(self, this: reading.Link, known: layout.Head, anchor: seen.Anchor | None) -> None:
         """Broken when the event is another than the one seen there. A torn one is told of, and accepted."""
-        if this.digest == known.digest or self._is_anew(anchor):
+        if this.digest == known.digest:
             return
+        self.hold_place(anchor)
         if this.event is not None:
             raise self._changed(this.seq, known.digest, this.digest)
         if this.seq not in self._told_torn:
@@ -41,20 +43,20 @@ class Witness:
                 f"journal event {this.seq} is torn: this machine has seen it whole with digest "
                 f"{digest.short(known.digest)}; going on without it (`ddr journal verify`)"
             )
-        if self.copy is not None and any(layout.digest_of(raw) == known.digest for raw in self.copy.read(this.seq)[:1]):
+        if any(layout.digest_of(raw) == known.digest for raw in self.copy.read(this.seq)[:1]):
             self.drop_copy(known)
 
     def drop_copy(self, known: layout.Head) -> None:
         """Keep the copy under another name: it is not what the store has. The next reader makes a new one."""
-        if self.copy is not None:
-            try:
-                self.copy.set_aside(digest.short(known.digest))
-            except OSError as problem:
-                self.tell(problem)
+        try:
+            self.copy.set_aside(digest.short(known.digest))
+        except OSError as problem:
+            self.tell(problem)
 
     def end(self, newest: int, anchor: seen.Anchor | None) -> None:
         """Broken when the journal ends, with event `newest`, before the newest one that was seen."""
-        if anchor is not None and newest < anchor.head.seq and not self._is_anew(anchor):
+        if anchor is not None and newest < anchor.head.seq:
+            self.hold_place(anchor)
             raise self.shorter(newest, anchor.head)
 
     def note(self, links: Sequence[reading.Link]) -> None:
@@ -66,8 +68,9 @@ class Witness:
             first = known.first if known else self._first(links[0])
             if first and (known is None or known.head.seq < links[-1].seq):
                 self.seen.note(seen.Anchor(first, links[-1].head))
-            if self.copy is not None:
-                self.copy.extend(links)
+            if known is None and not self._store.is_shared and self.copy.head().seq:
+                self.copy.set_aside("of-unknown")  # nobody can say which journal it is of
+            self.copy.extend(links)
         except OSError as problem:
             self.tell(problem)
 
@@ -90,38 +93,48 @@ class Witness:
             return ""
         return layout.digest_of(raw) if raw is not None else ""
 
-    def is_another(self, anchor: seen.Anchor) -> bool:
-        """Whether the store has another journal than the one seen, in a folder its owner has emptied.
+    def hold_place(self, anchor: seen.Anchor | None) -> None:
+        """Displaced when the store has not the journal that was seen there but none, or another.
 
-        Never so for a shared store: nobody empties the bucket of a team by the way.
+        Never so for a shared store: what is wrong there is told of the event it is wrong with.
         """
+        what = self.displaced(anchor) if anchor is not None else ""
+        if anchor is not None and what:
+            raise reading.Displaced(anchor.head.seq, self._store.name, what)
+
+    def displaced(self, anchor: seen.Anchor) -> str:
+        """What is in the place of the journal that was seen, '' where it is that one, be it damaged."""
         if self._store.is_shared:
-            return False
+            return ""
         try:
             raw = reading.at(self._store, 1)
+            if raw is None:
+                return "" if reading.survey(self._store).newest else self._emptiness()
+            if layout.digest_of(raw) == anchor.first:
+                return ""
+            head = reading.at(self._store, anchor.head.seq)
+            if head is not None and layout.digest_of(head) == anchor.head.digest:
+                return ""  # event 1 was changed
+            after = reading.at(self._store, 2)
+            second = reading.link(2, after).event if after is not None else None
         except reading.Broken:
-            return False
-        if raw is None:
-            return not reading.survey(self._store).newest
-        return layout.digest_of(raw) != anchor.first
+            return ""
+        except store.Absent as problem:
+            return problem.message.removeprefix(f"{self._store.name}: ")
+        if second is not None and second.previous == anchor.first:
+            return ""
+        return "another journal is there, which begins with another event"
 
-    def _is_anew(self, anchor: seen.Anchor | None) -> bool:
-        """As `is_another`; what was seen of the old journal is then set aside."""
-        if anchor is None or not self.is_another(anchor):
-            return False
-        known = self.seen.read()
-        if known is None or known.first != anchor.first:
-            return True
-        try:
-            aside = self.seen.set_aside()
-        except OSError as problem:
-            self.tell(problem)
-            return True
-        self._warn(
-            f"the journal in {self._store.name} begins anew: this machine has seen another one there, with "
-            f"{anchor.head.seq} events. What it knew of that one is kept in {aside}"
-        )
-        return True
+    def _emptiness(self) -> str:
+        if isinstance(self._store, store.Placed) and not self._store.is_there():
+            return "its folder is gone"
+        return "the folder is there, and there is no journal in it"
+
+    def set_aside(self, mark: str) -> None:
+        """Keep what was known under other names: from here on what is there now is watched. OSError."""
+        if self.seen.path.exists():
+            self.seen.set_aside()
+        self.copy.set_aside(mark)
 
     def _changed(self, seq: int, known: str, found: str) -> reading.Broken:
         return self._broken(
@@ -143,10 +156,8 @@ class Witness:
         )
 
     def _broken(self, seq: int, what: str, expected: str, found: str) -> reading.Broken:
-        files = [self.seen.path] + ([self.copy.path] if self.copy else [])
         broken = reading.Broken(seq, what, expected=expected, found=found)
-        broken.hint = (
-            "`ddr journal verify` compares; if an older journal was brought back on purpose, move away "
-            + " and ".join(map(str, files))
-        )
+        files = f"move away {self.seen.path} and {self.copy.path}"
+        way = files if self._store.is_shared else f"`ddr journal adopt`, or {files}"
+        broken.hint = f"`ddr journal verify` compares; if an older journal was brought back on purpose: {way}"
         return broken

@@ -17,6 +17,10 @@ class Unusable(Unavailable):
     """Unavailable until a person acts: wrong credentials, no such bucket, a read-only folder. Waiting is no use."""
 
 
+class Absent(Unusable):
+    """The place of the store itself is not there: a disk that is not mounted, a folder that was moved away."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A key with the size of its bytes and the version token that `swap` wants back."""
@@ -71,4 +75,13 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Absent afterwards; deleting what is not there is no error."""
+        ...
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A store that can lose the place it is in, as a folder can be moved away and a disk unmounted."""
+
+    def is_there(self) -> bool:
+        """Whether the place is there. False also before the first write, which makes it."""
         ...

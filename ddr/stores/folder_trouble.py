@@ -40,7 +40,10 @@ def translate(problem: OSError, name: str, root: Path, doing: str) -> Unavailabl
 
 
 def check(name: str, root: Path) -> None:
-    """Raise Unusable where the store's folder is not and cannot be: an unmounted disk must not look like no bytes."""
+    """Raise Absent where the store's folder is not and cannot be, Unusable where it is none.
+
+    An unmounted disk must not look like no bytes.
+    """
     try:
         if stat.S_ISDIR(root.stat().st_mode):
             return
@@ -51,5 +54,5 @@ def check(name: str, root: Path) -> None:
             return  # nothing was written yet
         else:
             what, hint = f"the folder {root.parent}", f"is its disk mounted? if it is new: `mkdir -p {root.parent}`"
-        raise store.Unusable(f"{name}: {what} is not there", hint=hint) from None
+        raise store.Absent(f"{name}: {what} is not there", hint=hint) from None
     raise store.Unusable(f"{name}: {root} is not a folder", hint="name a folder, or move that file away")

@@ -100,6 +100,9 @@ class LocalStore:
                 path.unlink(missing_ok=True)
                 durable.sync_folder(path.parent)
 
+    def is_there(self) -> bool:
+        return self._root.is_dir()
+
     def _conflict(self, key: str, expect: str, found: str) -> Conflict:
         return Conflict(
             f"{self.name}: {key!r} is at version {found or 'none'}, not {expect}", expected=expect, found=found

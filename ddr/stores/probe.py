@@ -65,6 +65,23 @@ def probe(tried: store.Store, *, writers: int = _WRITERS, rounds: int = _ROUNDS)
     return Verdict(tried.name, honest=not findings, findings=(*findings, *left))
 
 
+def try_beginning(tried: store.Store, beginning: str) -> str:
+    """Write, read and delete one key that begins so; what is wrong, '' when it went well.
+
+    Rights may differ from one folder or prefix to the next: what `probe` may do, another one may not.
+    """
+    key, content = f"{beginning}{secrets.token_hex(8)}", b"tried by `ddr doctor`; may be deleted\n"
+    try:
+        for left in list(tried.list(beginning)):  # of a trial that was cut off
+            tried.delete(left.key)
+        tried.create(key, content)
+        is_same = tried.get(key) == content
+        tried.delete(key)
+    except DdrError as problem:
+        return _sentence(problem)
+    return "" if is_same else f"{tried.name} gave other bytes back than were written to {key!r}"
+
+
 def _kept(tried: store.Store, key: str, promise: Callable[[store.Store, str], Iterator[str]]) -> list[str]:
     """What was found about one promise. An answer nobody expects is a finding; no answer is Unavailable."""
     findings = []

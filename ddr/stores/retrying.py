@@ -62,6 +62,9 @@ class Retrying:
     def delete(self, key: str) -> None:
         self._repeated(lambda: self._inner.delete(key))
 
+    def is_there(self) -> bool:
+        return not isinstance(self._inner, store.Placed) or self._inner.is_there()
+
     def _listed(self, listing: Iterator[store.Entry], prefix: str, after: str) -> Iterator[store.Entry]:
         """A listing that breaks off goes on behind the last key it gave."""
         fresh: Iterator[store.Entry] | None = listing

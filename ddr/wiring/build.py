@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -11,8 +12,8 @@ from typing import Any
 
 from ddr.connectors import message_file
 from ddr.domain import planes
-from ddr.errors import Unsupported
-from ddr.journal import log, views
+from ddr.errors import DdrError, Unsupported
+from ddr.journal import log, salvage, views
 from ddr.lib import clock as clocks
 from ddr.lib import process
 from ddr.ports import connector, platform, replayable, signal, store, verb
@@ -76,7 +77,18 @@ class Wired:
 
     def board(self) -> views.Board:
         """The journal, folded now."""
-        return views.fold(self.log.events())
+        return views.fold(self.platform.journal.events())
+
+    def looking(self, warn: Warn) -> Wired:
+        """The same for those who only look: a damaged journal is read as far as it goes, and told of by `warn`."""
+        journal = salvage.Salvaged(self.log, warn)
+        return dataclasses.replace(self, platform=dataclasses.replace(self.platform, journal=journal))
+
+    @property
+    def trouble(self) -> DdrError | None:
+        """What cut the journal short for those who only look."""
+        journal = self.platform.journal
+        return journal.trouble if isinstance(journal, salvage.Salvaged) else None
 
     def interrupted(self) -> Sequence[views.Run]:
         """Runs that were cut off and have no end yet; and the faults of a game day that was cut off."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ddr.domain import health, planes, releases, signals
 from ddr.errors import DdrError
-from ddr.journal import verify
+from ddr.journal import layout, verify
 from ddr.lib import digest
 from ddr.ports import connector, signal
 from ddr.stores import probe
@@ -44,6 +44,10 @@ def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[Visit, ...]:
 
 def _store(wired: build.Wired) -> Visit:
     made = repository.make_store(wired.config)
+    try:
+        wired.log.witness.hold_place(wired.log.witness.anchor())
+    except DdrError as problem:  # nothing is written where the journal is missing
+        return Visit(f"repository {made.name}", signals.State.BAD, f"{problem.message}\n      next: {problem.hint}")
     verdict = probe.probe(made)
     if verdict.unanswered:
         return Visit(f"repository {made.name}", signals.State.BAD, "; ".join(verdict.findings))
@@ -64,8 +68,17 @@ def _journal(wired: build.Wired) -> Visit:
     except DdrError as problem:
         return Visit("journal", signals.State.BAD, problem.message)
     if report.findings:
-        return Visit("journal", signals.State.BAD, "; ".join(str(finding) for finding in report.findings))
-    return Visit("journal", signals.State.OK, f"{report.events} events, one unbroken chain")
+        findings = "; ".join(str(finding) for finding in report.findings)
+        return Visit("journal", signals.State.BAD, "\n      next: ".join([findings, *report.advice]))
+    trouble = probe.try_beginning(repository.make_store(wired.config), layout.TRIAL)
+    if trouble:
+        return Visit("journal", signals.State.BAD, trouble, cannot=("record anything there: events wait in the spool",))
+    if report.pending:
+        count = "1 event waits" if report.pending == 1 else f"{report.pending} events wait"
+        return Visit(
+            "journal", signals.State.BAD, f"{count} on this machine, not in the store\n      next: `ddr journal sync`"
+        )
+    return Visit("journal", signals.State.OK, f"{report.events} events, one unbroken chain; can be written")
 
 
 def _last_good(wired: build.Wired, service: str) -> releases.Release | None:

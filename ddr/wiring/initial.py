@@ -16,10 +16,13 @@ _KEYS = {"access_key": "DDR_S3_ACCESS_KEY", "secret_key": "DDR_S3_SECRET_KEY"}  
 
 @dataclass(frozen=True)
 class Written:
-    """Where the file is and which store it names."""
+    """Where the file is and which store it names. `missing` tells of a journal that was seen there and is gone: then
+    nothing was written to the store."""
 
     path: str
     store: str
+    missing: str = ""
+    hint: str = ""
 
 
 def write(folder: Path, settings: Mapping[str, str], environ: Mapping[str, str]) -> Written:
@@ -33,7 +36,12 @@ def write(folder: Path, settings: Mapping[str, str], environ: Mapping[str, str])
     text = sample.text(filled, ", ".join(connector_types.TYPES))
     try:
         durable.make_folder(folder)
-        made = repository.make_store(config.read(path, text, environ))
+        checked = config.read(path, text, environ)
+        made = repository.make_store(checked)
+        gone = repository.remembered(checked, environ)
+        if gone is not None:
+            durable.create(path, text.encode())
+            return Written(str(path), made.name, gone.message, gone.hint)
         _try(probe.probe(made), made.name)
         durable.create(path, text.encode())
     except OSError as problem:

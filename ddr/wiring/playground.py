@@ -11,7 +11,7 @@ from pathlib import Path
 from ddr.domain import releases
 from ddr.errors import InputError
 from ddr.release import ledger
-from ddr.wiring import build, config
+from ddr.wiring import build, config, repository
 
 
 def raise_up(folder: Path, seed: int, warm_up: timedelta, report: Callable[[str], None]) -> releases.Release:
@@ -19,6 +19,7 @@ def raise_up(folder: Path, seed: int, warm_up: timedelta, report: Callable[[str]
     from ddr.sandbox import build as sandbox_build
 
     sandbox_build.up(folder, seed, report)
+    repository.forget(config.load(folder / config.NAME, os.environ), os.environ)
     wired = build.build(folder / config.NAME, os.environ, actor="", warn=report)
     report(f"warming up: {warm_up} of traffic")
     wired.platform.clock.sleep(warm_up.total_seconds())

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from ddr.errors import Refused
+from ddr.errors import DdrError, Refused, Unavailable
+from ddr.journal import mirror, seen, witness
 from ddr.lib import clock as clocks
-from ddr.lib import digest, durable
+from ddr.lib import digest, durable, redact
 from ddr.ports import store
 from ddr.stores import local, probe, retrying, s3
 from ddr.wiring import config as configs
@@ -78,6 +80,37 @@ def refuse_untrusted(made: store.Store, folder: Path) -> None:
 def forget_verdict(config: configs.Config, environ: Mapping[str, str]) -> None:
     """Let the next opening probe anew."""
     (state(config, environ) / _VERDICT).unlink(missing_ok=True)
+
+
+def forget(config: configs.Config, environ: Mapping[str, str]) -> None:
+    """Keep aside what this machine knows of a repository that was in the same place: a sandbox there was made anew.
+
+    Also what waits in its spool: those are the events of another platform.
+    """
+    folder, waiting = state(config, environ), spool(config, environ)
+    stamp = secrets.token_hex(4)
+    try:
+        for path in folder.glob("journal-*"):
+            if path.name in ("journal-seen.json", "journal-copy.jsonl", "journal-away.json"):
+                path.replace(path.with_name(f"{path.stem}-before-{stamp}{path.suffix}"))
+        if waiting.is_dir():
+            waiting.replace(waiting.with_name(f"{waiting.name}-before-{stamp}"))
+    except OSError as problem:
+        raise Unavailable(
+            f"{folder}: what was known of the repository before cannot be kept aside: {redact.foreign(problem)}",
+            hint="look at the folder and its rights",
+        ) from problem
+
+
+def remembered(config: configs.Config, environ: Mapping[str, str]) -> DdrError | None:
+    """What is wrong where this machine has seen a journal in the store that `config` names, and it is not there."""
+    made, folder = make_store(config), state(config, environ)
+    watch = witness.Witness(made, seen.Seen(folder), mirror.Mirror(folder), lambda _text: None)
+    try:
+        watch.hold_place(watch.anchor())
+    except DdrError as problem:
+        return problem
+    return None
 
 
 def state(config: configs.Config, environ: Mapping[str, str]) -> Path:

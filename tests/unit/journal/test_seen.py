@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -65,43 +64,6 @@ def test_an_end_torn_in_the_middle_of_a_process_is_not_read_from_memory(place: p
     assert places.numbers(log) == [1, 2, 3, 4]
     place.overwrite(layout.event_key(4), place.raw(4)[:-9])
     assert places.numbers(log) == [1, 2, 3]
-
-
-def test_a_folder_begun_anew_is_another_journal(tmp_path: Path) -> None:
-    """`rm -rf demo` and a new sandbox in its place: said, not refused."""
-    place = places.Place(local.LocalStore(tmp_path / "store"), tmp_path)
-    place.fill(5)
-    for step in ("read", "append", "head", "verify"):
-        shutil.rmtree(tmp_path / "store")
-        place.warnings.clear()
-        log = place.open()
-        if step == "read":
-            assert list(log.events()) == []
-        elif step == "head":
-            assert log.head() == layout.NOTHING
-        elif step == "verify":
-            report = verify.verify(log)
-            assert not report.findings
-            assert [str(note) for note in report.notes] == [
-                "this machine has seen another journal here before, with 5 events"
-            ]
-            assert list(log.events()) == []
-        assert log.append(places.note(1)).seq == 1
-        assert sum("begins anew" in warning for warning in place.warnings) == 1
-        assert places.numbers(place.open()) == [1]
-        assert not verify.verify(place.open()).findings
-        place.fill(4, begin=2)
-    assert len(list((tmp_path / "state").glob("journal-seen-*.json"))) == 4, "what was known is kept"
-
-
-def test_a_new_journal_that_is_longer_than_the_old_one_is_told_as_well(tmp_path: Path) -> None:
-    place = places.Place(local.LocalStore(tmp_path / "store"), tmp_path)
-    place.fill(2)
-    shutil.rmtree(tmp_path / "store")
-    other = places.Place(place.store, tmp_path / "elsewhere")
-    other.fill(5)
-    assert places.numbers(place.open()) == [1, 2, 3, 4, 5]
-    assert any("begins anew" in warning for warning in place.warnings)
 
 
 def test_a_shared_store_does_not_begin_anew_by_itself(tmp_path: Path) -> None:

@@ -219,10 +219,19 @@ def test_a_writer_killed_before_it_takes_its_stray_event_back(tmp_path: Path) ->
         through = places.Wrapped(target, is_shared=is_shared)
         sleeper = place.open("sleeper", through=through)
         assert sleeper.head().seq == 2
-        place.fill(15, begin=3)
-        place.open().compact(keep=KEEP)
-        through.calls, through.kill_at = 0, 1
+
+        def sleep(doing: str, _key: str, place: places.Place = place, through: places.Wrapped = through) -> None:
+            """A folder is looked at right before the create: there it must sleep between the two."""
+            if (place.store.is_shared or doing == "create") and through.kill_at is None:
+                through.kill_at = -1
+                place.fill(15, begin=3)
+                place.open().compact(keep=KEEP)
+                through.kill_at = through.calls + 1
+
         through.after_effect = True
+        if is_shared:
+            sleep("before", "")  # else the others would join what it has in the spool
+        through.before = sleep
         with pytest.raises(places.Killed):
             sleeper.append(places.note(18))
         (finding,) = verify.verify(place.open()).findings
