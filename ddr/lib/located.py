@@ -59,13 +59,30 @@ def parse_yaml(text: str) -> Node:
         root = loader.get_single_node()
         if root is None:
             return Node(1, {})
+        _refuse_anchors(root, {})
         return _convert(loader, root)
+    except RecursionError:
+        raise Malformed(1, "lists and mappings are nested too deep") from None
     except yaml.YAMLError as problem:
         mark = getattr(problem, "problem_mark", None)
         what = getattr(problem, "problem", None) or getattr(problem, "context", None) or str(problem)
         raise Malformed(mark.line + 1 if mark else 1, f"no YAML: {what}") from problem
     finally:
         loader.dispose()
+
+
+def _refuse_anchors(root: object, seen: dict[int, int]) -> None:
+    """An alias is the node of its anchor a second time; one inside its own anchor would never end."""
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        line = node.start_mark.line + 1  # type: ignore[attr-defined]
+        if id(node) in seen:
+            raise Malformed(line, "anchors (&name, *name) are not read here; write the value out")
+        seen[id(node)] = line
+        value = node.value  # type: ignore[attr-defined]
+        for child in value if isinstance(value, list) else ():
+            waiting += child if isinstance(child, tuple) else (child,)
 
 
 _PLAIN = ("str", "int", "float", "bool", "null", "timestamp")

@@ -153,8 +153,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """Read, resolve, check. Raises BadDocument with every problem."""
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}") from problem
+    except UnicodeDecodeError as problem:
+        line = problem.object[: problem.start].count(b"\n") + 1
+        raise BadDocument(
+            [Problem(str(path), line, "", "is no UTF-8 text")],
+            hint="write the file as UTF-8, such as with `iconv -t UTF-8`; nothing was started",
+        ) from problem
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
     return read(path, text, environ)
 
 
@@ -338,6 +344,10 @@ class _Reader:
             )
         if entry.detector in ("share", "ceiling", "floor") and entry.limit is None:
             self._complain(node, f"{key}.limit", f"is missing; a {entry.detector} detector needs a number")
+        if entry.detector == "share" and entry.limit is not None and not 0 <= entry.limit <= 1:
+            self._complain(
+                node.fields["limit"], f"{key}.limit", f"is {entry.limit:g}, a share lies between 0 and 1, 0.05 is 5 %"
+            )
 
 
 SAMPLE_OF: dict[services.DetectorKind, str] = {

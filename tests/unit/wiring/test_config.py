@@ -84,6 +84,12 @@ BAD = [
     ("limit: 0.02, ", "",
      ["ddr.yaml:14: services.s.signals.golden.limit: is missing; a share detector needs a number"]),
     ("limit: 0.02", "limit: lots", ["ddr.yaml:14: services.s.signals.golden.limit: is 'lots', must be a number"]),
+    ("limit: 0.02", "limit: -3",
+     ["ddr.yaml:14: services.s.signals.golden.limit: is -3, a share lies between 0 and 1, 0.05 is 5 %"]),
+    ("limit: 0.02", "limit: 5",
+     ["ddr.yaml:14: services.s.signals.golden.limit: is 5, a share lies between 0 and 1, 0.05 is 5 %"]),
+    ("path: .ddr", "path: &x [*x]", ["ddr.yaml:2: anchors (&name, *name) are not read here; write the value out"]),
+    ("path: .ddr", "path: " + "[" * 5000 + "]" * 5000, ["ddr.yaml:1: lists and mappings are nested too deep"]),
     ("window: 30m", "window: 30", ["ddr.yaml:14: services.s.signals.golden.window: '30' is no duration"]),
     ("rpo: 1h, ", "", ["ddr.yaml:15: services.s.objectives.rpo: is missing; it must be a duration like 15m"]),
     ("team: t, ", "", ["ddr.yaml:16: services.s.owners.team: is missing; it must be text"]),
@@ -146,3 +152,12 @@ def test_every_connector_type_has_what_the_configuration_needs() -> None:
         assert module.Settings.__dataclass_fields__
         captures = hasattr(typing.get_type_hints(module.connect)["return"], "capture")
         assert connector_types.binding_type(kind) or connector_types.series(kind) or captures
+
+
+def test_a_file_that_is_no_utf8_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "ddr.yaml"
+    path.write_bytes(b"apiVersion: ddr/v1\n# caf\xe9\n")
+    with pytest.raises(BadDocument) as caught:
+        config.load(path, {})
+    assert [str(problem) for problem in caught.value.problems] == [f"{path}:2: is no UTF-8 text"]
+    assert "UTF-8" in caught.value.hint
