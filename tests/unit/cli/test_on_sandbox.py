@@ -69,12 +69,19 @@ def test_a_healthy_platform_is_ok_everywhere(root: Path) -> None:
     assert calls.ddr(root, "gameday", "check").code == 0
 
 
+def _next(root: Path, command: str) -> str:
+    found = calls.ddr(root, command, "--json").document
+    return str(found["next_command"] if "next_command" in found else found["services"][0]["next_command"])
+
+
 def test_one_incident_by_hand(root: Path) -> None:
     before = calls.ddr(root, "sandbox", "digest", "--json").document["digest"]
     broken = calls.ddr(root, "sandbox", "break", "model.promote-bad", "--with", "kind=labels-flipped", "--json")
     assert broken.code == 0, broken.err
     calls.ddr(root, "sandbox", "traffic", "--for", "1h")
     assert calls.ddr(root, "status", "--check").code == 2
+    assert _next(root, "status") == "ddr diagnose postcode"
+    assert _next(root, "diagnose") == "ddr runbook run bad-model-promotion --service postcode"
 
     incident = calls.ddr(root, "incident", "declare", "--title", "wrong digits", "--json").document["id"]
     diagnosis = calls.ddr(root, "diagnose", "--incident", incident, "--json").document
@@ -82,17 +89,25 @@ def test_one_incident_by_hand(root: Path) -> None:
     assert diagnosis["candidates"][0]["plane"] == "model"
     assert diagnosis["next_command"] == f"ddr runbook run bad-model-promotion --service postcode --incident {incident}"
 
+    assert _next(root, "diagnose") == diagnosis["next_command"], "the only open incident, also where it is not named"
+
     plan = calls.ddr(root, "runbook", "plan", "bad-model-promotion", "--json")
     assert plan.code == 0, plan.out
     waiting = calls.ddr(root, "runbook", "run", "bad-model-promotion", "--incident", incident, "--json")
     assert waiting.code == 4, waiting.err
     run, digest = waiting.document["run"], waiting.document["plan_digest"]
+    for words in ("status", "diagnose"):
+        assert _next(root, words).startswith(
+            f"ddr runbook approve {run} --plan {digest.removeprefix('sha256:')[:12]}   #"
+        )
     by_requester = calls.ddr(root, "runbook", "approve", run, "--plan", digest, "--json")
     assert by_requester.code == 1
     assert "not among the approvers" in by_requester.document["error"]["message"]
     wrong_plan = calls.ddr(root, "runbook", "approve", run, "--plan", "0" * 12, actor="head-of-sorting")
     assert wrong_plan.code == 64
     assert calls.ddr(root, "runbook", "approve", run, "--plan", digest, actor="head-of-sorting").code == 0
+    for words in ("status", "diagnose"):
+        assert _next(root, words) == f"ddr runbook resume {run}"
     ended = calls.ddr(root, "runbook", "resume", run, "--json")
     assert (ended.code, ended.document["status"]) == (0, "recovered"), ended.out
     assert calls.ddr(root, "incident", "resolve", incident, "--why", "golden set and traffic are right again").code == 0
@@ -133,9 +148,37 @@ def test_a_server_that_is_down_is_unknown_not_healthy(root: Path) -> None:
         states = {judgement["signal"]: judgement["state"] for judgement in service["signals"]}
         assert {states["golden"], states["errors"], states["latency-p95"]} == {"unknown"}
         assert service["state"] == "unknown"
+        (mend,) = service["mend"]
+        assert mend.startswith("server: start")
+        diagnosis = calls.ddr(root, "diagnose", "--json")
+        assert (diagnosis.code, diagnosis.document["verdict"]) == (2, "INCONCLUSIVE")
+        assert diagnosis.document["candidates"][0]["plane"] == "infra"
+        assert diagnosis.document["mend"] == [mend]
         assert calls.ddr(root, "doctor").code == 2
     finally:
         process.start(root)
+
+
+def test_a_link_that_is_gone_says_where_it_may_point(root: Path) -> None:
+    link = root / "features" / "current"
+    target = os.readlink(link)
+    link.unlink()
+    try:
+        done = calls.ddr(root, "diagnose")
+        assert done.code == 2
+        assert "mend: features: point it at one of: v1, v2" in done.out
+        assert "mend: features: point it at one of: v1, v2" in calls.ddr(root, "status").out
+    finally:
+        link.symlink_to(target)
+
+
+def test_a_configuration_without_services_says_so(tmp_path: Path) -> None:
+    assert calls.ddr(tmp_path, "init", str(tmp_path)).code == 0
+    assert "no services yet: name one in ddr.yaml" in calls.ddr(tmp_path, "status").out
+    done = calls.ddr(tmp_path, "diagnose")
+    assert done.code == 64
+    assert "no services yet" in done.err
+    assert "`ddr doctor`" in done.err
 
 
 def test_python_is_not_asked_for_a_sandbox_elsewhere(tmp_path: Path) -> None:
