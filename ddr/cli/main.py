@@ -23,7 +23,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("runbook", "ddr.cli.runbook", "Check, plan, run, approve, resume and undo runbooks."),
     ("incident", "ddr.cli.incident", "Declare, note, resolve and list incidents."),
     ("release", "ddr.cli.release", "Record what is live together, and what is known to be good."),
-    ("journal", "ddr.cli.journal", "Show, verify and sync the append-only record."),
+    ("journal", "ddr.cli.journal", "Show, verify, sync and mend the append-only record."),
     ("backup", "ddr.cli.backup", "Back up the control plane, look into backups, prove them."),
     ("restore", "ddr.cli.restore", "Restore from a backup: plan by default, --apply to do it."),
     ("gameday", "ddr.cli.gameday", "Break a platform on purpose, recover it, score it."),
