@@ -1,4 +1,4 @@
-"""A backup, a verify and a restore need the same memory for 30 MB and for 300 MB."""
+"""A backup, a verify and a restore need the same memory for 100 MB and for 400 MB."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-FEW, MANY = 30, 300
+FEW, MANY = 100, 400
 MOST_MB, MOST_GROWTH_MB = 400, 60
 
 PROGRAM = """
