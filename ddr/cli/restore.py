@@ -41,9 +41,9 @@ def command(
     apply: bool,
     recovery: bool,
 ) -> int:
-    """Restore COMPONENT (a connector's name, or `journal`) from a snapshot.
+    """Restore from a backup: plan by default, --apply to do it.
 
-    Without --apply nothing is touched: the plan says what would be created, updated, left, rewritten, and which
+    COMPONENT is a connector's name, or `journal`. Without --apply nothing is touched: the plan says what would be created, updated, left, rewritten, and which
     secrets have to be entered again. Cut off and called again it comes to the same end. Afterwards every table and
     file is held against the snapshot.
 
