@@ -37,6 +37,11 @@ def command(
     if bucket:
         repository = {"type": "s3", "bucket": bucket, "prefix": prefix, "endpoint": endpoint, "region": region}
     made = initial.write(folder, repository, os.environ)
+    above = initial.above(folder)
+    if above is not None:
+        session.notice(
+            f"{click.style('mind:', fg='yellow', bold=True)} {above} stands above; in here {made.path} is used"
+        )
     if made.missing:
         session.show(made, lambda: f"wrote {made.path}\n{output.mark('bad')} {made.missing}\n  next: {made.hint}")
         return 2

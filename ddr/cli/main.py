@@ -39,7 +39,7 @@ Exit codes:
   3   conflict: the world is not as the plan expected, nothing was changed
   4   waits for an approval
   5   an earlier run was interrupted and needs `resume` or `undo`
-  64  bad usage or a bad file, nothing was started
+  64  bad usage, a name that does not exist, or a bad file, nothing was started
   69  a system does not answer
   70  a defect in ddr
 """

@@ -266,9 +266,19 @@ def runs(session: sessions.Session) -> int:
     """
     session.looking()
     found = list(session.board().runs.values())
-    rows = [(run.id, run.started.purpose, run.started.service, run.started.title, run.status) for run in found]
+    cut_off = {run.id for run in session.wired().interrupted()}
+    rows = [
+        (run.id, run.started.purpose, run.started.service, run.started.title, _standing(run, cut_off)) for run in found
+    ]
     session.show(
         {"runs": found}, lambda: output.table(rows) if rows else "no runs known" if session.code() else "no runs yet"
     )
     session.warn_interrupted()
     return session.code()
+
+
+def _standing(run: views.Run, cut_off: set[str]) -> str:
+    """As `status` says it."""
+    if run.is_awaiting_approval:
+        return "waits for approval"
+    return f"interrupted ({run.status})" if run.id in cut_off else run.status

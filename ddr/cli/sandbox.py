@@ -79,12 +79,19 @@ def traffic(session: sessions.Session, span: timedelta) -> None:
 @sessions.json_option
 @sessions.pass_session
 def faults(session: sessions.Session) -> None:
-    """List what can be broken here.
+    """List what can be broken here: what each does, and its inputs.
 
     Exit codes: 0 listed, 64 this is no sandbox.
     """
-    found = sorted(name for name in session.wired().faults() if not name.startswith("gameday."))
-    session.show({"faults": found}, lambda: "\n".join(found))
+    from ddr.ports import verb
+
+    found = {name: fault for name, fault in sorted(session.wired().faults().items()) if isinstance(fault, verb.Told)}
+    lines = []
+    for name, fault in found.items():
+        lines.append(f"{output.heading(name)}  {fault.about}")
+        lines += [f"  --with {key}=...  {allowed}" for key, allowed in fault.takes.items()]
+    document = [{"name": name, "about": fault.about, "inputs": fault.takes} for name, fault in found.items()]
+    session.show({"faults": document}, lambda: "\n".join(lines))
 
 
 @command.command(name="break")

@@ -36,9 +36,16 @@ class Session:
     _board: list[views.Board] = field(default_factory=list)
 
     def config_path(self) -> Path:
+        from ddr.errors import InputError
         from ddr.wiring import config
 
-        return config.find(self.config, os.environ, Path.cwd())
+        try:
+            here = Path.cwd()
+        except FileNotFoundError:
+            raise InputError(
+                "the folder you are in is not there any more", hint="`cd` to one that is; or --config PATH"
+            ) from None
+        return config.find(self.config, os.environ, here)
 
     def wired(self) -> build.Wired:
         """Everything behind `ddr.yaml`, built once. Says what an earlier run left unfinished."""
@@ -120,12 +127,6 @@ json_option = click.option(
 service_option = click.option(
     "--service", "-s", metavar="SERVICE", help="Which service; not needed where there is one."
 )
-pass_session = click.make_pass_decorator(Session)
-
-
-def is_terminal() -> bool:
-    """Whether a person watches."""
-    return sys.stdout.isatty()
 
 
 def _also(ctx: click.Context, _option: click.Parameter, value: str | None) -> None:
@@ -147,3 +148,9 @@ also_as_option = click.option(
     help="The same as SERVICE.",
 )
 """Beside a SERVICE argument, so that `-s` works everywhere."""
+pass_session = click.make_pass_decorator(Session)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches."""
+    return sys.stdout.isatty()

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ddr.domain import planes
+from ddr.lib import timetext
 
 
 class State(StrEnum):
@@ -92,6 +93,9 @@ class Judgement:
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.signal} {self.state}: {self.why}"
-        limit = f" (limit {self.threshold:.4g}{self.unit})" if self.threshold is not None else ""
+        limit = f" (limit {self._spoken(self.threshold)})" if self.threshold is not None else ""
         tail = f": {self.why}" if self.why else ""
-        return f"{self.signal} {self.state}: {self.value:.4g}{self.unit}{limit}, n={self.n}{tail}"
+        return f"{self.signal} {self.state}: {self._spoken(self.value)}{limit}, n={self.n}{tail}"
+
+    def _spoken(self, value: float) -> str:
+        return timetext.format_duration(value) if self.unit == "s" else f"{value:.4g}{self.unit}"

@@ -102,6 +102,17 @@ class Sensible(Protocol):
 
 
 @runtime_checkable
+class Told(Protocol):
+    """What a fault says about itself, for the list of faults."""
+
+    about: str
+    """One line."""
+
+    takes: Mapping[str, str]
+    """Its inputs, each with what is allowed."""
+
+
+@runtime_checkable
 class Layered(Protocol):
     """A verb whose undo needs the world as its `act` left it: what was done on top of it has to go first."""
 

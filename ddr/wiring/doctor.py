@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ddr.domain import health, planes, releases, signals
-from ddr.errors import DdrError
+from ddr.errors import DdrError, Missing
 from ddr.journal import layout, verify
 from ddr.lib import digest
 from ddr.ports import connector, signal
+from ddr.rollback import planner
 from ddr.stores import probe
 from ddr.wiring import build, repository
 
@@ -32,7 +33,8 @@ def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[Visit, ...]:
     for service in wired.platform.services:
         good = _last_good(wired, service)
         for plane, seen in wired.platform.planes[service].items():
-            visits.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen, good))
+            way = _way_back(wired, service, plane, seen)
+            visits.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen, good, way))
         visits += [_server(wired, service)] if service in wired.platform.servers else []
     used = {name for entry in wired.config.planes.values() for plane in entry.values() for name in [plane.connector]}
     serving = {entry.serving for entry in wired.config.services.values()}
@@ -90,13 +92,40 @@ def _last_good(wired: build.Wired, service: str) -> releases.Release | None:
 
 
 def _plane(
-    service: str, name: str, plane: planes.Plane, seen: connector.Observable, good: releases.Release | None
+    service: str,
+    name: str,
+    plane: planes.Plane,
+    seen: connector.Observable,
+    good: releases.Release | None,
+    way: tuple[str, str],
 ) -> Visit:
     found = seen.health()
-    can = [*found.can, *_ports(seen)]
+    can = [*found.can, *([way[0]] if way[0] else []), *_ports(seen)]
     overwritten = _overwritten(seen, good)
-    state = signals.State.BAD if overwritten else found.state
-    return Visit(f"{service} {plane} ({name})", state, overwritten or found.why, tuple(can), found.cannot)
+    state = signals.State.BAD if overwritten or (way[1] and found.state is signals.State.OK) else found.state
+    cannot = (*found.cannot, *([way[1]] if way[1] else []))
+    return Visit(f"{service} {plane} ({name})", state, overwritten or found.why, tuple(can), cannot)
+
+
+def _way_back(wired: build.Wired, service: str, plane: planes.Plane, seen: connector.Observable) -> tuple[str, str]:
+    """What a rollback can do now, and why it cannot; ('', '') where the plane is only looked at or cannot be read.
+
+    At its known-good state a plane needs no way back; behind a bad one it does, and that must be there and intact.
+    """
+    if not isinstance(seen, connector.Switchable):
+        return "", ""
+    try:
+        sight = planner.look(wired.platform, service, plane, planner.LAST_GOOD)
+        if not sight.good or planner.is_there(sight, planner.LAST_GOOD):
+            return "switch", ""
+        plan = planner.decide(sight, planner.LAST_GOOD)
+    except Missing as problem:
+        return "", f"switch back: {problem.message}"
+    except DdrError:
+        return "", ""
+    if plan.refusals:
+        return "", "switch back: " + "; ".join(check.detail for check in plan.refusals)
+    return f"switch back to {plan.moves[0].target.name}", ""
 
 
 def _overwritten(seen: connector.Observable, good: releases.Release | None) -> str:
@@ -115,7 +144,6 @@ def _overwritten(seen: connector.Observable, good: releases.Release | None) -> s
 def _ports(seen: connector.Observable) -> Sequence[str]:
     """What ddr can do with the plane, by the ports it has."""
     said = (
-        (connector.Switchable, "switch back"),
         (connector.Freezable, "freeze"),
         (connector.Markable, "mark revisions bad"),
         (connector.Refreshable, "materialize anew"),

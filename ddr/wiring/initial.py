@@ -13,6 +13,11 @@ from ddr.wiring import config, connector_types, repository, sample
 
 _KEYS = {"access_key": "DDR_S3_ACCESS_KEY", "secret_key": "DDR_S3_SECRET_KEY"}  # names, not values
 
+_TRY = {
+    "local": "this folder cannot be written: choose another, or look at its rights",
+    "s3": "check --endpoint, --bucket and the credentials",
+}
+
 
 @dataclass(frozen=True)
 class Written:
@@ -42,21 +47,28 @@ def write(folder: Path, settings: Mapping[str, str], environ: Mapping[str, str])
         if gone is not None:
             durable.create(path, text.encode())
             return Written(str(path), made.name, gone.message, gone.hint)
-        _try(probe.probe(made), made.name)
+        _try(probe.probe(made), made.name, settings["type"])
         durable.create(path, text.encode())
     except OSError as problem:
-        raise Unavailable(f"{path}: cannot be written: {redact.foreign(problem)}") from problem
+        raise Unavailable(
+            f"{path}: cannot be written: {redact.foreign(problem)}", hint=f"{_TRY['local']}; nothing was written"
+        ) from problem
     return Written(str(path), made.name)
 
 
-def _try(verdict: probe.Verdict, name: str) -> None:
+def _try(verdict: probe.Verdict, name: str, kind: str) -> None:
     if verdict.unanswered:
         raise Unavailable(
             "; ".join(verdict.findings),
-            hint="check --endpoint, --bucket and the credentials; nothing was written",
+            hint=f"{_TRY[kind]}; nothing was written",
         )
     if not verdict.honest:
         raise Damaged(
             f"{name} is not fit for a shared record: {'; '.join(verdict.findings)}",
             hint="use a store with conditional writes (AWS S3, SeaweedFS, MinIO) or a folder; nothing was written",
         )
+
+
+def above(folder: Path) -> Path | None:
+    """The configuration that was used in `folder` before it got its own."""
+    return next((up / config.NAME for up in folder.resolve().parents if (up / config.NAME).is_file()), None)

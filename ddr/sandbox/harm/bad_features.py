@@ -25,16 +25,37 @@ _FILE = "materialize.py"
 
 def freeze(root: Path) -> release.DeployRelease:
     return release.DeployRelease(
-        root, "features.freeze", _deploying("windows compared in the database", _files_compact_times)
+        root,
+        "features.freeze",
+        _deploying(
+            "windows compared in the database",
+            _files_compact_times,
+            about="the materialization exits 0 and writes nothing, so online rows grow old",
+        ),
     )
 
 
 def null(root: Path) -> release.DeployRelease:
-    deploying = _deploying("column names of the new camera software", _files_renamed, _settle_columns, _column_problems)
+    deploying = _deploying(
+        "column names of the new camera software",
+        _files_renamed,
+        _settle_columns,
+        _column_problems,
+        about="the materialization writes 0 into the columns that tell most",
+        takes={"columns": f"how many, 1 to {len(layout.COLUMNS)}; {DEFAULT_COLUMNS} if not given"},
+    )
     return release.DeployRelease(root, "features.null", deploying)
 
 
-def _deploying(summary: str, files: Any, settle: Any = None, problems: Any = None) -> release.Deploying:
+def _deploying(
+    summary: str,
+    files: Any,
+    settle: Any = None,
+    problems: Any = None,
+    *,
+    about: str,
+    takes: Mapping[str, str] | None = None,
+) -> release.Deploying:
     more = {**({"settle": settle} if settle else {}), **({"problems": problems} if problems else {})}
     return release.Deploying(
         channel=features.channel,
@@ -45,6 +66,8 @@ def _deploying(summary: str, files: Any, settle: Any = None, problems: Any = Non
         restore=_rematerialize,
         is_effective=lambda root, live: True,
         facts={revisions.INPUTS_SCHEMA: layout.INPUTS_SCHEMA},
+        about=about,
+        takes=takes or {},
         **more,
     )
 

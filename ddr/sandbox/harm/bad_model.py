@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ class PromoteBad:
     root: Path
     name: str = "model.promote-bad"
     changes: bool = True
+    about: str = "the service comes to answer with a bad model; pods, latency and errors stay green"
+    takes: Mapping[str, str] = field(default_factory=lambda: {"kind": f"one of {', '.join(KINDS)}"})
 
     def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
         found = [f"{name} is not known here; allowed: kind" for name in inputs if name != "kind"]

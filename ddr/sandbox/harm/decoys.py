@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ def code_release(root: Path) -> release.DeployRelease:
         channel=loading.code_channel,
         successor=release.next_patch,
         summary="look-alikes first",
+        about="innocent: a code release that answers as the one before",
         files=lambda settled: {"app.py": programs_text.read("app_1_4_1.py")},
         take_effect=process.roll,
         restore=process.roll,
@@ -39,6 +40,8 @@ class ConfigChange:
     root: Path
     name: str = "decoy.config-change"
     changes: bool = True
+    about: str = "innocent: the server logs more"
+    takes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def _path(self) -> Path:

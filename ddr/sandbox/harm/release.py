@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ class Deploying:
         f"{name} is not known here; there are no inputs" for name in inputs
     ]
     facts: Mapping[str, str] | None = None
+    about: str = ""
+    takes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,6 +48,14 @@ class DeployRelease:
     name: str
     deploying: Deploying
     changes: bool = True
+
+    @property
+    def about(self) -> str:
+        return self.deploying.about
+
+    @property
+    def takes(self) -> Mapping[str, str]:
+        return self.deploying.takes
 
     def problems(self, inputs: Mapping[str, Any], service: services.Service) -> Sequence[str]:
         return self.deploying.problems(inputs)

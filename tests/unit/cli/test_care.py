@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ddr.cli import main
-from ddr.sandbox import process
+from ddr.sandbox import faults, process, registry
+from ddr.sandbox.harm import bad_model
 from tests import sandboxes
 from tests.unit.cli import calls
 
@@ -166,3 +167,31 @@ def test_a_sandbox_without_its_clock_does_not_answer(root: Path) -> None:
         assert "next:" in done.err
     finally:
         clock.write_bytes(kept)
+
+
+def test_doctor_promises_no_way_back_that_is_not_there(root: Path) -> None:
+    def model() -> dict[str, list[str]]:
+        visits = ddr(root, "doctor", "--json").document["visits"]
+        found: dict[str, list[str]] = next(visit for visit in visits if visit["what"].startswith("postcode model"))
+        return found
+
+    assert "switch" in model()["can"]
+    good = registry.champion(root).folder / "model.pkl"
+    broken = ddr(root, "sandbox", "break", "model.promote-bad", "--with", "kind=labels-flipped", "--json")
+    assert "switch back to 2" in model()["can"]
+    kept = good.read_bytes()
+    good.write_bytes(kept[:100])
+    try:
+        seen = model()
+    finally:
+        good.write_bytes(kept)
+    assert not [entry for entry in seen["can"] if entry.startswith("switch")]
+    assert any(entry.startswith("switch back: ") and "changed in place" in entry for entry in seen["cannot"])
+    assert ddr(root, "runbook", "undo", broken.document["run"]).code == 0
+
+
+def test_faults_are_told_with_what_they_do_and_take(root: Path) -> None:
+    told = {entry["name"]: entry for entry in ddr(root, "sandbox", "faults", "--json").document["faults"]}
+    assert set(told) == set(faults.catalog(root))
+    assert all(entry["about"] for entry in told.values())
+    assert all(kind in told["model.promote-bad"]["inputs"]["kind"] for kind in bad_model.KINDS)

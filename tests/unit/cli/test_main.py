@@ -94,3 +94,39 @@ def test_a_broken_pipe_is_no_error() -> None:
     )
     assert done.stdout.startswith("Usage: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_gone_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DDR_CONFIG", raising=False)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for words in (["release", "list"], ["init"]):
+        assert main.run(words) in (64, 69)
+        assert "next:" in capsys.readouterr().err
+
+
+def test_init_speaks_of_a_folder_where_there_is_no_bucket(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["init", "/proc/ddr"]) == 69
+    said = capsys.readouterr().err
+    assert "choose another" in said
+    assert "--bucket" not in said
+
+
+def test_init_below_another_configuration_says_which_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert main.run(["init", str(tmp_path)]) == 0
+    assert "stands above" not in capsys.readouterr().err
+    assert main.run(["init", str(tmp_path / "inner")]) == 0
+    assert f"{tmp_path / 'ddr.yaml'} stands above" in capsys.readouterr().err
+
+
+def test_a_runbook_page_has_no_braces(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("bad-model-promotion", "stale-online-features"):
+        assert main.run(["runbook", "show", name]) == 0
+        assert "{{" not in capsys.readouterr().out
