@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from ddr.actions import gates, looking, promotions, serving, switching, telling
 from ddr.domain import runbooks
@@ -31,6 +32,15 @@ VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
 def build(on: platforms.Platform) -> verb.Catalog:
     """The verbs, made for this platform."""
     return join([made(on) for made in VERBS])
+
+
+class _NoPlatform:
+    """In place of a platform where only the shape of a runbook is looked at. It has nothing, so nobody can touch it."""
+
+
+def shapes() -> verb.Catalog:
+    """The verbs without a platform: to know their names and inputs, never to call them."""
+    return join([made(cast(platforms.Platform, _NoPlatform())) for made in VERBS])
 
 
 def join(*groups: Iterable[verb.Verb]) -> verb.Catalog:

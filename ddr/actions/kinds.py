@@ -37,6 +37,12 @@ class Kind:
             told = list(self.lacks(read, service))
         return tuple(told)
 
+    def shape_problems(self, inputs: Mapping[str, Any]) -> Sequence[str]:
+        """Inputs that fit no service."""
+        complaints: list[decode.Complaint] = []
+        decode.decode(self.Inputs, located.of_value(dict(inputs)), complaints)
+        return tuple(_text(complaint) for complaint in complaints if not _is_open(inputs.get(_top(complaint.key))))
+
     def lacks(self, inputs: Any, service: services.Service) -> Sequence[str]:
         """What the service cannot do. Asked without touching any system; unfilled templates may stand in texts."""
         del inputs, service

@@ -10,7 +10,11 @@ from ddr.cli import live, options, output, runbook_text
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ddr.domain import services
     from ddr.journal import views
+    from ddr.ports import verb
 
 
 @click.group()
@@ -62,17 +66,18 @@ def show(session: sessions.Session, name: str) -> None:
 def check(session: sessions.Session, names: tuple[str, ...], service: str | None) -> int:
     """Check runbooks whole, against this ddr.yaml: every problem with its line. All shipped ones without NAMES.
 
-    Exit codes: 0 fine, 2 warnings only, 64 problems.
+    Where there is no ddr.yaml, all that does not depend on a service.
+
+    Exit codes: 0 fine, 2 warnings only, 64 problems, or no such runbook or service.
     """
     from ddr.errors import BadDocument
     from ddr.runbook import check, parse, shelf
 
-    wired = session.wired()
-    on, catalog, entry = wired.platform, wired.catalog(), session.service(service)
+    catalog, entry, now = _against(session, service)
     found = {}
     for name in names or shelf.names():
         document = parse.read(shelf.find(name))
-        found[document.path] = check.check(document, catalog, entry, at=on.clock.now())
+        found[document.path] = check.check(document, catalog, entry, at=now)
     problems = [problem for entry in found.values() for problem in entry.problems]
     if problems:
         raise BadDocument(problems)
@@ -84,6 +89,18 @@ def check(session: sessions.Session, names: tuple[str, ...], service: str | None
         ),
     )
     return 2 if warnings else 0
+
+
+def _against(session: sessions.Session, service: str | None) -> tuple[verb.Catalog, services.Service | None, datetime]:
+    """What runbooks are held against: this platform and its service, or the verbs alone where there is none."""
+    from ddr.actions import catalog
+    from ddr.lib import clock
+
+    if service is None and not session.has_config():
+        session.notice("no ddr.yaml here: what the service can do is not checked")
+        return catalog.shapes(), None, clock.SystemClock().now()
+    wired = session.wired()
+    return wired.catalog(), session.service(service), wired.platform.clock.now()
 
 
 @command.command()

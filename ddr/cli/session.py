@@ -47,6 +47,13 @@ class Session:
             ) from None
         return config.find(self.config, os.environ, here)
 
+    def has_config(self) -> bool:
+        """Whether one was named, or stands here or above."""
+        here = Path.cwd()
+        return bool(self.config or os.environ.get("DDR_CONFIG")) or any(
+            (folder / "ddr.yaml").is_file() for folder in (here, *here.parents)
+        )
+
     def wired(self) -> build.Wired:
         """Everything behind `ddr.yaml`, built once. Says what an earlier run left unfinished."""
         if not self._wired:

@@ -102,6 +102,13 @@ class Sensible(Protocol):
 
 
 @runtime_checkable
+class Shaped(Protocol):
+    """A verb whose inputs can be checked where there is no service."""
+
+    def shape_problems(self, inputs: Mapping[str, Any]) -> Sequence[str]: ...
+
+
+@runtime_checkable
 class Told(Protocol):
     """What a fault says about itself, for the list of faults."""
 

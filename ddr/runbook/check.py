@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ddr.domain import runbooks, services
 from ddr.errors import BadDocument, Problem
@@ -29,18 +30,19 @@ class Findings:
 def check(
     document: parse.Document,
     catalog: verb.Catalog,
-    service: services.Service,
+    service: services.Service | None,
     *,
     at: datetime | None = None,
     parameters: Mapping[str, str] | None = None,
 ) -> Findings:
     """Everything that is wrong with running `document` for `service`.
 
-    Without `parameters` a required one counts as given; without `at` the review date is not looked at.
+    Without `parameters` a required one counts as given, without `at` the review date is not looked at, without a
+    service everything is checked that does not depend on one.
     """
     checker = _Checker(document, catalog, service, parameters)
     checker.check()
-    warnings = [*_review(document, at), *_signals(document, service)]
+    warnings = [*_review(document, at), *(_signals(document, service) if service is not None else ())]
     return Findings(_in_order(checker.problems), _in_order(warnings))
 
 
@@ -67,7 +69,7 @@ def with_defaults(book: runbooks.Runbook, parameters: Mapping[str, str]) -> Mapp
 
 
 def steps_problems(
-    steps: Sequence[runbooks.Step], catalog: verb.Catalog, service: services.Service
+    steps: Sequence[runbooks.Step], catalog: verb.Catalog, service: services.Service | None
 ) -> Iterator[tuple[int, tuple[str, ...], str]]:
     """(index, keys, what) of every step whose verb does not fit: unknown, of the wrong kind, with wrong inputs."""
     for at, step in enumerate(steps):
@@ -81,12 +83,19 @@ def steps_problems(
             continue
         if found.changes != (step.kind == "action"):
             yield at, (step.kind,), _wrong_kind(step, found)
-        for what in found.problems(step.inputs, service):
+        for what in _inputs_problems(found, step.inputs, service):
             name = re.split(r"[.\[:]", what, maxsplit=1)[0]
             keys = ("with", name) if name in step.inputs else ("with",)
             yield at, keys, f"{step.verb}: {what.removeprefix(f'{name}: ') if name in step.inputs else what}"
         if isinstance(found, verb.Described) and found.may_fail and step.is_critical:
             yield at, (step.kind,), f"{step.verb} never blocks a recovery; write isCritical: false"
+
+
+def _inputs_problems(found: verb.Verb, inputs: Mapping[str, Any], service: services.Service | None) -> Sequence[str]:
+    if service is not None:
+        return found.problems(inputs, service)
+    shaped: object = found
+    return shaped.shape_problems(inputs) if isinstance(shaped, verb.Shaped) else ()
 
 
 def _unknown_verb(name: str, catalog: verb.Catalog) -> str:
@@ -110,7 +119,7 @@ class _Checker:
         self,
         document: parse.Document,
         catalog: verb.Catalog,
-        service: services.Service,
+        service: services.Service | None,
         parameters: Mapping[str, str] | None,
     ) -> None:
         self.document = document
@@ -159,7 +168,7 @@ class _Checker:
             first.setdefault(step.name, at)
 
     def _check_verbs(self) -> None:
-        known = {**scope.of_service(self.service), "run": {}, "incident": {}}
+        known = {**(scope.of_service(self.service) if self.service else {}), "run": {}, "incident": {}}
         if self.parameters is not None:
             known["parameters"] = dict(with_defaults(self.book, self.parameters))
         filled = [dataclasses.replace(step, inputs=scope.fill_known(step.inputs, known)) for step in self.book.steps]
@@ -212,7 +221,7 @@ class _Checker:
 
     def _check_target(self) -> None:
         target = self.book.target
-        if target.plane not in self.service.planes:
+        if self.service is not None and target.plane not in self.service.planes:
             have = ", ".join(self.service.planes) or "none"
             self._say(f"service {self.service.name} has no {target.plane} plane; it has: {have}", "target", "plane")
         step = flow.find(self.book.steps, target.containment)
@@ -238,6 +247,8 @@ class _Checker:
         gates = [at for at, step in enumerate(self.book.steps) if step.verb == runbooks.APPROVAL]
         if asked.min_required_approvals < 1 or asked.timeout_seconds < 1:
             self._say("minRequiredApprovals and timeoutSeconds must be 1 or more", "approval")
+        if self.service is None:
+            return
         able = len({person.strip().casefold() for person in self.service.owners.approvers})
         if gates and able < asked.min_required_approvals:
             needed = f"needs {asked.min_required_approvals} approval(s)"
@@ -246,7 +257,7 @@ class _Checker:
 
     def _check_texts(self) -> None:
         """Texts beside the steps are filled from the service alone."""
-        known = scope.of_service(self.service)
+        known = {"service": scope.SERVICE, "owners": scope.OWNERS}
         allowed = ", ".join(f"{head}.{name}" for head, names in known.items() for name in names)
         for key, node in self.document.root.fields.items():
             for name in () if key == "steps" else scope.names(node.plain()):

@@ -12,6 +12,7 @@ import pytest
 
 from ddr import errors
 from ddr.cli import main
+from ddr.runbook import shelf
 
 
 def test_help_imports_click_and_nothing_else_from_outside() -> None:
@@ -130,3 +131,24 @@ def test_a_runbook_page_has_no_braces(capsys: pytest.CaptureFixture[str]) -> Non
     for name in ("bad-model-promotion", "stale-online-features"):
         assert main.run(["runbook", "show", name]) == 0
         assert "{{" not in capsys.readouterr().out
+
+
+def test_a_runbook_is_checked_where_there_is_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Everything but what the service can do: verbs, their inputs, jumps, templates."""
+    monkeypatch.delenv("DDR_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert main.run(["runbook", "check"]) in (0, 2), capsys.readouterr().err
+    assert "no ddr.yaml here" in capsys.readouterr().err
+    text = shelf.find("bad-model-promotion").read_text()
+    for old, new, told in (
+        ("gate: target.needed", "gate: target.neded", "did you mean target.needed?"),
+        ('with: {plane: model, to: "{{ parameters.to }}"}', "with: {plane: modl}", "plane"),
+        ("onFailure: step:contain-only", "onFailure: step:contain-onli", "did you mean contain-only?"),
+        ("{{ owners.team }}", "{{ owners.teem }}", "owners.teem"),
+    ):
+        assert old in text
+        Path("mine.yaml").write_text(text.replace(old, new))
+        assert main.run(["runbook", "check", "mine.yaml"]) == 64
+        assert told in capsys.readouterr().err
