@@ -91,16 +91,22 @@ def drill(session: sessions.Session, snapshot: str, is_random: bool, place: Path
 
 
 @click.command()
+@click.option("--recovery", is_flag=True, help="Open the repository with the recovery key; it is asked for.")
 @sessions.json_option
 @sessions.pass_session
-def repair(session: sessions.Session) -> int:
+def repair(session: sessions.Session, recovery: bool) -> int:
     """Write the index anew from the packs. What they have lost, the next backup stores again.
 
-    Exit codes: 0 done, 2 done, and chunks are lost, 69 the store is away.
+    A configuration that is gone or damaged is written anew first: it follows from any key.
+
+    Exit codes: 0 done, 1 nothing opens it, 2 done, and chunks are lost, 69 the store is away.
     """
     from ddr.backup import repair as repairing
 
-    repository = session.backups().open()
+    paper = click.prompt("recovery key", hide_input=True, err=True) if recovery else ""
+    repository, was_headless = session.backups().open_for_repair(paper)
+    if was_headless:
+        session.notice("the configuration of the repository was written anew")
     with working.shown(session) as at_work:
         done = repairing.rebuild_index(repository, at_work.told)
     session.show(done, lambda: backup_text.repaired(done))

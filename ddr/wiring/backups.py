@@ -16,7 +16,7 @@ from ddr.backup import capture, journal_origin, keys
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
 from ddr.domain import snapshots
-from ddr.errors import InputError, Missing
+from ddr.errors import Damaged, InputError, Missing
 from ddr.lib import clock as clocks
 from ddr.lib import redact
 from ddr.ports import restorable
@@ -52,6 +52,14 @@ class Backups:
     def open(self, recovery: str = "") -> repositories.Repository:
         """Raises Missing where there is none yet."""
         return repositories.open_(self.store, keys.Opening(recovery=recovery) if recovery else self.opening)
+
+    def open_for_repair(self, recovery: str = "") -> tuple[repositories.Repository, bool]:
+        """As `open`; a configuration that is damaged or gone is written anew, and that is told."""
+        try:
+            return self.open(recovery), False
+        except Damaged:
+            opening = keys.Opening(recovery=recovery) if recovery else self.opening
+            return repositories.rewrite_config(self.store, opening, now()), True
 
     def open_or_create(self) -> tuple[repositories.Repository, bool]:
         """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed."""

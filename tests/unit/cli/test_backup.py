@@ -120,6 +120,19 @@ def test_damage_is_found_named_and_healed(root: Path, first: str) -> None:
     assert healed["id"] in after["whole"]
 
 
+def test_a_lost_configuration_is_written_anew(root: Path, first: str) -> None:
+    config = root / ".ddr" / "backup" / "config"
+    before = config.read_bytes()
+    for harm in (config.unlink, lambda: config.write_bytes(before[:-3])):
+        harm()
+        broken = calls.ddr(root, "backup", "list")
+        assert broken.code == 2
+        assert "ddr backup repair" in broken.err
+        assert calls.ddr(root, "backup", "repair").code in (0, 2)
+        assert calls.ddr(root, "backup", "list").code == 0
+        assert config.read_bytes() == before
+
+
 def test_a_copy_is_the_same_repository(root: Path, first: str) -> None:
     done = calls.ddr(root, "backup", "copy", "second", "--json")
     assert done.code == 2, "the damaged pack is left out, and that is said"
