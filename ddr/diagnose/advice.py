@@ -49,6 +49,8 @@ def next_command(scene: scenes.Scene, blamed: planes.Plane | None, hand: Hand) -
         return "ddr doctor   # and look at the servers' logs"
     if scene.is_served_otherwise(blamed) and scene.is_pointed_well(blamed) and hand.roll:
         return _run(hand.roll, service, hand)
+    if scene.fallback and scene.has_come_back(blamed):
+        return lifting(hand.lift)
     if scene.has_come_back(blamed) and not scene.spoken_of(blamed, signals.State.BAD):
         return f"ddr status {service}   # {blamed} is as recorded again; the windows still hold answers from before"
     if scene.is_as_recorded(blamed):

@@ -10,6 +10,9 @@ from ddr.errors import DdrError
 from ddr.journal import views
 from ddr.ports import connector, platform
 
+_UNDER_A_FALLBACK = (planes.Plane.FEATURES, planes.Plane.INFRA)
+"""Their signals mean the same while the fallback answers."""
+
 
 def look(
     on: platform.Platform,
@@ -33,7 +36,8 @@ def look(
     unknown = _unknown(judged, seen, silent)
     state = signals.State.BAD if bad else signals.State.UNKNOWN if unknown else signals.State.OK
     mend = _mend(seen, silent, hint)
-    harmed = [plane for plane in seen if plane.known_good is False or plane.served]
+    harmed = [plane.plane for plane in seen if plane.known_good is False or plane.served]
+    harmed += [one.plane for one in judged if one.state is signals.State.BAD and one.plane in _UNDER_A_FALLBACK]
     return status.ServiceStatus(
         service=service,
         at=on.clock.now(),
@@ -140,7 +144,7 @@ def _next(
 ) -> str:
     """What to type: a run that has no end comes first. '' where all is well.
 
-    `lift` is said where signals and planes are well, and only the fallback is left of it.
+    `lift` is said where the planes are well: what is measured of answers is about the fallback.
     """
     is_over = all(one.state is signals.State.OK for one in judged)
     waiting = next((run.next_command for run in runs if run.next_command), "")
@@ -150,7 +154,7 @@ def _next(
         return f"ddr status {service}   # again, when that is mended"
     if state is signals.State.UNKNOWN:
         return "ddr doctor"
-    if lift and is_over:
+    if lift:
         return lift
     diagnose = f"ddr diagnose {service}"
     if len(open_incidents) == 1:

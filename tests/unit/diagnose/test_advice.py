@@ -164,6 +164,12 @@ def test_while_the_fallback_answers_it_is_not_healthy_and_the_way_off_is_named()
     assert scene.diagnose().next_command.startswith("ddr runbook runs")
     scene.world.promote("3")
     assert "--only" not in scene.diagnose(hand=hand).next_command, "the bad model is still there"
+    scene.world.advance(1)
+    scene.world.promote("2")
+    found = scene.diagnose(hand=hand)
+    assert found.leading is not None
+    assert found.leading.plane is MODEL
+    assert "--only" in found.next_command, "the model is good again, and answers are not its own before"
 
 
 def test_an_incident_of_a_healthy_service_may_be_over() -> None:
