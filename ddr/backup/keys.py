@@ -30,7 +30,7 @@ import blake3
 import msgspec
 
 from ddr.backup import layout
-from ddr.errors import Damaged, InputError, Missing, Refused
+from ddr.errors import Damaged, InputError, Refused, UnknownName
 from ddr.lib import durable, redact
 from ddr.ports import store
 
@@ -177,12 +177,12 @@ def whole_slots(of: store.Store) -> dict[str, Slot]:
 
 
 def remove(of: store.Store, name: str) -> None:
-    """Raises Missing, Refused for the last one that opens anything."""
+    """Raises UnknownName, Refused for the last one that opens anything."""
     known = [entry.key for entry in of.list(layout.KEYS)]
     found = [key for key in known if layout.hash_in(key).startswith(name)] if name else []
     if len(found) != 1:
         there = ", ".join(layout.hash_in(key)[:12] for key in known) or "none"
-        raise Missing(f"{of.name} has no key slot {name!r}", hint=f"there is: {there}")
+        raise UnknownName(f"{of.name} has no key slot {name!r}", hint=f"there is: {there}")
     others = whole_slots(of)
     removed = others.pop(found[0], None)
     if not any(removed is None or other.repository == removed.repository for other in others.values()):

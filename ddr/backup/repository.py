@@ -13,7 +13,7 @@ import msgspec
 
 from ddr.backup import chunk_index, chunks, keys, layout, sealing
 from ddr.domain import snapshots
-from ddr.errors import Damaged, Missing, Refused, Unsupported
+from ddr.errors import Damaged, Missing, Refused, UnknownName, Unsupported
 from ddr.ports import store
 
 FORMAT = 1
@@ -61,7 +61,7 @@ class Repository:
         return tuple(found)
 
     def head(self, wanted: str) -> Head:
-        """The one that is meant: `latest`, or the beginning of an id. Raises Missing."""
+        """The one that is meant: `latest`, or the beginning of an id. Raises Missing, UnknownName."""
         known = self.heads()
         if not known:
             raise Missing(f"{self.store.name} has no snapshot", hint="`ddr backup run` makes one")
@@ -71,7 +71,7 @@ class Repository:
         if len(found) != 1:
             why = "is the beginning of several" if found else "is none of its snapshots"
             there = ", ".join(head.id[:8] for head in known[-5:])
-            raise Missing(f"{self.store.name}: {wanted!r} {why}", hint=f"the newest are: {there}")
+            raise UnknownName(f"{self.store.name}: {wanted!r} {why}", hint=f"the newest are: {there}")
         return found[0]
 
     def read(self, head: Head) -> snapshots.Snapshot:

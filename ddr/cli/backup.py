@@ -100,7 +100,7 @@ def list_(session: sessions.Session) -> None:
 def show(session: sessions.Session, snapshot: str, files: bool) -> None:
     """Show what SNAPSHOT holds: `latest`, or the beginning of an id.
 
-    Exit codes: 0 shown, 1 there is no such snapshot, 2 it is damaged.
+    Exit codes: 0 shown, 1 there is no snapshot, 2 it is damaged, 64 there is no such snapshot.
     """
     from ddr.backup import capture, reading, source
 
@@ -125,7 +125,7 @@ def show(session: sessions.Session, snapshot: str, files: bool) -> None:
 def diff(session: sessions.Session, before: str, after: str) -> None:
     """Show what differs between two snapshots: facts, tables, files.
 
-    Exit codes: 0 shown, 1 there is no such snapshot, 2 one is damaged.
+    Exit codes: 0 shown, 1 there is no snapshot, 2 one is damaged, 64 there is no such snapshot.
     """
     from ddr.backup import comparing, reading
 

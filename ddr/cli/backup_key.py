@@ -81,7 +81,7 @@ def key_add(session: sessions.Session, key_file: Path | None, passphrase: bool, 
 def key_remove(session: sessions.Session, slot: str) -> None:
     """Remove the key slot whose id begins with SLOT. The last one stays.
 
-    Exit codes: 0 removed, 1 there is no such slot or it is the last one.
+    Exit codes: 0 removed, 1 it is the last one, 64 there is no such slot.
     """
     from ddr.backup import keys
 

@@ -43,16 +43,16 @@ def command(
 ) -> int:
     """Restore from a backup: plan by default, --apply to do it.
 
-    COMPONENT is a connector's name, or `journal`. Without --apply nothing is touched: the plan says what would be created, updated, left, rewritten, and which
-    secrets have to be entered again. Cut off and called again it comes to the same end. Afterwards every table and
-    file is held against the snapshot.
+    COMPONENT is a connector's name, or `journal`. Without --apply nothing is touched: the plan says what would be
+    created, updated, left, rewritten, and which secrets have to be entered again. Cut off and called again it comes
+    to the same end. Afterwards every table and file is held against the snapshot.
 
     Exit codes: 0 planned, or restored and all is equal, 1 refused, 2 restored and something differs, 3 the world
     changed since the plan, 64 usage, 69 a system is away.
     """
     from ddr.backup import reading, source
     from ddr.domain import backup_records
-    from ddr.errors import Missing, Refused
+    from ddr.errors import Refused, UnknownName
     from ddr.ports import restorable
 
     made = session.backups()
@@ -61,7 +61,7 @@ def command(
     wanted = found.component(component)
     if wanted is None:
         there = ", ".join(one.name for one in found.components)
-        raise Missing(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
+        raise UnknownName(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
     connector = made.restorer(component)
     origin = source.ChunkSource(repository, reading.Reader(repository, repository.index()), wanted)
     if target and "://" not in target:

@@ -241,8 +241,9 @@ def _after_the_end(view: View, undo: str) -> list[str]:
     ended = _ended(view)
     look = f"next: ddr diagnose {view.service}"
     if view.only:
-        left = ", ".join(step for step, _, _ in reversed(view.effects)) or "nothing"
-        return [f"next: ddr status {view.service}", f"(the rest of the run stays as it is: {left})"]
+        left = ", ".join(step for step, _, _ in reversed(view.effects))
+        rest = f"the rest of the run stays as it is: {left}" if left else "nothing else of the run is left to take back"
+        return [f"next: ddr status {view.service}", f"({rest})"]
     if ended == "undone":
         still_open = [f"next: ddr incident show {view.incident}"] if view.incident else []
         return ["everything this run changed is taken back", *still_open]
