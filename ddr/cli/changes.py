@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("service", required=False)
 @click.option("--since", type=options.Duration(), default="24h", show_default=True, help="How far back.")
+@sessions.also_as_option
 @sessions.json_option
 @sessions.pass_session
 def command(session: sessions.Session, service: str | None, since: timedelta) -> int:

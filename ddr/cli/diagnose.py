@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.argument("service", required=False)
 @click.option("--incident", metavar="INC", default="", help="Write the diagnosis into this incident's timeline.")
 @click.option("--no-replay", is_flag=True, help="Skip the swap test (it replays logged requests, read-only).")
+@sessions.also_as_option
 @sessions.json_option
 @sessions.pass_session
 def command(session: sessions.Session, service: str | None, incident: str, no_replay: bool) -> int:

@@ -21,6 +21,7 @@ _NONE = "no services yet: name one in ddr.yaml, the file explains how\n  next: d
 @click.command()
 @click.argument("service", required=False)
 @click.option("--check", is_flag=True, help="Exit 2 unless every service is ok.")
+@sessions.also_as_option
 @sessions.json_option
 @sessions.pass_session
 def command(session: sessions.Session, service: str | None, check: bool) -> int:
