@@ -191,8 +191,6 @@ def test_what_undo_would_bring_back_is_said_before_anybody_types_it() -> None:
         "  - one: set it back (now: set)",
         "",
     ]
-    resumed = progress.RunBegan(
-        "r1", "t", "s", (), True, done=(progress.Done("one", SET, True, "set it back"),)
-    )
+    resumed = progress.RunBegan("r1", "t", "s", (), True, done=(progress.Done("one", SET, True, "set it back"),))
     view = screen.after(screen.after(screen.View(), resumed), progress.RunEnded("r1", "failed", "no"))
     assert "  - one: set it back (now: set)" in screen.final(view).splitlines()
