@@ -103,9 +103,10 @@ def test_every_pair_of_faults_comes_off_in_every_order(sandbox: Path) -> None:
 @pytest.mark.timeout(3000)
 def test_every_triple_of_what_builds_on_one_another_comes_off_in_every_order(sandbox: Path) -> None:
     breaking, orders, refusals = Breaking(sandbox), 0, 0
-    some_faults = (PROMOTIONS[0], PROMOTIONS[3], OTHERS[0], OTHERS[1])
     triples = [
-        triple for triple in itertools.product(some_faults, repeat=3) if sum("model" in name for name, _ in triple) < 3
+        *itertools.product(OTHERS, repeat=3),  # these train nothing and cost little
+        (PROMOTIONS[0], PROMOTIONS[3], PROMOTIONS[0]),
+        (PROMOTIONS[0], OTHERS[0], PROMOTIONS[2]),
     ]
     for triple in triples:
         some = breaking.require_every_order(triple)
