@@ -175,7 +175,7 @@ def test_another_schema_is_said(official: Official, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "tracking", ["", "mlruns", "postgresql://h/db", "sqlite:///", "sqlite://x", "http://", "ftp://x"]
+    "tracking", ["", "mlruns", "oracle://h/db", "sqlite:///", "sqlite://x", "http://", "ftp://x"]
 )
 def test_a_tracking_address_that_is_not_spoken(tracking: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):

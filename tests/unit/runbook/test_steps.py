@@ -236,7 +236,7 @@ def test_of_two_runs_of_one_service_the_first_goes_on() -> None:
     with pytest.raises(KeyboardInterrupt):
         stage.start(toys.PLAIN)
     problem = toys.raised(stage.start, toys.PLAIN, run="r2")
-    assert isinstance(problem, Refused)
+    assert isinstance(problem, Interrupted)
     assert problem.message == "run r1 (toy) of postcode has no end yet"
     assert stage.start(toys.PLAIN, run="r3", beside=True).status == "recovered"
     assert stage.runner().resume("r1").status == "recovered"
