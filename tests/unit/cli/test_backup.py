@@ -14,8 +14,6 @@ import pytest
 from tests import sandboxes
 from tests.unit.cli import calls
 
-pytestmark = pytest.mark.xdist_group("cli-backup")  # one platform, one story: in their order, on one worker
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory, pristine_sandbox: Path) -> Path:
