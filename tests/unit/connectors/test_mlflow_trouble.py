@@ -174,9 +174,7 @@ def test_another_schema_is_said(official: Official, tmp_path: Path) -> None:
     assert "not tested" in health.why
 
 
-@pytest.mark.parametrize(
-    "tracking", ["", "mlruns", "oracle://h/db", "sqlite:///", "sqlite://x", "http://", "ftp://x"]
-)
+@pytest.mark.parametrize("tracking", ["", "mlruns", "oracle://h/db", "sqlite:///", "sqlite://x", "http://", "ftp://x"])
 def test_a_tracking_address_that_is_not_spoken(tracking: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         connector.connect(connector.Settings(tracking), tmp_path, clock.ManualClock(rigs.NOW))
