@@ -45,7 +45,11 @@ def made(snapshot: snapshots.Snapshot, shrunk: Sequence[shrink.Shrink]) -> str:
         more = len(component.warnings) - 5
         lines += [f"  {component.name}: and {more} more warnings (`ddr backup show`)"] if more > 0 else []
         lines += [f"  {component.name}: left out: {text}" for text in component.redactions]
-    lines += [f"  {output.mark('bad')} {finding}: is that meant?" for finding in shrunk]
+    lines += [f"  {output.mark('bad')} {finding}" for finding in shrunk]
+    if shrunk:
+        lines.append(
+            "      where that is meant: `shrunkAccepted: TIME` under `backup:`, or the last one before it stays"
+        )
     lines.append("  next: ddr backup verify" if is_whole else "  next: mend what is named above, then run it again")
     return "\n".join(lines)
 

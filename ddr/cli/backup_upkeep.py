@@ -29,7 +29,14 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     heads = {head.id: head for head in repository.heads()}
     listed = [repository.read(head) for head in heads.values()]
     drilled = [drill.snapshot for _, drill in known.drills if drill.passed]
-    decisions = retention.decide(listed, made.settings.keep, made.now(), known.verified, drilled)
+    decisions = retention.decide(
+        listed,
+        made.settings.keep,
+        made.now(),
+        known.verified,
+        drilled,
+        accepted_at=made.settings.shrunk_accepted,
+    )
     forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
     plan = pruning.plan(repository, forget, made.now())
     if not dry_run:

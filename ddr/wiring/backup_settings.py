@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from ddr.backup import retention
@@ -27,6 +27,7 @@ class BackupEntry:
     grace: timedelta = timedelta(hours=24)
     copies: Mapping[str, located.Node] = field(default_factory=dict)
     allow: tuple[str, ...] = ()
+    shrunk_accepted: datetime | None = None
     metrics: str = ""
     ping: str = ""
 

@@ -14,7 +14,7 @@ _HEAD = """\
 ## Secrets never stand here: write ${env:NAME} or ${file:PATH} instead of a value.
 apiVersion: ddr/v1
 
-## Where the journal lives (later: backups too). A folder serves one machine; a bucket serves a team.
+## Where the journal and the backups live. A folder serves one machine; a bucket serves a team.
 repository:
 """
 
@@ -55,6 +55,12 @@ services: {{}}
 #       decisionMaker: head-of-ranking
 #       approvers: [oncall-ml-lead, head-of-ranking]
 #       escalation: [{{after: 10m, to: oncall-ml-lead}}, {{after: 30m, to: head-of-ranking}}]
+
+## How `ddr backup run` seals what it takes: a key file (`ddr backup key new-file PATH`), or a passphrase by reference.
+# backup:
+#   keyFile: /etc/ddr/backup.key
+#   keep: {{keepWithin: 14d, keepDaily: 14, keepWeekly: 8, keepMonthly: 12}}
+#   copies: {{offsite: {{type: s3, bucket: ddr-offsite, region: eu-central-1}}}}   ## `ddr backup copy offsite`
 """
 
 

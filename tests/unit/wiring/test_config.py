@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import typing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -161,3 +161,35 @@ def test_a_file_that_is_no_utf8_is_named_with_its_line(tmp_path: Path) -> None:
         config.load(path, {})
     assert [str(problem) for problem in caught.value.problems] == [f"{path}:2: is no UTF-8 text"]
     assert "UTF-8" in caught.value.hint
+
+
+def test_how_backups_are_made_is_read(tmp_path: Path) -> None:
+    said = (
+        "backup:\n"
+        "  passphrase: ${env:SEAL}\n"
+        "  connectors: [registry]\n"
+        "  keep: {keepWithin: 14d, keepDaily: 7, minimum: 2}\n"
+        '  shrunkAccepted: "2026-11-21T09:00:00Z"\n'
+        "  copies: {second: {type: local, path: second}}\n"
+    )
+    found = load(GOOD + said, tmp_path, SEAL="a long secret")
+    assert found.backup is not None
+    assert (found.backup.keep.keep_within, found.backup.keep.minimum) == (timedelta(days=14), 2)
+    assert found.backup.shrunk_accepted == datetime(2026, 11, 21, 9, tzinfo=UTC)
+    assert found.copies == {"second": config.LocalRepository("local", "second")}
+    assert "a long secret" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("keyFile: k, encryption: none", "ddr.yaml:17: backup: passphrase, keyFile and encryption: none exclude"),
+        ("connectors: [nope]", "ddr.yaml:17: backup.connectors: 'nope' is no connector here"),
+        ("copies: {second: {type: ftp}}", "ddr.yaml:17: backup.copies.second.type: is 'ftp', which is not known"),
+        ("keep: {keepDaily: -2}", "ddr.yaml:17: backup.keep: keepDaily is -2; write a number, or -1 for all"),
+        ("shrunkAccepted: soon", "ddr.yaml:17: backup.shrunkAccepted: "),
+    ],
+)
+def test_what_is_wrong_with_the_backup_section(said: str, expected: str, tmp_path: Path) -> None:
+    (problem,) = problems(GOOD + f"backup: {{{said}}}\n", tmp_path)
+    assert problem.startswith(expected)
