@@ -57,7 +57,11 @@ class Drill:
 
     @property
     def passed(self) -> bool:
-        return bool(self.parts) and all(part.holds for part in self.parts)
+        return self._proves_something and all(part.holds for part in self.parts)
+
+    @property
+    def _proves_something(self) -> bool:
+        return any(part.compared for part in self.parts)
 
     @property
     def phases(self) -> dict[str, float]:
@@ -67,7 +71,7 @@ class Drill:
     @property
     def why(self) -> str:
         """What did not hold, '' when all did."""
-        told = []
+        told = [] if self._proves_something else ["nothing was compared, so nothing is proved"]
         for part in self.parts:
             told += [f"{part.component}: {problem}" for problem in part.problems]
             told += [f"{part.component}: {part.left_out}"] if part.left_out else []
@@ -124,7 +128,7 @@ def _part(
     try:
         if isinstance(connector, restorable.Rehearsable):
             found = connector.rehearse(origin, folder, told)
-            return _held(name, found.phases, found.compared, found.problems)
+            return _held(component, found.phases, found.compared, found.problems)
         phases: dict[str, float] = {}
         plan = connector.plan_restore(origin, restorable.RestoreOptions(target=str(folder / "restored")))
         if plan.refusals:
@@ -133,17 +137,22 @@ def _part(
         phases["restore"] = round(time.monotonic() - began, 3)
         compared = connector.compare(plan, origin)
         phases["compare"] = round(time.monotonic() - began - phases["restore"], 3)
-        return _held(name, phases, compared, ())
+        return _held(component, phases, compared, ())
     except DdrError as problem:
         return Part(name, {"until it failed": round(time.monotonic() - began, 3)}, 0, problems=(problem.message,))
 
 
 def _held(
-    name: str, phases: Mapping[str, float], compared: Sequence[restorable.Comparison], problems: Sequence[str]
+    component: snapshots.Component,
+    phases: Mapping[str, float],
+    compared: Sequence[restorable.Comparison],
+    problems: Sequence[str],
 ) -> Part:
+    """Where the component has something, something of it must have been compared."""
     unequal = tuple(one for one in compared if not one.is_equal)
-    nothing = () if compared or problems else ("nothing was compared, so nothing is proved",)
-    return Part(name, dict(phases), len(compared), unequal, (*problems, *nothing))
+    is_empty = not component.size_bytes and not component.rows and not component.files
+    nothing = () if compared or problems or is_empty else ("nothing was compared, so nothing is proved",)
+    return Part(component.name, dict(phases), len(compared), unequal, (*problems, *nothing))
 
 
 def _sweep(folder: Path) -> str:

@@ -149,6 +149,8 @@ def drilled(done: drill.Drill) -> str:
     state = output.mark("ok" if done.passed else "bad")
     word = "restores" if done.passed else "does NOT restore as it should"
     lines = [f"{state} snapshot {done.snapshot.id[:_SHORT]} {word}: measured recovery time {done.took_s:.1f} s"]
+    if not done.passed and all(part.holds for part in done.parts):
+        lines.append(f"  {done.why}")
     for part in done.parts:
         mark = output.mark("ok" if part.holds else "bad")
         phases = ", ".join(f"{name} {took:.1f} s" for name, took in part.phases.items())

@@ -119,6 +119,7 @@ def test_what_restores_passes_and_is_swept_away(made: Made, origin: files.Files,
     done = rehearse(made, origin, place)
     files_part = next(part for part in done.parts if part.component == "files")
     assert files_part.holds, done.why
+    assert done.passed, "the journal is empty: there is nothing of it to prove"
     assert files_part.compared >= 1
     assert set(files_part.phases) == {"restore", "compare"}
     assert list(place.iterdir()) == []
@@ -134,6 +135,17 @@ def test_a_damaged_copy_never_passes(made: Made, origin: files.Files, tmp_path: 
     assert not done.passed
     assert "files" in done.why
     assert list(place.iterdir()) == [], "swept away all the same"
+
+
+def test_a_drill_of_nothing_proves_nothing(tmp_path: Path) -> None:
+    store = memory.MemoryStore()
+    opened = repository.create(store, keys.Opening(), datetime.now(UTC))
+    empty = capture.Origin("journal", "journal", store.name, journal_origin.JournalOrigin(store))
+    maker = capture.Maker("here", "anna", "0", lambda: datetime.now(UTC))
+    snapshot = capture.run(opened, {"journal": empty}, maker)
+    done = drill.rehearse(opened, snapshot, {"journal": journal_origin.JournalOrigin(store)}, tmp_path)
+    assert not done.passed
+    assert done.why == "nothing was compared, so nothing is proved"
 
 
 def test_a_component_that_nobody_can_restore_fails_it(made: Made, tmp_path: Path) -> None:
