@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ddr.connectors.mlflow import locations, readers
+from ddr.connectors.mlflow import locations
+from ddr.connectors.tables import readers
 from ddr.errors import Missing, Unavailable
 from ddr.lib import redact
 from ddr.ports import restorable

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddr.connectors.mlflow import artifacts, bucket, dump, locations, readers, sql
+from ddr.connectors.mlflow import artifacts, bucket, dump, locations, sql
+from ddr.connectors.tables import readers
 from ddr.errors import Unsupported
 from ddr.lib import sqlitefile
 from ddr.ports import restorable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ddr.connectors.mlflow import readers, reflect
+from ddr.connectors.tables import readers, reflect
 from ddr.errors import Damaged, Refused
 from ddr.lib import rowbatch, sqlitefile
 from ddr.ports import restorable

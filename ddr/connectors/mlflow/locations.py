@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from ddr.connectors.mlflow import readers
+from ddr.connectors.tables import readers
 from ddr.lib import rowbatch, sqlitefile
 
 # Columns that hold a location, for the walk and for rewriting. Tags hold one under certain keys only.

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ddr.connectors.mlflow import dump, merge, readers, reflect, relocate, schema, targets, work
+from ddr.connectors.mlflow import dump, relocate, schema, work
+from ddr.connectors.tables import merge, readers, reflect, targets
 from ddr.errors import Conflict, Damaged, Refused, Unavailable
 from ddr.lib import durable, redact, rowdigest, sqlitefile
 from ddr.ports import restorable

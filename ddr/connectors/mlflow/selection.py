@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ddr.connectors.mlflow import locations, reflect
+from ddr.connectors.mlflow import locations
+from ddr.connectors.tables import reflect
 from ddr.errors import InputError, Missing
 from ddr.lib import rowbatch
 

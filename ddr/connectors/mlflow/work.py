@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from ddr.connectors.mlflow import dump, files, locations, readers, reflect, relocate, selection, sql
+from ddr.connectors.mlflow import dump, files, locations, relocate, selection, sql
+from ddr.connectors.tables import readers, reflect
 from ddr.domain import snapshots
 from ddr.errors import Damaged, InputError
 from ddr.lib import redact, rowbatch, rowdigest

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy
 
-from ddr.connectors.mlflow import readers, reflect
+from ddr.connectors.tables import readers, reflect
 from ddr.lib import rowbatch, sqlitefile
 
 ROWS = 7

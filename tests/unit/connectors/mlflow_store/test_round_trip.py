@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ddr.connectors.mlflow import readers, relocate
+from ddr.connectors.mlflow import relocate
+from ddr.connectors.tables import readers
 from ddr.errors import Conflict, Refused
 from ddr.ports import restorable
 from tests import captures

@@ -122,7 +122,7 @@ def test_a_restore_that_is_cut_off_anywhere(
 
 
 def test_rows_that_get_lost_on_the_way_are_found(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ddr.connectors.mlflow import readers
+    from ddr.connectors.tables import readers
     from ddr.errors import Damaged
 
     pieces = readers.Sqlite.pieces

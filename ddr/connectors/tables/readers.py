@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ddr.connectors.mlflow import reflect
+from ddr.connectors.tables import reflect
 from ddr.errors import Damaged, DdrError, InputError, Unavailable, Unsupported
 from ddr.lib import redact, rowbatch, sqlitefile
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ddr.connectors.mlflow import readers, reflect
+from ddr.connectors.tables import readers, reflect
 from ddr.domain import snapshots
 from ddr.errors import Conflict, Refused
 from ddr.lib import redact, rowbatch, sqlitefile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ddr.connectors.mlflow import reflect, targets
+from ddr.connectors.tables import reflect, targets
 from ddr.domain import snapshots
 from ddr.lib import rowbatch, sqlitefile
 
