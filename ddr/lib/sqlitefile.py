@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ddr.errors import Damaged, DdrError, Missing, Refused, Unavailable
+from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.lib import openfiles, redact
 
 BUSY_TIMEOUT_S = 5.0
@@ -57,6 +57,15 @@ def columns(connection: sqlite3.Connection, table: str) -> tuple[tuple[str, str]
     """Names and declared types; nothing when there is no such table."""
     rows = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,)).fetchall()
     return tuple((str(name), str(kind)) for name, kind in rows)
+
+
+def path_of(url: str, base: Path) -> Path:
+    """`sqlite:///relative/to/base` or `sqlite:////absolute`. InputError when it names no file."""
+    scheme, _, rest = url.partition(":///")
+    path = rest.partition("?")[0]
+    if scheme.partition("+")[0] != "sqlite" or not path or path == ":memory:":
+        raise InputError(f"{redact.foreign(url)} names no file", hint="write it like sqlite:///mlflow/mlflow.db")
+    return base / path
 
 
 def quoted(name: str) -> str:

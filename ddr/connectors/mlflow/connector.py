@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from ddr.connectors.mlflow import backup, mlmodel, rehearsal, rest, restore, sql, transport, work
+from ddr.connectors.mlflow import backup, mlmodel, rehearsal, rest, restore, sessions, sql, transport, work
+from ddr.connectors.tables import places
+from ddr.connectors.tables import work as tables
 from ddr.domain import changes, health, planes, revisions, signals
 from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
 from ddr.lib import clock as clocks
@@ -38,12 +40,13 @@ class Settings:
     """`tracking` is `sqlite:///file` (relative to ddr.yaml), `postgresql://...` or the address of a server.
 
     For backups: `artifacts` is the server's --artifacts-destination, where locations begin with mlflow-artifacts:;
-    `s3_endpoint` is for an S3 that is not Amazon's.
+    `s3_endpoint` is for an S3 that is not Amazon's; `auth` is the database_uri of the server's basic_auth.ini.
     """
 
     tracking: str
     artifacts: str = ""
     s3_endpoint: str = ""
+    auth: str = ""
     username: str = ""
     password: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
@@ -69,7 +72,7 @@ class Registry:
         backup.capture(self.database, sink)
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
-        return restore.plan(self._work(source, options))
+        return restore.plan(self._work(source, options), self._users(source, options))
 
     def restore(
         self, plan: restorable.RestorePlan, source: restorable.Source, progress: restorable.Progress | None = None
@@ -78,11 +81,10 @@ class Registry:
             raise Refused(
                 f"the plan cannot be done: {plan.refusals[0]}", hint="plan again with another target or policy"
             )
-        restore.restore(self._work(source, plan.options), progress)
+        restore.restore(self._work(source, plan.options), self._users(source, plan.options), progress)
 
     def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
-        is_whole = any(line.what.startswith(restore.DATABASE) for line in plan.lines)
-        return restore.compare(self._work(source, plan.options), is_whole=is_whole)
+        return restore.compare(self._work(source, plan.options), self._users(source, plan.options), plan.lines)
 
     def rehearse(
         self, source: restorable.Source, folder: Path, progress: restorable.Progress | None = None
@@ -90,8 +92,27 @@ class Registry:
         return rehearsal.rehearse(self, source, folder, progress)
 
     def _work(self, source: restorable.Source, options: restorable.RestoreOptions) -> work.Work:
-        place = work.place(options.target, self.database.tracking, self.database.base)
-        return work.Work(source, options, place, self.database.where)
+        place = places.place(options.target or self.database.tracking, self.database.base)
+        return work.Work(source, options, place, where=self.database.where)
+
+    def _users(self, source: restorable.Source, options: restorable.RestoreOptions) -> tables.Work | None:
+        """The database of users goes with a whole MLflow: back to where it was, to `more.auth`, or, when MLflow goes
+        elsewhere, beside a new file or into the new server's database."""
+        if options.only or all(table.name != f"{backup.USERS}users" for table in source.component.tables):
+            return None
+        said = options.more.get("auth", "")
+        if not said and options.target:
+            place = places.place(options.target, self.database.base)
+            said = f"sqlite:///{place.path.with_name('basic_auth.db')}" if place.path else options.target
+        elif not said:
+            said = self.database.auth
+        if not said:
+            raise InputError(
+                "the snapshot has a database of users, and ddr does not know where to put it",
+                hint="--with auth=sqlite:///basic_auth.db, or `auth` of the connector in ddr.yaml",
+            )
+        versions = backup.USERS_REVISIONS if f"{backup.USERS}alembic" in source.component.facts else ""
+        return tables.Work(source, options, places.place(said, self.database.base), backup.USERS, versions)
 
     def plane(self, binding: Binding, plane: planes.Plane) -> ModelPlane:
         if self.speaks is None:
@@ -110,19 +131,19 @@ class Registry:
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:
     del clock
     database = backup.Database(
-        settings.tracking, base, settings.artifacts, settings.s3_endpoint, max(settings.timeout_s, 1.0)
+        settings.tracking, base, settings.artifacts, settings.s3_endpoint, max(settings.timeout_s, 1.0), settings.auth
     )
     if settings.tracking.startswith(("http://", "https://")):
         said = rest.headers(username=settings.username, password=settings.password, token=settings.token)
         return Registry(rest.RestTransport(endpoint.Endpoint(settings.tracking, settings.timeout_s, said)), database)
-    if database.is_sqlite:
-        return Registry(sql.SqlTransport(sql.path_of(settings.tracking, base), base, settings.timeout_s), database)
-    if database.is_postgres or settings.tracking.startswith(("mysql:", "mysql+", "mariadb")):
+    place = database.place  # what cannot be spoken to is said now and not at 2 a.m.
+    if place.path is not None:
+        opener: sessions.Opener = sessions.SqliteOpener(place.path, settings.timeout_s)
+    elif place.dialect == "postgresql":
+        opener = sessions.PostgresOpener(place.url, settings.timeout_s)
+    else:
         return Registry(None, database)
-    raise InputError(
-        f"tracking: {settings.tracking.partition(':')[0]!r} is not spoken here",
-        hint="sqlite:///path/to/mlflow.db, postgresql://..., or the http(s) address of the MLflow server",
-    )
+    return Registry(sql.SqlTransport(opener, database.where), database)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ class Map:
         return self.base / rest if first == _BASE else Path("/") / rest
 
 
+NOWHERE = Map(Path())
+
+
 def named(reader: readers.Reader) -> Iterator[str]:
     """Every location that a row names, but the roots of workspaces: what is below them is named by other rows."""
     for table, columns in COLUMNS.items():
@@ -90,7 +93,7 @@ def named(reader: readers.Reader) -> Iterator[str]:
     for table, keys in TAGS.items():
         if readers.shape_of(reader, table):
             listed = ", ".join(f"'{key}'" for key in keys)
-            yield from _distinct(reader, "value", table, f" WHERE {_quoted(reader, 'key')} IN ({listed})")
+            yield from _distinct(reader, "value", table, f" WHERE {sqlitefile.quoted('key')} IN ({listed})")
 
 
 def needed(reader: readers.Reader) -> Iterator[tuple[str, str]]:
@@ -126,14 +129,10 @@ def outermost(places: Sequence[Place]) -> Sequence[Place]:
 def _prompts(reader: readers.Reader) -> str:
     if readers.shape_of(reader, "registered_model_tags") is None:
         return "SELECT name FROM registered_models WHERE 1 = 0"
-    key = _quoted(reader, "key")
+    key = sqlitefile.quoted("key")
     return f"SELECT name FROM registered_model_tags WHERE {key} = '{PROMPT_TAG}' AND value = 'true'"  # noqa: S608
 
 
 def _distinct(reader: readers.Reader, column: str, table: str, where: str) -> Iterator[str]:
-    query = f"SELECT DISTINCT {_quoted(reader, column)} FROM {_quoted(reader, table)}{where}"  # noqa: S608
+    query = f"SELECT DISTINCT {sqlitefile.quoted(column)} FROM {sqlitefile.quoted(table)}{where}"  # noqa: S608
     yield from (str(row[0]) for row in reader.ask(query) if row[0])
-
-
-def _quoted(reader: readers.Reader, name: str) -> str:
-    return f"`{name}`" if reader.dialect in ("mysql", "mariadb") else sqlitefile.quoted(name)

@@ -43,7 +43,7 @@ class RestTransport:
     def schema(self) -> str:
         answer = self.server.ask("GET", "/version")
         if answer.status != 200 or len(answer.body) > 40:
-            raise self._refused(answer, "GET /version")
+            raise self.refused(answer, "GET /version")
         return f"server {answer.text()}"
 
     def model(self, name: str) -> transport.Model:
@@ -138,7 +138,7 @@ class RestTransport:
             path, query = place.file(name)
             answer = line.ask("GET", path, query, sink=take)
             if answer.status != 200:
-                raise self._refused(answer, f"GET {path}")
+                raise self.refused(answer, f"GET {path}")
             entries[name] = digest.PREFIX + hashed.hexdigest()
             mlmodel = b"".join(content) if name == transport.MLMODEL else mlmodel
         return entries, mlmodel
@@ -169,9 +169,9 @@ class RestTransport:
         value = answer.value()
         if answer.status == 200 and isinstance(value, dict):
             return value
-        raise self._refused(answer, f"{method} {path}")
+        raise self.refused(answer, f"{method} {path}")
 
-    def _refused(self, answer: endpoint.Answer, what: str) -> DdrError:
+    def refused(self, answer: endpoint.Answer, what: str) -> DdrError:
         value = answer.value()
         said = value if isinstance(value, dict) else {}
         code = str(said.get("error_code", ""))

@@ -1,54 +1,18 @@
-"""Empty databases at the very revision that a snapshot was taken at."""
+"""Empty databases at the very revision that a snapshot was taken at, by MLflow's own migrations."""
 
 from __future__ import annotations
 
-import json
 import logging
-import sqlite3
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddr.errors import Damaged, Unsupported
-from ddr.lib import redact, sqlitefile
+from ddr.errors import Unsupported
+from ddr.lib import redact
 
-
-@dataclass(frozen=True)
-class Statements:
-    """As SQLite keeps them: tables first, and what is made faster when the rows are there."""
-
-    tables: Sequence[str]
-    after: Sequence[str]
-
-
-def of_stream(content: bytes) -> Statements:
-    """Damaged when it is not what `dump` wrote."""
-    try:
-        made = [(str(one["type"]), str(one["sql"])) for one in json.loads(content)]
-    except (ValueError, KeyError, TypeError) as problem:
-        raise Damaged("the schema in the snapshot cannot be read", hint="`ddr backup verify`") from problem
-    return Statements(
-        tuple(sql for kind, sql in made if kind == "table"), tuple(sql for kind, sql in made if kind != "table")
-    )
-
-
-def make(path: Path, statements: Sequence[str]) -> None:
-    """Run in a SQLite file that may be new."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        with sqlitefile.transaction(connection):
-            for statement in statements:
-                connection.execute(statement)
-    except sqlite3.Error as problem:
-        raise Damaged(
-            f"the schema of the snapshot does not work here: {redact.foreign(problem)}",
-            hint=f"this SQLite is {sqlite3.sqlite_version}; use a newer Python",
-        ) from problem
-    finally:
-        connection.close()
+REVISIONS = "alembic_version"
 
 
 def migrate(url: str, revision: str) -> None:

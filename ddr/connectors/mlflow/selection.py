@@ -7,10 +7,11 @@ tag, the runs and logged models that its versions name with what hangs on those,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
-from ddr.connectors.mlflow import locations
+from ddr.connectors.mlflow import locations, schema
 from ddr.connectors.tables import reflect
 from ddr.errors import InputError, Missing
 from ddr.lib import rowbatch
@@ -46,6 +47,10 @@ class Selection:
             if keep.any():
                 yield batch.where(keep)
 
+    def own(self) -> Selection:
+        """Without what was taken along from other experiments."""
+        return dataclasses.replace(self, alone={}, datasets=set())
+
     def locations(self) -> Sequence[str]:
         """Where the chosen rows say that files are."""
         found: set[str] = set()
@@ -80,7 +85,7 @@ class Selection:
             return (source in self.entities or target in self.entities for source, target in ends)
         if table == "workspaces":
             return ((key,) in self.whole["workspaces"] for key in batch.column("name").cells())
-        if table == reflect.REVISIONS:
+        if table == schema.REVISIONS:
             return iter([True] * batch.size)
         if table in _NOT_BELOW:
             return iter([False] * batch.size)
@@ -125,8 +130,18 @@ class Selection:
 _FIXED = frozenset({"experiments", "runs", "logged_models", "registered_models", "model_versions"})
 
 
-def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str]) -> Selection:
-    """Raises InputError for a word that is no `model:NAME` or `experiment:NAME`, Missing when it is not there."""
+def owned(shapes: Sequence[reflect.Shape], word: str) -> Set[str]:
+    """The tables whose rows belong to the chosen part alone: that of its own row, and those below by links."""
+    found = {"experiments" if word.startswith("experiment:") else "registered_models"}
+    for shape in shapes:  # parents first
+        if any(link.parent in found for link in shape.links):
+            found.add(shape.name)
+    return found
+
+
+def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *, is_strict: bool = True) -> Selection:
+    """Raises InputError for a word that is no `model:NAME` or `experiment:NAME`, and if strict Missing when it is not
+    there."""
     by_name = {shape.name: shape for shape in shapes}
     found = Selection(by_name, every)
     experiments = _names(only, "experiment")
@@ -138,7 +153,7 @@ def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str]) ->
     whole = {key for key, name in ids.items() if name in experiments}
     registered = {name for batch in found._of("registered_models", "name") for (name,) in batch}
     lacking = sorted(map(str, (experiments - set(ids.values())) | (models - registered)))
-    if lacking:
+    if lacking and is_strict:
         raise Missing(f"the snapshot has no {lacking[0]!r}", hint="`ddr backup show` lists what it has")
     _models_and_runs(found, whole, models)
     _inputs(found, whole)

@@ -1,4 +1,4 @@
-"""MLflow's tables in a SQLite file, read and written as MLflow 3 does.
+"""MLflow's tables in SQLite or PostgreSQL, read and written as MLflow 3 does.
 
 Setting an alias or a tag touches its own row alone: MLflow itself leaves last_updated_time as it is then.
 """
@@ -6,16 +6,15 @@ Setting an alias or a tag touches its own row alone: MLflow itself leaves last_u
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from ddr.connectors.mlflow import transport
+from ddr.connectors.mlflow import locations, sessions, transport
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Unavailable, Unsupported
-from ddr.lib import digest, redact, sqlitefile
+from ddr.lib import digest, redact
 
 SCHEMA_HEAD = "dc11669786a5"  # of MLflow 3.17, the one the tests run against
 _WORKSPACE = "default"
@@ -31,71 +30,60 @@ _VERSIONS = """
     SELECT v.version, v.creation_time, v.source, v.storage_location, l.artifact_location, v.run_id, v.status,
            v.current_stage, v.user_id
     FROM model_versions v LEFT JOIN logged_models l ON v.source = 'models:/' || l.model_id
-    WHERE v.workspace = ? AND v.name = ? AND v.current_stage IS NOT ? {only} ORDER BY v.version"""
-
-
-def path_of(url: str, base: Path) -> Path:
-    """`sqlite:///relative/to/ddr.yaml` or `sqlite:////absolute`."""
-    rest = url.removeprefix("sqlite:///").partition("?")[0]
-    if not url.startswith("sqlite:///") or not rest:
-        raise InputError(
-            f"tracking: {redact.foreign(url)} names no file", hint="write it like sqlite:///mlflow/mlflow.db"
-        )
-    return base / rest
+    WHERE v.workspace = ? AND v.name = ? AND COALESCE(v.current_stage, '') <> ? {only} ORDER BY v.version"""
 
 
 @dataclass(frozen=True)
 class SqlTransport:
-    """`base` is where relative artifact locations begin: the folder of ddr.yaml."""
+    """`places` knows where a location is on this disk; relative ones begin at the folder of ddr.yaml."""
 
-    path: Path
-    base: Path
-    busy_timeout_s: float = sqlitefile.BUSY_TIMEOUT_S
+    database: sessions.Opener
+    places: locations.Map
     is_atomic = True
 
     @property
     def where(self) -> str:
-        return str(self.path)
+        return self.database.where
 
     def schema(self) -> str:
-        with self._opened() as connection:
-            heads = [str(head) for (head,) in connection.execute("SELECT version_num FROM alembic_version")]
+        with self._opened() as session:
+            heads = [str(head) for (head,) in session.ask("SELECT version_num FROM alembic_version")]
         found = ", ".join(heads) or "unknown"
         return f"schema {found}" + (
             "" if heads == [SCHEMA_HEAD] else f", which ddr was not tested with ({SCHEMA_HEAD})"
         )
 
     def model(self, name: str) -> transport.Model:
-        with self._opened() as connection:
-            _check_model(connection, name, self.where)
+        with self._opened() as session:
+            _check_model(session, name, self.where)
             key = (_WORKSPACE, name)
-            aliases = connection.execute(
+            aliases = session.ask(
                 "SELECT alias, version FROM registered_model_aliases WHERE workspace = ? AND name = ?", key
             )
-            tags = connection.execute(
-                "SELECT key, value FROM registered_model_tags WHERE workspace = ? AND name = ?", key
-            )
+            tags = session.ask("SELECT key, value FROM registered_model_tags WHERE workspace = ? AND name = ?", key)
             return transport.Model(
                 name, {str(alias): str(number) for alias, number in aliases}, {str(k): str(v) for k, v in tags}
             )
 
     def versions(self, name: str, only: str = "") -> Sequence[transport.Version]:
-        with self._opened() as connection:
-            _check_model(connection, name, self.where)
+        with self._opened() as session:
+            _check_model(session, name, self.where)
             if only:
-                _check_version(connection, name, only)
+                _check_version(session, name, only)
             condition = "AND v.version = ?" if only else ""
             values = (_WORKSPACE, name, transport.DELETED_STAGE, *((int(only),) if only else ()))
-            rows = connection.execute(_VERSIONS.format(only=condition), values).fetchall()
-            return tuple(_version(connection, name, row) for row in rows)
+            rows = session.ask(_VERSIONS.format(only=condition), values)
+            return tuple(_version(session, name, row) for row in rows)
 
     def files(self, version: transport.Version) -> transport.Files:
-        parts = urlsplit(version.location)
-        if parts.scheme not in ("", "file"):
+        place = self.places.place(version.location)
+        if place is not None and place.kind != "local":
+            scheme = urlsplit(version.location).scheme
+            way = "say `artifacts`, or " if place.kind == "served" else ""
             return transport.Files(
-                unread=f"files in {parts.scheme}: are not read beside a SQLite registry; give the address of its server"
+                unread=f"files in {scheme}: are not read beside a database; {way}give the address of its server"
             )
-        folder = self.base / unquote(parts.path)
+        folder = self.places.on_disk(place.path) if place is not None else self.places.base / version.location
         if not folder.is_dir():
             raise Damaged(
                 f"version {version.number} of {version.model} has no files: {folder} is not there",
@@ -111,60 +99,61 @@ class SqlTransport:
             ) from problem
 
     def move(self, name: str, alias: str, expect: str, to: str) -> None:
-        with self._opened() as connection, sqlitefile.transaction(connection):
-            _check_model(connection, name, self.where)
-            _check_version(connection, name, to)
+        with self._opened() as session, session.transaction():
+            _check_model(session, name, self.where)
+            _check_version(session, name, to, lock=True)
             key = (_WORKSPACE, name, alias)
-            row = connection.execute(
-                "SELECT version FROM registered_model_aliases WHERE workspace = ? AND name = ? AND alias = ?", key
-            ).fetchone()
-            found = str(row[0]) if row else "nothing"
-            if found != expect:
-                raise Conflict(
-                    f"{name}@{alias} is at {found}, not at {expect}; nothing was changed", expected=expect, found=found,
-                    hint="someone moved it since the plan: plan again",
-                )  # fmt: skip
-            connection.execute(
-                "UPDATE registered_model_aliases SET version = ? WHERE workspace = ? AND name = ? AND alias = ?",
-                (int(to), *key),
-            )
+            same = "workspace = ? AND name = ? AND alias = ?"
+            if expect.isdigit():
+                moved = session.run(
+                    f"UPDATE registered_model_aliases SET version = ? WHERE {same} AND version = ?",  # noqa: S608
+                    (int(to), *key, int(expect)),
+                )
+                if moved:
+                    return
+            rows = session.ask(f"SELECT version FROM registered_model_aliases WHERE {same}", key)  # noqa: S608
+            found = str(rows[0][0]) if rows else "nothing"
+            raise Conflict(
+                f"{name}@{alias} is at {found}, not at {expect}; nothing was changed", expected=expect, found=found,
+                hint="someone moved it since the plan: plan again",
+            )  # fmt: skip
 
     def tag(self, name: str, number: str, key: str, value: str | None) -> None:
-        with self._opened() as connection, sqlitefile.transaction(connection):
-            _check_model(connection, name, self.where)
+        with self._opened() as session, session.transaction():
+            _check_model(session, name, self.where)
             if number:
-                _check_version(connection, name, number)
+                _check_version(session, name, number, lock=True)
             table = "model_version_tags" if number else "registered_model_tags"
             row: dict[str, object] = {"workspace": _WORKSPACE, "name": name, "key": key}
             row |= {"version": int(number)} if number else {}
-            same = " AND ".join(f"{column} = :{column}" for column in row)
-            connection.execute(f"DELETE FROM {table} WHERE {same}", row)  # noqa: S608
+            same = " AND ".join(f"{column} = ?" for column in row)
+            session.run(f"DELETE FROM {table} WHERE {same}", tuple(row.values()))  # noqa: S608
             if value is not None:
                 row["value"] = value
-                columns = ", ".join(row)
-                places = ", ".join(f":{column}" for column in row)
-                connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", row)  # noqa: S608
+                marks = ", ".join("?" * len(row))
+                into = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})"  # noqa: S608
+                session.run(into, tuple(row.values()))
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
+    def _opened(self) -> Iterator[sessions.Session]:
         try:
-            with sqlitefile.opened(self.path, busy_timeout_s=self.busy_timeout_s) as connection:
-                yield connection
-        except sqlitefile.NoSuch as problem:
+            with self.database.opened() as session:
+                yield session
+        except sessions.NoSuch as problem:
             raise self._foreign(problem) from problem
 
-    def _foreign(self, problem: sqlitefile.NoSuch) -> DdrError:
+    def _foreign(self, problem: sessions.NoSuch) -> DdrError:
         """What kind of database it is, when it is not the one that ddr knows."""
-        with sqlitefile.opened(self.path, busy_timeout_s=self.busy_timeout_s) as connection:
+        with self.database.opened() as session:
             for table, needed in _NEEDED.items():
-                lacking = needed - {name for name, _ in sqlitefile.columns(connection, table)}
+                lacking = needed - session.columns(table)
                 if lacking == needed:
                     return InputError(
-                        f"{self.path} is no MLflow database: it has no {table}", hint="correct `tracking`"
+                        f"{self.where} is no MLflow database: it has no {table}", hint="correct `tracking`"
                     )
                 if lacking:
                     return Unsupported(
-                        f"{self.path}: {table} has no {', '.join(sorted(lacking))}: another MLflow than 3.17 made it",
+                        f"{self.where}: {table} has no {', '.join(sorted(lacking))}: another MLflow than 3.17 made it",
                         hint="`mlflow db upgrade`, or give the address of its server",
                     )
         return problem
@@ -173,34 +162,35 @@ class SqlTransport:
         """Where the same tail of the path lies below `base`, when the folder was moved there."""
         parts = Path(os.path.normpath(folder)).parts[1:]
         for at in range(1, len(parts)):
-            candidate = self.base.joinpath(*parts[at:])
+            candidate = self.places.base.joinpath(*parts[at:])
             if candidate != folder and candidate.is_dir():
                 return f"it seems to have been moved to {candidate}; MLflow looks in the old place too: move it back"
         return ""
 
 
-def _check_model(connection: sqlite3.Connection, name: str, where: str) -> None:
+def _check_model(session: sessions.Session, name: str, where: str) -> None:
     query = "SELECT name FROM registered_models WHERE workspace = ?"
-    names = [str(known) for (known,) in connection.execute(query, (_WORKSPACE,))]
+    names = [str(known) for (known,) in session.ask(query, (_WORKSPACE,))]
     if name not in names:
         raise Missing(
             f"{where} has no registered model {name!r}", hint=f"there is: {', '.join(sorted(names)[:8]) or 'none'}"
         )
 
 
-def _check_version(connection: sqlite3.Connection, name: str, number: str) -> None:
-    query = "SELECT version FROM model_versions WHERE workspace = ? AND name = ? AND current_stage IS NOT ?"
-    known = [str(found) for (found,) in connection.execute(query, (_WORKSPACE, name, transport.DELETED_STAGE))]
+def _check_version(session: sessions.Session, name: str, number: str, *, lock: bool = False) -> None:
+    query = "SELECT version FROM model_versions WHERE workspace = ? AND name = ? AND COALESCE(current_stage, '') <> ?"
+    query += session.lock if lock else ""
+    known = [str(found) for (found,) in session.ask(query, (_WORKSPACE, name, transport.DELETED_STAGE))]
     if number not in known:
         raise Missing(
             f"{name} has no version {number!r} (any more)", hint=f"there is: {', '.join(known[-8:]) or 'none'}"
         )
 
 
-def _version(connection: sqlite3.Connection, name: str, row: tuple[object, ...]) -> transport.Version:
+def _version(session: sessions.Session, name: str, row: tuple[object, ...]) -> transport.Version:
     number, created, source, stored, logged, run, status, stage, user = row
     own = str(stored or source or "")
-    tags = connection.execute(
+    tags = session.ask(
         "SELECT key, value FROM model_version_tags WHERE workspace = ? AND name = ? AND version = ?",
         (_WORKSPACE, name, number),
     )

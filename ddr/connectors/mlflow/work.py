@@ -1,75 +1,31 @@
-"""What one restore has to do, read out of the snapshot and the options: which rows, changed how, into what."""
+"""What one restore of MLflow has to do, out of the snapshot and the options: which rows, changed how, into what."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
 
-from ddr.connectors.mlflow import dump, files, locations, relocate, selection, sql
-from ddr.connectors.tables import readers, reflect
+from ddr.connectors.mlflow import files, locations, relocate, schema, selection
+from ddr.connectors.tables import dump, readers, reflect, statements, work
 from ddr.domain import snapshots
-from ddr.errors import Damaged, InputError
-from ddr.lib import redact, rowbatch, rowdigest
-from ddr.ports import restorable
-
-SQLITE_ENDINGS = (".db", ".sqlite", ".sqlite3")
-
-
-@dataclass(frozen=True)
-class Place:
-    """The database that is restored into. `path` is its file, None for a server."""
-
-    url: str
-    path: Path | None
-
-    @property
-    def dialect(self) -> Literal["sqlite", "postgresql"]:
-        return "postgresql" if self.path is None else "sqlite"
-
-    @property
-    def label(self) -> str:
-        return redact.foreign(self.url) if self.path is None else str(self.path)
-
-
-def place(target: str, tracking: str, base: Path) -> Place:
-    """InputError for what ddr cannot write to."""
-    said = target or tracking
-    if said.startswith(("postgresql:", "postgresql+", "postgres:")):
-        return Place(readers.postgres_url(said), None)
-    if said.startswith("sqlite:"):
-        return Place(said, sql.path_of(said, base))
-    if said.endswith(SQLITE_ENDINGS) and "://" not in said:
-        return Place(f"sqlite:///{said}", base / said)
-    raise InputError(
-        f"MLflow cannot be restored into {redact.foreign(said)}",
-        hint="--target sqlite:///new.db, or the postgresql:// address of an empty database",
-    )
+from ddr.lib import rowbatch, rowdigest
 
 
 @dataclass
-class Work:
-    """`rows(table)` are the rows as they are to stand in the target."""
+class Work(work.Work):
+    """The tracking database and the files that its rows name."""
 
-    source: restorable.Source
-    options: restorable.RestoreOptions
-    place: Place
-    where: locations.Map
-
-    @cached_property
-    def shapes(self) -> tuple[reflect.Shape, ...]:
-        return reflect.of_json(b"".join(self.source.stream(dump.SHAPES_STREAM)))
-
-    @cached_property
-    def ddl(self) -> bytes:
-        known = {stream.name for stream in self.source.component.streams}
-        return b"".join(self.source.stream(dump.DDL_STREAM)) if dump.DDL_STREAM in known else b""
+    where: locations.Map = locations.NOWHERE
+    versions: str = schema.REVISIONS
+    transient: Set[str] = relocate.TRANSIENT
+    left_alone: Set[str] = frozenset({"jobs"})  # a job that a living server works on is that server's
+    of_a_fresh_one: Set[str] = frozenset({schema.REVISIONS, "workspaces", "experiments"})
 
     @property
-    def revision(self) -> str:
-        return self.source.component.facts.get("alembic", "")
+    def is_partial(self) -> bool:
+        return self.chosen is not None
 
     @cached_property
     def moves(self) -> relocate.Relocation:
@@ -90,30 +46,42 @@ class Work:
             return files.Files(self.source, self.moves, lambda tree, path: True)
         return files.Files(self.source, self.moves, files.below(self.where, self.chosen.locations()))
 
-    @cached_property
-    def tables(self) -> Sequence[snapshots.Table]:
-        """Those of the snapshot, parents first."""
-        stored = {table.name: table for table in self.source.component.tables}
-        lacking = [shape.name for shape in self.shapes if shape.name not in stored]
-        if lacking:
-            raise Damaged(
-                f"the snapshot lacks the table {lacking[0]}: its capture was cut off", hint="restore another snapshot"
-            )
-        return [stored[shape.name] for shape in self.shapes]
-
-    def shape(self, table: str) -> reflect.Shape:
-        return self._by_name[table]
-
-    @cached_property
-    def _by_name(self) -> Mapping[str, reflect.Shape]:
-        return {shape.name: shape for shape in self.shapes}
-
     def rows(self, table: str) -> Iterator[rowbatch.Batch]:
         every = self.source.rows(table) if self.chosen is None else self.chosen.rows(table)
         for batch in every:
             changed = self.moves.applied(table, batch)
             if changed.size:
                 yield changed
+
+    def mine(self, reader: readers.Reader) -> Sequence[reflect.Shape]:
+        """All: MLflow's migrations want a database of their own."""
+        return reader.shapes
+
+    def doomed(self, reader: readers.Reader) -> Mapping[str, Iterator[rowbatch.Batch]]:
+        """Rows of the experiment or registered model itself with what hangs on them by foreign keys. Runs and logged
+        models that a registered model was made of belong to their experiment: they are left."""
+        shapes = {shape.name: shape for shape in reader.shapes}
+
+        def rows(table: str) -> Iterator[rowbatch.Batch]:
+            return dump.rows(reader, shapes[table])
+
+        found: dict[str, Iterator[rowbatch.Batch]] = {}
+        for word in self.options.only:
+            there = selection.chosen(reader.shapes, rows, (word,), is_strict=False).own()
+            for table in selection.owned(reader.shapes, word):
+                found[table] = itertools.chain(found.get(table, ()), there.rows(table))
+        return found
+
+    def make_tables(self, url: str) -> None:
+        schema.migrate(url, self.revision)
+        statements.create(url, self.shapes)  # of a database that was shared with others
+
+    @property
+    def made_by(self) -> str:
+        return "MLflow's own migrations"
+
+    def note(self, table: str) -> str:
+        return self.moves.why(table)
 
     def too_long(self) -> Iterator[str]:
         """New locations that PostgreSQL would not take: MLflow gives an artifact_uri 200 characters, for one."""

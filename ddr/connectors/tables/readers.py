@@ -16,12 +16,13 @@ from ddr.errors import Damaged, DdrError, InputError, Unavailable, Unsupported
 from ddr.lib import redact, rowbatch, sqlitefile
 
 Row = tuple[rowbatch.Cell, ...]
-_PIECE = 500  # rows of a fetch: they stay in the processor's cache while they are turned into columns
-_FIRST = 16
+PIECE = 500  # rows of a fetch: they stay in the processor's cache while they are turned into columns
+FIRST = 16
 _PIECE_BYTES = 2**20  # of a fetch at most, as far as its first rows tell: rows may be long
 _ONE_PASS_BYTES = 512 * 2**20  # a copy in one pass holds writers up for as long as it takes: a third of a second
 _STEP_PAGES = 16384
 _RESTARTS = 3
+_TEXT_WANTED = ("password_hash",)  # or MLflow fails at each login in place of refusing it
 
 
 class Reader(Protocol):
@@ -52,25 +53,25 @@ def shape_of(reader: Reader, table: str) -> reflect.Shape | None:
     return next((shape for shape in reader.shapes if shape.name == table), None)
 
 
-def revisions(reader: Reader) -> Sequence[str]:
-    """The alembic revisions; none when it is no database of a migrated MLflow."""
-    if shape_of(reader, reflect.REVISIONS) is None:
+def revisions(reader: Reader, versions: str) -> Sequence[str]:
+    """The alembic revisions in the table `versions`; none when it is not there."""
+    if shape_of(reader, versions) is None:
         return ()
-    return sorted(str(row[0]) for row in reader.ask(f"SELECT version_num FROM {reflect.REVISIONS}"))  # noqa: S608
+    return sorted(str(row[0]) for row in reader.ask(f"SELECT version_num FROM {versions}"))  # noqa: S608
 
 
 def selected(shape: reflect.Shape, dialect: str) -> str:
     """The list of columns to read: casts where the dialect needs them, literals in place of secrets."""
-    quote = "`" if dialect in ("mysql", "mariadb") else '"'
     expressions = []
     for column in shape.columns:
-        name = quote + column.name.replace(quote, quote * 2) + quote
+        name = sqlitefile.quoted(column.name)
         if (shape.name, column.name) in reflect.SECRETS:
             hexed = reflect.PLACEHOLDER.encode().hex()
             literal = f"'{reflect.PLACEHOLDER}'"
             if column.family == "bytes":
                 literal = f"'\\x{hexed}'::bytea" if dialect == "postgresql" else f"x'{hexed}'"
-            expressions.append(literal if column.name in shape.not_null else "NULL")
+            is_said = column.name in shape.not_null or column.name in _TEXT_WANTED
+            expressions.append(literal if is_said else "NULL")
         elif column.name in shape.cast and dialect == "postgresql":
             expressions.append(f"{name}::text")
         elif column.name in shape.cast and dialect != "sqlite":
@@ -97,7 +98,7 @@ class Sqlite:
         order = "" if self._is_without_rowid(shape.name) else " ORDER BY rowid"
         query = f"SELECT {selected(shape, self.dialect)} FROM {table}{order}"  # noqa: S608
         loose = [at for at, column in enumerate(shape.columns) if column.name in shape.cast]
-        given, count = 0, _FIRST
+        given, count = 0, FIRST
         cursor = self.connection.execute(query)
         while True:
             try:
@@ -112,7 +113,7 @@ class Sqlite:
             if not rows:
                 return
             given += len(rows)
-            count = _next_count(rows)
+            count = next_count(rows)
             yield [_as_text(row, loose) for row in rows] if loose else rows
 
     def ddl(self) -> bytes:
@@ -126,11 +127,11 @@ class Sqlite:
         return str(sql).upper().rstrip().rstrip(";").endswith("WITHOUT ROWID")
 
 
-def _next_count(rows: Sequence[Row]) -> int:
+def next_count(rows: Sequence[Row]) -> int:
     """How many rows to fetch next, as the longest of some of these lets expect."""
     some = rows[:: max(1, len(rows) // 8)]
     longest = max(sum(len(cell) for cell in row if isinstance(cell, str | bytes)) for row in some)
-    return max(1, min(_PIECE, _PIECE_BYTES // (longest + 1)))
+    return max(1, min(PIECE, _PIECE_BYTES // (longest + 1)))
 
 
 def _as_text(row: Row, loose: Sequence[int]) -> Row:
@@ -155,7 +156,7 @@ def sqlite(path: Path, busy_timeout_s: float = sqlitefile.BUSY_TIMEOUT_S) -> Ite
 @contextlib.contextmanager
 def copied(path: Path, busy_timeout_s: float = sqlitefile.BUSY_TIMEOUT_S) -> Iterator[Path]:
     """A copy by SQLite's online backup, in a folder that only this user can enter, gone in the end."""
-    with tempfile.TemporaryDirectory(prefix="ddr-mlflow-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ddr-copy-") as folder:
         copy = Path(folder) / "copy.db"
         with sqlitefile.opened(path, busy_timeout_s=busy_timeout_s) as source:
             _copy(source, copy, path.stat().st_size)
@@ -167,7 +168,7 @@ def sqlite_copy(path: Path) -> Iterator[Sqlite]:
     """A file that nobody writes to."""
     sqlalchemy = reflect.module()
     with sqlitefile.opened(path) as connection:
-        engine = sqlalchemy.create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=_no_pool())
+        engine = sqlalchemy.create_engine("sqlite://", creator=lambda: sqlite3.connect(path), poolclass=no_pool())
         try:
             shapes = reflect.shapes(engine)
         except sqlalchemy.exc.SQLAlchemyError as problem:
@@ -183,7 +184,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _no_pool() -> Any:
+def no_pool() -> Any:
     from sqlalchemy import pool
 
     return pool.NullPool
@@ -233,12 +234,12 @@ class Postgres:
         query = f"SELECT {selected(shape, self.dialect)} FROM {sqlitefile.quoted(shape.name)}"  # noqa: S608
         with translated(), self.connection.cursor("ddr_rows", binary=True) as cursor:
             cursor.execute(query)
-            count = _FIRST
+            count = FIRST
             while rows := cursor.fetchmany(count):
-                fits = _next_count(rows)
-                count = 8 * fits if fits == _PIECE else fits
-                for start in range(0, len(rows), _PIECE):
-                    yield rows[start : start + _PIECE]
+                fits = next_count(rows)
+                count = 8 * fits if fits == PIECE else fits
+                for start in range(0, len(rows), PIECE):
+                    yield rows[start : start + PIECE]
 
     def ddl(self) -> bytes:
         return b""
@@ -292,9 +293,9 @@ def postgres(url: str) -> Iterator[Postgres]:
     """SQLAlchemy reflects inside the very transaction that then reads the rows."""
     sqlalchemy = reflect.module()
     with postgres_connection(url) as connection:
-        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=_no_pool())
+        engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=no_pool())
         try:
-            with _translated_sqlalchemy(), engine.connect() as wrapped:
+            with translated_sqlalchemy(), engine.connect() as wrapped:
                 with translated():
                     connection.execute("SET synchronize_seqscans = off")  # or a scan begins where another one is
                     connection.execute("SET datestyle = ISO, YMD")
@@ -305,58 +306,8 @@ def postgres(url: str) -> Iterator[Postgres]:
             engine.dispose()
 
 
-@dataclass(frozen=True)
-class Other:
-    """Any other database that SQLAlchemy speaks, MySQL above all."""
-
-    connection: Any
-    shapes: Sequence[reflect.Shape]
-    dialect: str
-
-    def ask(self, query: str) -> list[Row]:
-        with _translated_sqlalchemy():
-            return [tuple(row) for row in self.connection.exec_driver_sql(query)]
-
-    def pieces(self, shape: reflect.Shape) -> Iterator[Sequence[Row]]:
-        name = f"`{shape.name}`" if self.dialect in ("mysql", "mariadb") else sqlitefile.quoted(shape.name)
-        query = f"SELECT {selected(shape, self.dialect)} FROM {name}"  # noqa: S608
-        with _translated_sqlalchemy():
-            streaming = self.connection.execution_options(stream_results=True, max_row_buffer=_PIECE)
-            result = streaming.exec_driver_sql(query)
-            count = _FIRST
-            while found := result.fetchmany(count):
-                rows = [tuple(row) for row in found]
-                count = _next_count(rows)
-                yield rows
-
-    def ddl(self) -> bytes:
-        return b""
-
-
 @contextlib.contextmanager
-def other(url: str) -> Iterator[Other]:
-    """InputError when there is no such dialect, Unsupported when its driver is missing."""
-    sqlalchemy = reflect.module()
-    try:
-        engine = sqlalchemy.create_engine(url)
-    except sqlalchemy.exc.ArgumentError as problem:
-        raise InputError(f"{redact.foreign(url)} is no database address", hint="sqlite:///, postgresql://") from problem
-    except ImportError as problem:
-        raise Unsupported(f"no driver for {redact.foreign(url)}: {redact.foreign(problem)}", hint="install it") from (
-            problem
-        )
-    try:
-        with _translated_sqlalchemy(), engine.connect() as connection:
-            if engine.dialect.name in ("mysql", "mariadb"):
-                connection.exec_driver_sql("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-            yield Other(connection, reflect.shapes(connection), engine.dialect.name)
-    finally:
-        engine.dispose()
-
-
-@contextlib.contextmanager
-def _translated_sqlalchemy() -> Iterator[None]:
+def translated_sqlalchemy() -> Iterator[None]:
     sqlalchemy = reflect.module()
     try:
         yield

@@ -1,4 +1,4 @@
-"""What tables a database has, found by looking and never from a list: MLflow changes its schema with every release."""
+"""What tables a database has, found by looking and never from a list: schemas change with every release."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     import sqlalchemy
 
 PLACEHOLDER = "redacted by ddr"
-REVISIONS = "alembic_version"
 
 # Columns whose values never leave the database, and what a person does after a restore.
 SECRETS: Mapping[tuple[str, str], str] = {
     ("webhooks", "secret"): "set the secret of each webhook again",
     ("secrets", "encrypted_value"): "enter the API keys of the gateway again",
     ("secrets", "wrapped_dek"): "enter the API keys of the gateway again",
-    ("users", "password_hash"): "set the passwords of the users again",
+    ("users", "password_hash"): "set the passwords of the users again, of an admin first: nobody can log in until then",
     ("jobs", "token_hash"): "nothing to do: it ends with its job",
 }
 
@@ -34,6 +33,15 @@ class Link:
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """`name` is '' where the dialect gives it none."""
+
+    name: str
+    columns: tuple[str, ...]
+    is_unique: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Shape:
     not_null: frozenset[str] = frozenset()
     cast: frozenset[str] = frozenset()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    indexes: tuple[Index, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,6 +74,7 @@ def shapes(engine: sqlalchemy.Engine | sqlalchemy.Connection) -> tuple[Shape, ..
     sqlalchemy = module()
     look = sqlalchemy.inspect(engine)
     columns, keys, links = look.get_multi_columns(), look.get_multi_pk_constraint(), look.get_multi_foreign_keys()
+    indexes, uniques = look.get_multi_indexes(), look.get_multi_unique_constraints()
     found = {}
     for (_, table), described in columns.items():
         place = next(key for key in columns if key[1] == table)
@@ -84,6 +94,7 @@ def shapes(engine: sqlalchemy.Engine | sqlalchemy.Connection) -> tuple[Shape, ..
                 for column in kept
                 if family(column["type"]) == "text" and getattr(column["type"], "length", None)
             },
+            _indexes(indexes.get(place, ()), uniques.get(place, ())),
         )
     return tuple(found[name] for name in in_order({name: shape.links for name, shape in found.items()}))
 
@@ -105,7 +116,7 @@ def in_order(links: Mapping[str, Sequence[Link]]) -> Sequence[str]:
 def family(kind: Any) -> snapshots.Family:
     """By SQLAlchemy's type, so that one column has one family in every dialect."""
     types = module().types
-    if isinstance(kind, types.Boolean):
+    if isinstance(kind, types.Boolean) or getattr(kind, "display_width", 0) == 1:  # MySQL's is TINYINT(1)
         return "bool"
     if isinstance(kind, types.Integer):
         return "int"
@@ -120,7 +131,7 @@ def module() -> Any:
         import sqlalchemy
     except ImportError as problem:
         raise Unsupported(
-            "reading an MLflow database needs SQLAlchemy, which is not installed", hint="pip install 'ddr[sql]'"
+            "reading a database needs SQLAlchemy, which is not installed", hint="pip install 'ddr[sql]'"
         ) from problem
     return sqlalchemy
 
@@ -136,6 +147,7 @@ def to_json(found: Sequence[Shape]) -> bytes:
             "not_null": sorted(shape.not_null),
             "cast": sorted(shape.cast),
             "sizes": dict(shape.sizes),
+            "indexes": [[index.name, list(index.columns), index.is_unique] for index in shape.indexes],
         }
         for shape in found
     ]
@@ -154,11 +166,28 @@ def of_json(content: bytes) -> tuple[Shape, ...]:
                 frozenset(table["not_null"]),
                 frozenset(table["cast"]),
                 {str(name): int(size) for name, size in table["sizes"].items()},
+                tuple(Index(str(name), tuple(those), bool(only)) for name, those, only in table.get("indexes", ())),
             )
             for table in json.loads(content)
         )
     except (ValueError, KeyError, TypeError, AttributeError) as problem:
         raise Damaged("the tables in the snapshot cannot be read", hint="`ddr backup verify`") from problem
+
+
+def _indexes(made: Sequence[Any], uniques: Sequence[Any]) -> tuple[Index, ...]:
+    """By name; what enforces a unique constraint counts once, an index over an expression not at all."""
+    kept = [
+        Index(str(one["name"] or ""), tuple(one["column_names"]), bool(one.get("unique")))
+        for one in made
+        if None not in one["column_names"] and not one.get("duplicates_constraint")
+    ]
+    known = {index.columns for index in kept if index.is_unique}
+    kept += [
+        Index(str(one["name"] or ""), tuple(one["column_names"]), is_unique=True)
+        for one in uniques
+        if tuple(one["column_names"]) not in known
+    ]
+    return tuple(sorted(kept, key=lambda index: (index.name, index.columns)))
 
 
 def _is_cast(kind: Any) -> bool:

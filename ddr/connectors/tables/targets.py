@@ -1,4 +1,4 @@
-"""Databases that rows are written into: SQLite and PostgreSQL, in bulk and in one transaction."""
+"""Databases that rows are written into, in bulk and in one transaction: SQLite and PostgreSQL; MySQL has its file."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ class Target(Protocol):
     @property
     def shapes(self) -> Sequence[reflect.Shape]: ...
 
-    @property
-    def differs(self) -> str:
-        """The operator that says that two values differ, NULLs included."""
-        ...
-
     def ask(self, query: str) -> list[readers.Row]: ...
 
     def run(self, statement: str) -> int:
@@ -43,8 +38,20 @@ class Target(Protocol):
         """Sequences go on after the highest number that is there."""
         ...
 
-    def compared(self, shape: reflect.Shape, column: str, of: str) -> str:
-        """A column of the table alias `of` as it can be compared."""
+    def empty(self, tables: Sequence[str]) -> None:
+        """All rows of these go; they are named parents first."""
+        ...
+
+    def differ(self, shape: reflect.Shape, column: str) -> str:
+        """That a column is not the same in s and in t, NULLs included."""
+        ...
+
+    def update(self, table: str, sets: Sequence[str], same: str, differ: str) -> None:
+        """Rows of the table that are the `same` as a staged one and `differ` from it get these columns of it."""
+        ...
+
+    def reader(self) -> readers.Reader:
+        """What is there now, inside of the transaction."""
         ...
 
 
@@ -53,7 +60,6 @@ class SqliteTarget:
     connection: sqlite3.Connection
     shapes: Sequence[reflect.Shape]
     dialect: str = "sqlite"
-    differs: str = "IS NOT"
 
     def ask(self, query: str) -> list[readers.Row]:
         return self.connection.execute(query).fetchall()
@@ -78,9 +84,25 @@ class SqliteTarget:
     def advance(self) -> None:
         """SQLite takes the highest number plus one by itself."""
 
-    def compared(self, shape: reflect.Shape, column: str, of: str) -> str:
+    def empty(self, tables: Sequence[str]) -> None:
+        for table in reversed(tables):
+            self.run(f"DELETE FROM {sqlitefile.quoted(table)}")  # noqa: S608
+
+    def differ(self, shape: reflect.Shape, column: str) -> str:
         del shape
-        return f"{of}.{sqlitefile.quoted(column)}"
+        return f"s.{sqlitefile.quoted(column)} IS NOT t.{sqlitefile.quoted(column)}"
+
+    def update(self, table: str, sets: Sequence[str], same: str, differ: str) -> None:
+        self.run(_update(table, sets, same, differ))
+
+    def reader(self) -> readers.Reader:
+        return readers.Sqlite(self.connection, self.shapes)
+
+
+def _update(table: str, sets: Sequence[str], same: str, differ: str) -> str:
+    assigned = ", ".join(f"{name} = s.{name}" for name in map(sqlitefile.quoted, sets))
+    into = f"UPDATE {sqlitefile.quoted(table)} AS t SET {assigned} FROM {STAGE} s"  # noqa: S608
+    return f"{into} WHERE {same} AND ({differ})"
 
 
 def _is_unicode(batch: rowbatch.Batch) -> bool:
@@ -129,7 +151,6 @@ class PostgresTarget:
     connection: Any
     shapes: Sequence[reflect.Shape]
     dialect: str = "postgresql"
-    differs: str = "IS DISTINCT FROM"
 
     def ask(self, query: str) -> list[readers.Row]:
         with _postgres_conflicts():
@@ -158,9 +179,20 @@ class PostgresTarget:
                         f"FROM {sqlitefile.quoted(shape.name)} HAVING COALESCE(MAX({name}), 0) >= 0"
                     )
 
-    def compared(self, shape: reflect.Shape, column: str, of: str) -> str:
-        name = f"{of}.{sqlitefile.quoted(column)}"
-        return f"{name}::text" if column in shape.cast else name  # json has no equality
+    def empty(self, tables: Sequence[str]) -> None:
+        if tables:
+            self.run(f"TRUNCATE {', '.join(map(sqlitefile.quoted, tables))}")
+
+    def differ(self, shape: reflect.Shape, column: str) -> str:
+        as_text = "::text" if column in shape.cast else ""  # json has no equality
+        name = sqlitefile.quoted(column)
+        return f"s.{name}{as_text} IS DISTINCT FROM t.{name}{as_text}"
+
+    def update(self, table: str, sets: Sequence[str], same: str, differ: str) -> None:
+        self.run(_update(table, sets, same, differ))
+
+    def reader(self) -> readers.Reader:
+        return readers.Postgres(self.connection, self.shapes)
 
 
 @contextlib.contextmanager
