@@ -123,6 +123,9 @@ class Stored:
     def read(self, tree: str, path: str) -> Iterator[bytes]:
         return iter([self.capture.files[tree][path][1]])
 
+    def matcher(self, tree: str, path: str) -> Callable[[Iterable[bytes]], bool]:
+        return lambda pieces: self.matches(tree, path, pieces)
+
     def matches(self, tree: str, path: str, pieces: Iterable[bytes]) -> bool:
         return b"".join(pieces) == self.capture.files[tree][path][1]
 

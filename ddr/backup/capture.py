@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ddr.backup import chunk_index, graves, planting, reading, scanner, sink, writing
+from ddr.backup import chunk_index, graves, planting, reading, scanner, scanning, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Conflict, DdrError, Refused
@@ -57,7 +57,7 @@ def _nowhere(_: Progress) -> None:
     """Reports to nobody."""
 
 
-def _scan_of(component: str, scan: scanner.Scanner | None) -> planting.Scan:
+def _scan_of(component: str, scan: scanning.Scanning | None) -> planting.Scan:
     """What looks at new bytes of a component before they are sealed."""
 
     def look(where: str, content: bytes) -> None:
@@ -86,19 +86,19 @@ def _counted(count: int) -> str:
     return "a secret value" if count == 1 else f"{count} secret values"
 
 
-def _refuse_secrets(scan: scanner.Scanner | None) -> None:
+def _refuse_secrets(scan: scanning.Scanning | None) -> None:
     found = scan.finish() if scan is not None else ()
     if found:
         raise SecretFound(found)
 
 
 @contextlib.contextmanager
-def _scanned(writer: writing.Writer, scan: scanner.Scanner | None) -> Iterator[None]:
+def _scanned(writer: writing.Writer, scan: scanning.Scanning | None) -> Iterator[None]:
     """Whatever ends the backup: with a secret in it, what it stored does not stay."""
     try:
         yield
     except BaseException:
-        if scan is not None and scan.finish():
+        if scan is not None and scan.is_unclean():
             writer.discard()
         raise
 
@@ -121,12 +121,16 @@ def run(
     parent = repository.newest()
     index = _usable_index(repository)
     reader = reading.Reader(repository, index)
-    with writing.Writer(repository, index, workers=workers) as writer, _scanned(writer, scan):
+    with (
+        writing.Writer(repository, index, workers=workers) as writer,
+        scanning.beside(scan) as beside,
+        _scanned(writer, beside),
+    ):
         found = []
         for origin in origins.values():
             report(Progress(origin.name))
             before = parent.component(origin.name) if parent else None
-            made = _component(origin, writer, reader, before, _scan_of(origin.name, scan), maker, report)
+            made = _component(origin, writer, reader, before, _scan_of(origin.name, beside), maker, report)
             found.append(made)
             report(Progress(origin.name, ended=made))
         if all(one.problem for one in found):
@@ -135,7 +139,7 @@ def run(
                 f"nothing could be captured, so no snapshot was made: {problems}",
                 hint="`ddr doctor` says which connectors answer; name what to back up in ddr.yaml",
             )
-        _refuse_secrets(scan)
+        _refuse_secrets(beside)
         writer.finish()
         used = frozenset(writer.used)
         graves.revive(repository, index, used)

@@ -7,7 +7,7 @@ snapshots stay readable (a snapshot names its chunks), only new ones would share
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import blake3
@@ -35,6 +35,26 @@ _BUFFER = 16 << 20
 def id_of(key: bytes, content: bytes | memoryview) -> bytes:
     """32 bytes: BLAKE3 of the content, keyed."""
     return blake3.blake3(content, key=key).digest()
+
+
+def are(key: bytes, sized: Sequence[tuple[bytes, int]], pieces: Iterable[bytes]) -> bool:
+    """Whether the pieces, joined, are these chunks one after the other, each an id and a size in bytes."""
+    wanted = iter(sized)
+    chunk, left, seen = b"", 0, blake3.blake3(key=key)
+    for piece in pieces:
+        view = memoryview(piece)
+        while view:
+            if not left:
+                chunk, left = next(wanted, (b"", 0))
+                if not left:
+                    return False
+                seen = blake3.blake3(key=key)
+            part, view = view[:left], view[left:]
+            seen.update(part)
+            left -= len(part)
+            if not left and seen.digest() != chunk:
+                return False
+    return not left and next(wanted, None) is None
 
 
 def cutter(average: int) -> pyfastcdc.FastCDC:

@@ -65,8 +65,10 @@ def looks_binary(content: bytes, start: int = 0, stop: int | None = None) -> boo
     if not sample or len(odd) <= len(sample) * (1 - _TEXT_SHARE):
         return False
     wide = len(odd) - len(odd.translate(None, _HIGH))
+    if wide < len(odd) * 0.9:
+        return True
     letters = sample.decode("utf-8", "ignore").encode()
-    return len(sample) - len(letters) > len(sample) // 20 or wide < len(odd) * 0.9
+    return len(sample) - len(letters) > len(sample) // 20
 
 
 @dataclass
@@ -116,7 +118,6 @@ class Scanner:
         self.allowed = 0
         self._known = _known_forms(known)
         self._key, self._allow = hashlib.blake2b(key, digest_size=32).digest(), tuple(allow)
-        self._anchors, self._grams = _compiled()
         self._windows = sieve.by_width(self._known)
         self._found: dict[tuple[str, str, str], Finding] = {}
         self._depth = 0
@@ -124,6 +125,8 @@ class Scanner:
 
     def _begin(self, place: str) -> None:
         self._place, self._tail, self._offset, self._done, self._lines = place, b"", 0, 0, 0
+        self._held: bytes | None = None
+        self._behind = (b"", 0)
         self._packages: list[_Package] = []
 
     def feed(self, place: str, content: bytes) -> None:
@@ -134,13 +137,13 @@ class Scanner:
         if place != self._place:
             self._end()
             self._begin(place)
-        if not self._offset and not self._tail and content.startswith(_GZIP):
-            self._packages.append(self._package(0, base64=False))
-            self._packages[-1].at = -1
-        for package in list(self._packages):
-            if not package.feed(content):
-                self._close(package)
-        self._look(content, is_last=False)
+        if self._held is None:
+            if content.startswith(_GZIP):
+                self._packages.append(self._package(0, base64=False))
+                self._packages[-1].at = -1
+        else:
+            self._take(self._held, is_last=False)
+        self._held = content  # looked at when it is known whether more follows: most places are one piece
 
     def finish(self) -> tuple[Finding, ...]:
         """All that was found, in the order of places. The scanner can go on after it."""
@@ -153,10 +156,16 @@ class Scanner:
         return tuple(sorted(self._found.values(), key=lambda one: (one.place, one.offset)))
 
     def _end(self) -> None:
-        if self._tail:
-            self._look(b"", is_last=True)
+        if self._held is not None:
+            self._take(self._held, is_last=True)
         for package in list(self._packages):
             self._close(package)
+
+    def _take(self, content: bytes, *, is_last: bool) -> None:
+        for package in list(self._packages):
+            if not package.feed(content):
+                self._close(package)
+        self._look(content, is_last=is_last)
 
     def _look(self, content: bytes, *, is_last: bool) -> None:
         """Anchors are looked at once: as soon as LOOK_AHEAD bytes behind them are there, or nothing more comes."""
@@ -168,9 +177,17 @@ class Scanner:
             self._look_for_known(text, base, start, stop)
         if stop > start and not looks_binary(text, start, stop):
             self._look_for_shapes(text, base, start, stop)
-        keep = max(stop - shapes.LOOK_BACK, 0)
-        self._lines += text.count(b"\n", 0, keep)
-        self._tail, self._offset, self._done = text[keep:], base + keep, base + stop
+        if not is_last:
+            self._count_lines()
+            keep = max(stop - shapes.LOOK_BACK, 0)
+            self._behind = (text, keep)
+            self._tail, self._offset, self._done = text[keep:], base + keep, base + stop
+
+    def _count_lines(self) -> None:
+        """Those of the piece before: put off until they are asked for or the next piece comes."""
+        text, stop = self._behind
+        self._lines += sieve.count(text, ord("\n"), stop)
+        self._behind = (b"", 0)
 
     def _look_for_known(self, text: bytes, base: int, start: int, stop: int) -> None:
         for windows in self._windows:
@@ -180,9 +197,10 @@ class Scanner:
                     self._report(f"known value {name}{form}", text, base, (at, at + len(literal)))
 
     def _look_for_shapes(self, text: bytes, base: int, start: int, stop: int) -> None:
-        for at in self._grams.find(text, start, stop):
+        anchors, grams = _compiled()
+        for at in grams.find(text, start, stop):
             word = text[at : at + 3]
-            for anchor in self._anchors.get(word, ()):
+            for anchor in anchors.get(word, ()):
                 begin = at - anchor.gram
                 if begin >= 0 and anchor.stands_at(text, begin):
                     span = anchor.find(text, begin)
@@ -215,11 +233,13 @@ class Scanner:
     def _close(self, package: _Package) -> None:
         self._packages.remove(package)
         form = " in gzip" + ("+base64" if package.base64 else "")
+        self._count_lines()
         for finding in package.inner.finish():
             self._keep(finding.kind + form, max(package.at, 0), self._lines + 1, finding.length, finding.fingerprint)
 
     def _report(self, kind: str, text: bytes, base: int, span: shapes.Span) -> None:
         value = text[span[0] : span[1]]
+        self._count_lines()
         line = self._lines + text.count(b"\n", 0, span[0]) + 1
         self._keep(kind, base + span[0], line, len(value), self.fingerprint(value))
 

@@ -52,15 +52,19 @@ class Anchor:
         return text[at : at + len(self.literal)].lower() == self.literal
 
 
+@functools.cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """When it is first needed: most anchors never stand in a text, and compiling them all takes 50 ms."""
+    return re.compile(pattern)
+
+
 def _swapped(byte: int) -> int:
     return bytes([byte]).swapcase()[0]
 
 
 def _whole(pattern: bytes, check: Callable[[bytes], bool] = lambda _: True) -> Finder:
-    compiled = re.compile(pattern)
-
     def find(text: bytes, at: int) -> Span | None:
-        match = compiled.match(text, at)
+        match = _compiled(pattern).match(text, at)
         return match.span() if match and check(match.group()) else None
 
     return find
@@ -172,16 +176,15 @@ _NAMES: tuple[tuple[bytes, int, Sequence[bytes]], ...] = (
 words seldom have in a row; a common ending (`token`, `secret`) is only looked for together with its sign."""
 
 _OF_A_LIST = re.compile(rb"(?i)(?:page|next|continuation|cont|pad|eos|bos|unk|sep|cls|mask|special|image|stop|sync)_?$")
-_ASSIGNED = {
-    name: re.compile(rb"(?i)" + re.escape(name) + _SEPARATOR + rb"(?P<value>" + _VALUE + rb")") for name, _, _ in _NAMES
-}
 
 
+@functools.cache
 def _assigned(name: bytes) -> Finder:
-    pattern, is_password = _ASSIGNED[name], name in _PASSWORDS
+    pattern = rb"(?i)" + re.escape(name) + _SEPARATOR + rb"(?P<value>" + _VALUE + rb")"
+    is_password = name in _PASSWORDS
 
     def find(text: bytes, at: int) -> Span | None:
-        match = pattern.match(text, at)
+        match = _compiled(pattern).match(text, at)
         if match is None or _OF_A_LIST.search(text[max(0, at - 16) : at]):
             return None
         return match.span("value") if _looks_real(match["value"], is_password=is_password) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections import OrderedDict
@@ -48,20 +49,13 @@ class ChunkSource:
         return self.reader.read(self._entry(tree, path).chunk_ids())
 
     def matches(self, tree: str, path: str, pieces: Iterable[bytes]) -> bool:
+        return self.matcher(tree, path)(pieces)
+
+    def matcher(self, tree: str, path: str) -> Callable[[Iterable[bytes]], bool]:
         """By the ids of the chunks, cut where the snapshot cut them: no byte is fetched."""
-        key, held = self.repository.ring.chunk_key, b""
-        given = iter(pieces)
-        for chunk in self._entry(tree, path).chunk_ids():
-            size = self.reader.index.size(chunk)
-            while len(held) < size:
-                more = next(given, None)
-                if more is None:
-                    return False
-                held += more
-            if chunks.id_of(key, held[:size]) != chunk:
-                return False
-            held = held[size:]
-        return not held and all(not more for more in given)
+        ids = self._entry(tree, path).chunk_ids()
+        sized = [(chunk, self.reader.index.size(chunk)) for chunk in ids]
+        return functools.partial(chunks.are, self.repository.ring.chunk_key, sized)
 
     def write(
         self,

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ddr
+
 if TYPE_CHECKING:
     from ddr.domain import gamedays
     from ddr.gameday import commands, parse, progress
@@ -64,10 +66,8 @@ def typed(config: Path) -> commands.RunCommand:
 
 def _facts() -> dict[str, str]:
     """On what it was played."""
-    from importlib import metadata
-
     return {
-        "ddr": metadata.version("ddr"),
+        "ddr": ddr.__version__,
         "python": machine.python_version(),
         "machine": f"{machine.system()} {machine.machine()}, {os.cpu_count()} cores",
     }

@@ -73,8 +73,10 @@ class Session:
 
     def backups(self) -> backups.Backups:
         """The backup side of the configuration."""
+        from ddr.lib import memory
         from ddr.wiring import backups
 
+        memory.keep_freed_buffers()
         return backups.of(self.wired(), os.environ)
 
     def board(self) -> views.Board:

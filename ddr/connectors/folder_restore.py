@@ -8,19 +8,20 @@ kept, and neither are the bits that would let a program run as its owner.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ddr.connectors import folder_tree
 from ddr.errors import Conflict, Damaged, Unavailable
-from ddr.lib import digest, durable, globs, redact
+from ddr.lib import beside, digest, durable, globs, redact
 from ddr.ports import restorable
 
 Fate = Literal["create", "same", "update", "recreate", "skip", "conflict"]
@@ -28,6 +29,7 @@ Fate = Literal["create", "same", "update", "recreate", "skip", "conflict"]
 _FILE_BITS, _FOLDER_BITS = 0o777, 0o3777
 _NAMED = 20  # so many single files are named in a plan or a comparison
 _PIECE = 4 << 20
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,8 @@ class FolderRestore:
         expected, found = _Sum(), _Sum()
         different: list[restorable.Comparison] = []
         with _translated(self.target):
-            for stored in self._wanted():
+            for stored, seen in beside.each(self._looks(), _AT_ONCE):
                 said = _said(stored)
-                seen = self._seen(stored)
                 expected.add(stored.path, said)
                 found.add(stored.path, seen)
                 if said != seen and len(different) < _NAMED:
@@ -189,15 +190,15 @@ class FolderRestore:
         new.mkdir(parents=True, mode=0o700)
         hold.chmod(0o700)
         folders = []
-        for stored in self._wanted():
-            if stored.kind == "folder" and self._fate(stored) in ("create", "update", "recreate"):
-                (new / stored.path).mkdir(parents=True, exist_ok=True, mode=0o700)
-                folders.append(stored.path)
-        self.source.write(self.tree, self._place_of(new), progress)
-        for stored in self._wanted():
-            if stored.kind != "folder" and self._is_built(stored):
-                _dress(new / stored.path, stored)
-        os.sync()
+        with durable.settling(new):
+            for stored in self._wanted():
+                if stored.kind == "folder" and self._is_built(stored):
+                    (new / stored.path).mkdir(parents=True, exist_ok=True, mode=0o700)
+                    folders.append(stored.path)
+            self.source.write(self.tree, self._place_of(new), progress)
+            for stored in self._wanted():
+                if stored.kind != "folder" and self._is_built(stored):
+                    _dress(new / stored.path, stored)
         durable.create(hold / "built", json.dumps(folders).encode())
         return hold
 
@@ -282,19 +283,24 @@ class FolderRestore:
                 extra.append((seen.path, seen.kind))
         return extra
 
-    def _seen(self, stored: restorable.FileStored) -> str:
-        """What is there, in the words of `_said`: the same words only for the same bytes."""
-        path = self.target / stored.path
-        kind = _kind(path)
-        if kind == "link":
-            return f"link to {_pointed(path)}"
-        if kind != "file":
-            return kind or "nothing"
-        size = path.lstat().st_size
-        if size != stored.size_bytes:
-            return f"file, {size} bytes"
-        same = stored.kind == "file" and self.source.matches(self.tree, stored.path, _pieces(path))
-        return f"file, {size} bytes" + ("" if same else ", other ones")
+    def _looks(self) -> Iterator[tuple[restorable.FileStored, Callable[[], str]]]:
+        for stored in self._wanted():
+            matcher = self.source.matcher(self.tree, stored.path) if stored.kind == "file" else None
+            yield stored, functools.partial(_seen, self.target / stored.path, stored.size_bytes, matcher)
+
+
+def _seen(path: Path, size_bytes: int, matcher: Callable[[Iterable[bytes]], bool] | None) -> str:
+    """What is there, in the words of `_said`: the same words only for the same bytes. For several threads at once."""
+    kind = _kind(path)
+    if kind == "link":
+        return f"link to {_pointed(path)}"
+    if kind != "file":
+        return kind or "nothing"
+    size = path.lstat().st_size
+    if size != size_bytes:
+        return f"file, {size} bytes"
+    same = matcher is not None and matcher(_pieces(path))
+    return f"file, {size} bytes" + ("" if same else ", other ones")
 
 
 def _said(stored: restorable.FileStored) -> str:

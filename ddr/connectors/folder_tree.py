@@ -61,10 +61,12 @@ class LocalTree:
             path = level.prefix + name
             if excludes(path, name) or (not level.prefix and name.startswith(HOLD)):
                 continue
+            is_taken = level.is_taken or includes(path, name)
+            if not is_taken and not entry.is_dir(follow_symlinks=False):
+                continue
             seen = self._seen(entry, path)
             if seen is None:
                 continue
-            is_taken = level.is_taken or includes(path, name)
             if is_taken:
                 if not level.is_taken:
                     yield from _untold(levels)

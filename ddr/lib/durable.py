@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+_SETTLE_EVERY_S = 0.5
 
 
 def sync_folder(folder: Path) -> None:
@@ -25,6 +31,45 @@ def make_folder(folder: Path) -> None:
     for path in reversed(missing):
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
+
+
+def settle(folder: Path) -> None:
+    """All that was written so far to the file system of `folder` is on its disk. OSError where the disk says no."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if sys.platform == "linux":
+            import ctypes
+
+            libc = ctypes.CDLL(None, use_errno=True)
+            if libc.syncfs(fd):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+        else:
+            os.sync()
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def settling(folder: Path) -> Iterator[None]:
+    """Settle `folder` again and again while much is written to it, so that the disk works meanwhile, and at the end.
+
+    Left to itself the kernel keeps gigabytes back until it is asked, and then everybody waits.
+    """
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(_SETTLE_EVERY_S):
+            with contextlib.suppress(OSError):  # the last one tells
+                settle(folder)
+
+    thread = threading.Thread(target=work, name="ddr-settle", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    settle(folder)
 
 
 def _write_beside(path: Path, content: bytes, fraction_ns: int | None) -> tuple[Path, os.stat_result]:

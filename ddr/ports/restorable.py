@@ -111,6 +111,10 @@ class Source(Protocol):
         """Whether these are the bytes that the snapshot has of the file: how a restored file is proved."""
         ...
 
+    def matcher(self, tree: str, path: str) -> Callable[[Iterable[bytes]], bool]:
+        """`matches` of one file, to be called later, also on another thread."""
+        ...
+
     def write(self, tree: str, to: Callable[[FileStored], Path | None], progress: Progress | None = None) -> int:
         """Write files into folders of this machine: each to the path that `to` names, None leaves it out.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import random
 import shutil
 import socket
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import ddr
 from ddr.backup import capture, journal_origin, keys
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
@@ -114,7 +114,7 @@ class Backups:
         return found
 
     def maker(self) -> capture.Maker:
-        return capture.Maker(socket.gethostname(), self.wired.platform.actor, version(), now)
+        return capture.Maker(socket.gethostname(), self.wired.platform.actor, ddr.__version__, now)
 
     def scanner(self, repository: repositories.Repository) -> scanning.Scanner:
         """Looks for secrets in what is captured: shapes of them, and every value that ddr.yaml refers to."""
@@ -175,13 +175,6 @@ def where_of(made: object) -> str:
     """Where a connector reads, for people: what it says of itself, else its type."""
     said = getattr(made, "where", "")
     return said if isinstance(said, str) and said else type(made).__name__
-
-
-def version() -> str:
-    try:
-        return importlib.metadata.version("ddr")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def now() -> datetime:

@@ -256,9 +256,7 @@ class _Reader:
     def _connectors(self, root: located.Node) -> dict[str, ConnectorEntry | None]:
         entries: dict[str, ConnectorEntry | None] = {}
         for name, node in _fields(root, "connectors").items():
-            kind, settings = self._typed(
-                node, f"connectors.{name}", connector_types.settings_by_type(), keep_type=False
-            )
+            kind, settings = self._typed(node, f"connectors.{name}", connector_types.SETTINGS, keep_type=False)
             entries[name] = None if settings is None else ConnectorEntry(kind, settings)
         return entries
 

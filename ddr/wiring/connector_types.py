@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -29,8 +29,27 @@ def module(kind: str) -> ModuleType:
     return importlib.import_module(TYPES[kind])
 
 
-def settings_by_type() -> dict[str, type[Any]]:
-    return {kind: module(kind).Settings for kind in TYPES}
+class _Settings(Mapping[str, type[Any]]):
+    """Imports a connector when it is asked for: a command pays for those that `ddr.yaml` names, not for all."""
+
+    def __getitem__(self, kind: str) -> type[Any]:
+        if kind not in TYPES:
+            raise KeyError(kind)
+        found: type[Any] = module(kind).Settings
+        return found
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in TYPES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TYPES)
+
+    def __len__(self) -> int:
+        return len(TYPES)
+
+
+SETTINGS: Mapping[str, type[Any]] = _Settings()
+"""What an entry of each type may say."""
 
 
 def binding_type(kind: str) -> type[Any] | None:
