@@ -1,0 +1,40 @@
+"""Where the states of a plane are kept that has no versions of its own, so that it can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ddr.ports import restorable
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One kept state of `object` (a feature view). `digest` is that of its content, '' of nothing; sizes in bytes."""
+
+    name: str
+    object: str
+    at: datetime
+    digest: str
+    rows: int = 0
+    size_bytes: int = 0
+    why: str = ""
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+class Shelf(Protocol):
+    """Implemented on the backup repository: sealed, deduplicated, and subject to its retention."""
+
+    def keep(self, object_: str, capture: Callable[[restorable.Sink], None], why: str = "") -> Kept:
+        """What `capture` puts into the sink, committed as a whole or not at all. Unavailable, Refused."""
+        ...
+
+    def kept(self, object_: str = "") -> Sequence[Kept]:
+        """Oldest first; of one object, or of all."""
+        ...
+
+    def open(self, object_: str, name: str) -> restorable.Source:
+        """To read it back. Missing when it is not there (any more), Damaged."""
+        ...
