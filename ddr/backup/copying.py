@@ -44,11 +44,11 @@ def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None]
         )
     entries = [entry for kind in _ORDER for entry in of.list(kind)]
     known = {entry.key for kind in _ORDER for entry in to.list(kind)}
-    if there is None:
-        to.create(layout.CONFIG, config)
     objects = size_bytes = 0
     skipped = []
     for at, entry in enumerate(entries, 1):
+        if there is None and not entry.key.startswith(layout.KEYS):
+            there = to.create(layout.CONFIG, config)  # behind the slots: what has a configuration can be opened
         if entry.key not in known:
             try:
                 content = of.get(entry.key)
@@ -61,7 +61,14 @@ def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None]
             objects, size_bytes = objects + 1, size_bytes + len(content)
         if told:
             told("objects", at, len(entries))
+    if there is None:
+        to.create(layout.CONFIG, config)
     return Copied(objects, size_bytes, len(entries) - objects - len(skipped), tuple(skipped))
+
+
+def keys(of: store.Store) -> list[str]:
+    """Everything that a copy should have."""
+    return [layout.CONFIG, *(entry.key for kind in _ORDER for entry in of.list(kind))]
 
 
 def _config(of: store.Store) -> bytes:

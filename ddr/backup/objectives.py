@@ -43,7 +43,8 @@ class Repository:
     """Facts of one place that holds a copy; None is not known.
 
     `medium` is what it lies on (`local disk`, `s3 eu-west-1`): equal words fail together. `newest_at` is when its
-    newest snapshot was taken. `locked_until`: until then nobody can delete that snapshot, not even with our keys.
+    newest snapshot was taken. `locked_until`: until then nobody can delete that snapshot, not even with our keys; in
+    mode governance somebody can who has a right of his own.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Repository:
     is_off_site: bool | None
     newest_at: datetime | None
     locked_until: datetime | None = None
+    lock_mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ def _points(
     rest = f" ({'; '.join(aside)})" if aside else ""
     media = sorted({one.medium for one in fresh if one.medium})
     off_site = [one.name for one in fresh if one.is_off_site]
-    locked = [one.name for one in fresh if one.locked_until is not None and one.locked_until > now]
+    locked = [_locked(one, now) for one in fresh if one.locked_until is not None and one.locked_until > now]
     unsure = bool(unknown)
     unsure_off = unsure or any(one.is_off_site is None for one in fresh)
     return (
@@ -178,6 +180,12 @@ def _points(
         ),
         _errors(now, verified_at, newest),
     )
+
+
+def _locked(of: Repository, now: datetime) -> str:
+    assert of.locked_until is not None
+    left = f"{of.lock_mode}, {(of.locked_until - now).days} days left" if of.lock_mode else ""
+    return f"{of.name} ({left})" if left else of.name
 
 
 def _named(repositories: Sequence[Repository]) -> str:

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
-from ddr.backup import chunk_index, layout, packs, reading, references
+from ddr.backup import chunk_index, layout, locks, packs, reading, references
 from ddr.backup import repository as repositories
 from ddr.errors import Damaged, DdrError, Missing
 
@@ -38,7 +39,8 @@ class Finding:
 @dataclass(frozen=True)
 class Report:
     """`notes` are things to know that harm nothing. `whole` are the snapshots, newest last, of which every needed byte
-    was found, as far as the level looks; `is_all` whether every pack was read."""
+    was found, as far as the level looks; `is_all` whether every pack was read. `lock` is how the locks on the newest
+    snapshot stand, None where none are asked for."""
 
     level: Level
     is_all: bool
@@ -48,6 +50,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
+    lock: locks.Standing | None = None
 
 
 @dataclass
@@ -80,8 +83,11 @@ def verify(
     share: tuple[int, int] = (1, 1),
     workers: int = 2,
     told: Told | None = None,
+    now: datetime | None = None,
 ) -> Report:
     """Look at everything, going on where something is damaged. `share` (n, of) takes every of-th pack from the n-th on.
+
+    With `now` also at the locks on what the newest snapshot needs.
 
     Raises Unavailable when the store is away.
     """
@@ -114,6 +120,8 @@ def verify(
     if unlisted:
         notes.append(f"{len(unlisted)} packs are in no index: a backup was cut off, or is at work now")
     heads = repository.heads()
+    lock, loose = _lock(repository, now)
+    findings += loose
     return Report(
         level,
         level != "structure" and share[1] == 1,
@@ -123,7 +131,27 @@ def verify(
         tuple(findings),
         tuple(notes),
         tuple(head.id for head in heads if head.id not in hurt),
+        lock,
     )
+
+
+def _lock(
+    repository: repositories.Repository, now: datetime | None
+) -> tuple[locks.Standing | None, tuple[Finding, ...]]:
+    newest = repository.newest() if now is not None and locks.of(repository.store) is not None else None
+    if newest is None or now is None:
+        return None, ()
+    found = locks.look(repository, newest, now)
+    if found.holds:
+        return found, ()
+    if found.until is not None:
+        what = f"some of what the newest snapshot needs is locked until {found.until:%Y-%m-%d} only"
+    elif found.unlocked:
+        what = f"{found.unlocked} of {found.objects} objects that the newest snapshot needs are not locked"
+    else:
+        what = f"its locks could not be seen: {found.problems[0] if found.problems else 'nothing is there'}"
+    move = "`ddr backup lock` locks them; without s3:GetObjectRetention locks cannot be seen"
+    return found, (Finding(repository.head(newest.id).key, what, (), move),)
 
 
 def _keys(repository: repositories.Repository) -> list[Finding]:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import click
 
-from ddr.cli import backup_key, backup_proof, backup_text, backup_upkeep, backup_watch, output, working
+from ddr.cli import backup_key, backup_lock, backup_proof, backup_text, backup_upkeep, backup_watch, output, working
 from ddr.cli import session as sessions
+
+_BENEATH = (
+    "what had been stored is hidden and not gone: it is locked, sealed, in an older version until its lock ends; "
+    "change the secret"
+)
 
 
 @click.group()
@@ -24,10 +29,11 @@ def command() -> None:
 def run(session: sessions.Session, dry_run: bool) -> int:
     """Capture everything into one snapshot and commit it. The first call makes the repository.
 
-    Exit codes: 0 complete, 1 nothing was captured or a secret was found, 2 partial or a source shrank suddenly,
-    64 ddr.yaml does not say how to seal it, 69 the store is away.
+    Exit codes: 0 complete, 1 nothing was captured, a secret was found or the bucket has no Object Lock where ddr.yaml
+    asks for it, 2 partial, a source shrank suddenly or something could not be locked, 64 ddr.yaml does not say how to
+    seal it, 69 the store is away.
     """
-    from ddr.backup import capture, shrink
+    from ddr.backup import capture, locks, shrink
     from ddr.domain import backup_records
 
     made = session.backups()
@@ -37,14 +43,20 @@ def run(session: sessions.Session, dry_run: bool) -> int:
         session.show({"would_capture": list(origins)}, lambda: output.table(rows))
         return 0
     with backup_watch.watched(session):
+        made.check_lock()
         repository, is_new = made.open_or_create()
         if is_new:
             session.notice(f"a new backup repository in {repository.store.name}\n  {backup_text.KEEP_THE_KEY}")
         before = repository.newest()
-        with working.shown(session) as at_work:
-            snapshot = capture.run(
-                repository, origins, made.maker(), report=at_work.captured, scan=made.scanner(repository)
-            )
+        try:
+            with working.shown(session) as at_work:
+                snapshot = capture.run(
+                    repository, origins, made.maker(), report=at_work.captured, scan=made.scanner(repository)
+                )
+        except capture.SecretFound:
+            if locks.of(repository.store) is not None:
+                session.notice(_BENEATH)
+            raise
         session.wired().log.append(
             backup_records.BackupMade(
                 snapshot.id,
@@ -57,10 +69,12 @@ def run(session: sessions.Session, dry_run: bool) -> int:
                 snapshot.took_s,
             )
         )
+        with working.shown(session) as at_work:
+            lock = backup_lock.extended(session, repository, at_work)
     shrunk = shrink.of_snapshot(snapshot, before) if before else ()
-    document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk}
-    session.show(document, lambda: backup_text.made(snapshot, shrunk))
-    return 2 if shrunk or snapshot.status != "complete" else 0
+    document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk, "lock": lock}
+    session.show(document, lambda: backup_text.made(snapshot, shrunk, lock, made.now()))
+    return 2 if shrunk or snapshot.status != "complete" or (lock and not lock.holds) else 0
 
 
 @command.command(name="list")
@@ -142,6 +156,8 @@ for _made in (
     backup_upkeep.prune,
     backup_upkeep.copy,
     backup_upkeep.schedule,
+    backup_lock.lock,
+    backup_lock.undelete,
     backup_key.key,
 ):
     command.add_command(_made)

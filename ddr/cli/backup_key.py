@@ -81,6 +81,9 @@ def key_add(session: sessions.Session, key_file: Path | None, passphrase: bool, 
 def key_remove(session: sessions.Session, slot: str) -> None:
     """Remove the key slot whose id begins with SLOT. The last one stays.
 
+    In a bucket that keeps versions the slot is hidden, not gone: who may read versions and knows the old key still
+    opens the repository.
+
     Exit codes: 0 removed, 1 it is the last one, 64 there is no such slot.
     """
     from ddr.backup import keys

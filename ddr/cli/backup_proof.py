@@ -35,7 +35,8 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
     from ddr.backup import verify as verifying
     from ddr.domain import backup_records
 
-    repository = session.backups().open()
+    made = session.backups()
+    repository = made.open()
     began = time.monotonic()
     with working.shown(session) as at_work:
         report = verifying.verify(
@@ -43,6 +44,7 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
             level,
             share=backup_text.share_of(share),
             told=at_work.told,
+            now=made.now(),
         )
     took_s = round(time.monotonic() - began, 3)
     session.wired().log.append(
@@ -51,7 +53,7 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
         )
     )
     backup_watch.write_metrics(session)
-    session.show(report, lambda: backup_text.verified(report, took_s))
+    session.show(report, lambda: backup_text.verified(report, took_s, made.now()))
     return 2 if report.findings else 0
 
 

@@ -12,7 +12,19 @@ from ddr.cli import output
 from ddr.lib import timetext
 
 if TYPE_CHECKING:
-    from ddr.backup import comparing, copying, drill, prune, repair, repository, retention, shrink, verify
+    from ddr.backup import (
+        comparing,
+        copying,
+        drill,
+        locks,
+        prune,
+        repair,
+        repository,
+        retention,
+        shrink,
+        undeleting,
+        verify,
+    )
     from ddr.domain import snapshots
 
 KEEP_THE_KEY = "print `ddr backup key export` and lock it away: without a key nobody reads it, not even you"
@@ -32,7 +44,9 @@ def id_in(key: str) -> str:
     return key.rpartition("-")[2][:16]
 
 
-def made(snapshot: snapshots.Snapshot, shrunk: Sequence[shrink.Shrink]) -> str:
+def made(
+    snapshot: snapshots.Snapshot, shrunk: Sequence[shrink.Shrink], lock: locks.Standing | None, now: datetime
+) -> str:
     """How a backup ended, what it could not take, what to do."""
     is_whole = snapshot.status == "complete"
     name = output.heading(snapshot.id[:_SHORT])
@@ -50,6 +64,7 @@ def made(snapshot: snapshots.Snapshot, shrunk: Sequence[shrink.Shrink]) -> str:
         lines.append(
             "      where that is meant: `shrunkAccepted: TIME` under `backup:`, or the last one before it stays"
         )
+    lines += [f"  {line}" for line in locked(lock, now).splitlines()] if lock else []
     lines.append("  next: ddr backup verify" if is_whole else "  next: mend what is named above, then run it again")
     return "\n".join(lines)
 
@@ -118,7 +133,7 @@ def differences(found: Sequence[comparing.Difference]) -> str:
     return output.table(rows) or "no difference"
 
 
-def verified(report: verify.Report, took_s: float) -> str:
+def verified(report: verify.Report, took_s: float, now: datetime) -> str:
     """What was looked at, each finding with what it affects and what to do."""
     state = "bad" if report.findings else "ok"
     looked = f"{report.packs} packs" + (f", {output.size(report.checked_bytes)} read" if report.checked_bytes else "")
@@ -128,7 +143,44 @@ def verified(report: verify.Report, took_s: float) -> str:
         lines.append(f"  {output.heading(finding.object)}: {finding.what}")
         lines += [f"      affects {line}" for line in finding.affected]
         lines += [f"      next: {finding.next_move}"] if finding.next_move else []
+    lines += [f"  newest snapshot: {locked(report.lock, now)}"] if report.lock and report.lock.holds else []
     return "\n".join([*lines, *(f"  note: {note}" for note in report.notes)])
+
+
+def locked(found: locks.Standing, now: datetime) -> str:
+    """How long nobody can delete what the kept snapshots need, and what is not locked."""
+    longer = f", {found.extended:,} of them locked longer now" if found.extended else ""
+    if found.until is None:
+        head = f"{output.mark('bad')} not all is locked ({found.mode}, {found.objects:,} objects{longer})"
+        lines = [head]
+        lines += [f"    {found.unlocked:,} objects have no lock"] if found.unlocked else []
+        return "\n".join([*lines, *(f"    {problem}" for problem in found.problems), "    next: ddr backup lock"])
+    left = round((found.until - now).total_seconds() / 86_400)
+    day = f"{found.until:%Y-%m-%d}"
+    ends = f"until {day}, {left} days left" if found.until > now else f"since {day} no more"
+    state = output.mark("ok" if found.holds and found.until > now else "bad")
+    return f"{state} locked ({found.mode}) {ends}: {found.objects:,} objects{longer}"
+
+
+def undeleted(lost: Sequence[undeleting.Lost], problems: Sequence[str], *, is_applied: bool) -> str:
+    """What was hidden, by kind and day, and what of it is still there."""
+    if not lost:
+        return "nothing is hidden: every object has the bytes that its name says, or was never there"
+    groups: dict[tuple[str, str, str, bool], int] = {}
+    for one in lost:
+        group = (one.kind, one.how, f"{one.at:%Y-%m-%d %H:%M}", one.found is not None)
+        groups[group] = groups.get(group, 0) + 1
+    rows = [
+        (f"{count:,} {kind}", f"{how} {when}", "still there beneath" if is_there else "GONE: no version has its bytes")
+        for (kind, how, when, is_there), count in groups.items()
+    ]
+    lines = [output.table(rows), *(f"  {output.mark('bad')} {problem}" for problem in problems)]
+    back = sum(one.found is not None for one in lost) - len(problems)
+    if is_applied:
+        lines.append(f"  {back:,} objects are back\n  next: ddr backup verify --level structure; change the S3 keys")
+    elif back:
+        lines.append("  nothing was changed; next: ddr backup undelete --apply")
+    return "\n".join(lines)
 
 
 def drill_document(done: drill.Drill) -> dict[str, object]:
@@ -192,6 +244,12 @@ def pruned(found: Sequence[retention.Decision], plan: prune.Plan, grace: timedel
     lines.append(f"  {len(plan.delete)} packs ({output.size(plan.deleted_bytes)}) {would}deleted now")
     waiting = len(plan.bury) + len(plan.thin)
     lines.append(f"  {waiting} packs ({output.size(plan.buried_bytes)}) {would}deleted by a prune {later} from now")
+    for until in sorted({one.until.date() for one in plan.held}):
+        those = [one.key for one in plan.held if one.until.date() == until]
+        kinds = [f"{sum(key.startswith(SNAPSHOTS) for key in those)} snapshots"]
+        kinds += [f"{sum(not key.startswith(SNAPSHOTS) for key in those)} packs"]
+        shown = " and ".join(kind for kind in kinds if not kind.startswith("0 "))
+        lines.append(f"  {shown} would go, too, and cannot: locked until {until}; a prune after that takes them")
     return "\n".join(lines)
 
 
@@ -202,7 +260,8 @@ def files(found: Mapping[str, str]) -> str:
     return "\n".join(f"# --- {name}\n{content}" for name, content in found.items()).rstrip("\n")
 
 
-def copied(done: copying.Copied, to: str) -> str:
+def copied(done: copying.Copied, to: str, lock: locks.Standing | None, now: datetime) -> str:
     lines = [f"{done.objects} objects ({output.size(done.size_bytes)}) copied to {to}; {done.there} were there"]
     lines += [f"  {output.mark('bad')} left out, damaged here: {key}" for key in done.skipped]
+    lines += [f"  {line}" for line in locked(lock, now).splitlines()] if lock else []
     return "\n".join([*lines, *(["  next: ddr backup verify"] if done.skipped else [])])

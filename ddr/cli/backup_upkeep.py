@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import click
 
-from ddr.cli import backup_text, working
+from ddr.cli import backup_lock, backup_text, working
 from ddr.cli import session as sessions
 
 
@@ -17,6 +19,8 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
 
     Never forgotten: the newest complete, the newest verified, the newest drilled, fewer than the minimum.
 
+    What Object Lock still holds stays, is told, and goes with a later prune; that is no failure.
+
     Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged and nothing was deleted.
     """
     from ddr.backup import prune as pruning
@@ -25,24 +29,16 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
 
     made = session.backups()
     repository = made.open()
-    known = session.board().backups
     heads = {head.id: head for head in repository.heads()}
-    listed = [repository.read(head) for head in heads.values()]
-    drilled = [drill.snapshot for _, drill in known.drills if drill.passed]
-    decisions = retention.decide(
-        listed,
-        made.settings.keep,
-        made.now(),
-        known.verified,
-        drilled,
-        accepted_at=made.settings.shrunk_accepted,
-    )
+    decisions = [one for one in backup_lock.decided(session, repository) if one.snapshot.id in heads]
     forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
     plan = pruning.plan(repository, forget, made.now())
     if not dry_run:
         plan = pruning.apply(repository, plan, made.now(), made.wired.platform.actor, grace=made.settings.grace)
         session.wired().log.append(
-            backup_records.BackupsForgotten(tuple(head.id for head in forget), plan.deleted_bytes, plan.buried_bytes)
+            backup_records.BackupsForgotten(
+                tuple(head.id for head in plan.forget), plan.deleted_bytes, plan.buried_bytes
+            )
         )
     document = {"decisions": backup_text.decisions(decisions), "plan": plan, "dry_run": dry_run}
     session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, is_dry=dry_run))
@@ -56,28 +52,34 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
 def copy(session: sessions.Session, to: str) -> int:
     """Bring the second repository TO (a name under `backup.copies`) up to date. Needs no key.
 
-    Exit codes: 0 copied, 1 there is nothing to copy, 2 damaged objects were left out, 3 TO holds something else,
-    64 no such copy, 69 a store is away.
+    Where TO has `lock`, what the first repository has now is locked there, as long as the newest snapshot is.
+
+    Exit codes: 0 copied, 1 there is nothing to copy or TO cannot lock, 2 damaged objects were left out or not locked,
+    3 TO holds something else, 64 no such copy, 69 a store is away.
     """
-    from ddr.backup import copying
+    from ddr.backup import copying, locks
     from ddr.domain import backup_records
-    from ddr.errors import InputError
 
     made = session.backups()
-    places = made.copies()
-    if to not in places:
-        raise InputError(
-            f"{to!r} is no copy in {made.wired.config.path}",
-            hint=f"under `backup.copies` there is: {', '.join(places) or 'none'}",
-        )
+    place = made.place(to)
+    made.check_lock(place)
     with working.shown(session) as at_work:
-        done = copying.copy(made.store, places[to], at_work.told)
-    newest = max((entry.key for entry in places[to].list(backup_text.SNAPSHOTS)), default="")
+        done = copying.copy(made.store, place, at_work.told)
+        there = copying.keys(made.store)
+        lock = locks.keep_copied(place, there, made.now(), at_work.told) if locks.of(place) else None
+    newest = max((entry.key for entry in place.list(backup_text.SNAPSHOTS)), default="")
     session.wired().log.append(
-        backup_records.BackupCopied(places[to].name, backup_text.id_in(newest), done.objects, done.size_bytes)
+        backup_records.BackupCopied(place.name, backup_text.id_in(newest), done.objects, done.size_bytes)
     )
-    session.show(done, lambda: backup_text.copied(done, places[to].name))
-    return 2 if done.skipped else 0
+    if lock is not None:
+        session.wired().log.append(
+            backup_records.BackupLocked(
+                place.name, backup_text.id_in(newest), lock.mode, lock.until, lock.objects, lock.extended
+            )
+        )
+    document = {**dataclasses.asdict(done), "lock": lock}
+    session.show(document, lambda: backup_text.copied(done, place.name, lock, made.now()))
+    return 2 if done.skipped or (lock and not lock.holds) else 0
 
 
 @click.command()

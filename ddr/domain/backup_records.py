@@ -70,6 +70,20 @@ class BackupCopied:
 
 
 @dataclass(frozen=True)
+class BackupLocked:
+    """How long everything that `snapshot` needs cannot be deleted in `repository`; `until` is None where something of
+    it is not locked."""
+
+    kind: ClassVar[str] = "backup.locked"
+    repository: str
+    snapshot: str
+    mode: str
+    until: datetime | None
+    objects: int = 0
+    extended: int = 0
+
+
+@dataclass(frozen=True)
 class BackupRestored:
     kind: ClassVar[str] = "backup.restored"
     snapshot: str

@@ -340,6 +340,7 @@ Record = (
     | backup_records.BackupMade
     | backup_records.BackupVerified
     | backup_records.BackupDrilled
+    | backup_records.BackupLocked
     | backup_records.BackupsForgotten
     | backup_records.BackupCopied
     | backup_records.BackupRestored

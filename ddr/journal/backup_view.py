@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ddr.domain import backup_records, events
@@ -13,7 +13,8 @@ class Backups:
     """Snapshots by id, in the order in which they were made; times are real ones, also in a sandbox.
 
     `verified` has when each was last found whole by a full reading, `copied` by place when it was last brought up to
-    date and the newest snapshot there, `forgotten` what is gone.
+    date and the newest snapshot there, `locked` by place how the locks stood at the last look, `forgotten` what is
+    gone.
     """
 
     made: dict[str, backup_records.BackupMade]
@@ -22,6 +23,7 @@ class Backups:
     copied: dict[str, tuple[datetime, str]] | None = None
     verified_at: datetime | None = None
     forgotten: frozenset[str] = frozenset()
+    locked: dict[str, backup_records.BackupLocked] = field(default_factory=dict)
 
     @property
     def newest_verified(self) -> backup_records.BackupMade | None:
@@ -40,6 +42,7 @@ class BackupFold:
         self._copied: dict[str, tuple[datetime, str]] = {}
         self._verified_at: datetime | None = None
         self._forgotten: set[str] = set()
+        self._locked: dict[str, backup_records.BackupLocked] = {}
 
     def take(self, event: events.Event) -> None:
         match event.record:
@@ -57,6 +60,8 @@ class BackupFold:
                     self._verified.setdefault(record.snapshot, event.wall)
             case backup_records.BackupCopied() as record:
                 self._copied[record.to] = (event.wall, record.newest)
+            case backup_records.BackupLocked() as record:
+                self._locked[record.repository] = record
             case backup_records.BackupsForgotten() as record:
                 self._forgotten.update(record.snapshots)
             case _:
@@ -70,4 +75,5 @@ class BackupFold:
             dict(self._copied),
             self._verified_at,
             frozenset(self._forgotten),
+            dict(self._locked),
         )

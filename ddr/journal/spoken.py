@@ -137,6 +137,9 @@ def _of_backup(record: records.Record) -> str:
             return f"snapshots forgotten: {gone}; {record.deleted_bytes >> 20} MiB deleted"
         case backup_records.BackupCopied():
             return f"backup copied to {record.to}: {record.objects} objects, newest {record.newest[:8]}"
+        case backup_records.BackupLocked():
+            ends = f"until {record.until:%Y-%m-%d}" if record.until else "not all of it"
+            return f"backup locked in {record.repository}, {record.mode}: {ends} ({record.objects} objects)"
         case backup_records.BackupRestored():
             held = f"{len(record.unequal)} differ" if record.unequal else "all equal"
             where = f"{record.component} of {record.snapshot[:8]} restored into {record.target}"

@@ -214,6 +214,7 @@ _TAKERS: dict[type[records.Record], Callable[[Fold, events_.Event, Any], None]] 
             backup_records.BackupDrilled,
             backup_records.BackupsForgotten,
             backup_records.BackupCopied,
+            backup_records.BackupLocked,
         ),
         Fold.of_backup,
     ),

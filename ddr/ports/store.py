@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from datetime import datetime, timedelta
+from typing import Literal, Protocol, runtime_checkable
 
 from ddr.errors import Conflict, Unavailable
 
@@ -19,6 +20,10 @@ class Unusable(Unavailable):
 
 class Absent(Unusable):
     """The place of the store itself is not there: a disk that is not mounted, a folder that was moved away."""
+
+
+class Full(Unavailable):
+    """There is no room left where the store lies: waiting is no use, deleting is. What was there before is intact."""
 
 
 @dataclass(frozen=True)
@@ -84,4 +89,82 @@ class Placed(Protocol):
 
     def is_there(self) -> bool:
         """Whether the place is there. False also before the first write, which makes it."""
+        ...
+
+
+Mode = Literal["governance", "compliance"]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Until then the bytes cannot be deleted or replaced: `compliance` by nobody at all, `governance` by nobody without
+    a right of its own."""
+
+    mode: Mode
+    until: datetime
+
+
+@dataclass(frozen=True)
+class LockRule:
+    """What is locked as it is written: keys that begin with one of `spans`, for so long."""
+
+    mode: Mode
+    spans: Mapping[str, timedelta]
+
+
+@runtime_checkable
+class Lockable(Protocol):
+    """A store that can lock what it keeps. `rule` is None where it is not asked to."""
+
+    rule: LockRule | None
+
+    def check_lock(self) -> None:
+        """Raises Refused where the place cannot lock, so that every write by the rule would fail."""
+        ...
+
+    def locked(self, key: str) -> Lock | None:
+        """None when it is not locked, not there, or its lock may not be seen with these rights."""
+        ...
+
+    def lock(self, key: str, until: datetime) -> Lock:
+        """Locked at least until then, in the mode it has or else that of the rule; never for less than before.
+
+        Raises Missing when it is not there.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Version:
+    """Bytes that lie or lay under a key. `is_marker`: a deletion that only hides what is older."""
+
+    key: str
+    id: str
+    at: datetime
+    size_bytes: int = 0
+    is_newest: bool = False
+    is_marker: bool = False
+
+
+@runtime_checkable
+class Versioned(Protocol):
+    """A store that may keep what was deleted and overwritten."""
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """All below the prefix, those of a key together, newest first. Unsupported where nothing is kept."""
+        ...
+
+    def get_version(self, version: Version) -> bytes: ...
+
+    def bring_back(self, version: Version) -> None:
+        """What this version has is what `get` gives again. Deletes nothing."""
+        ...
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A store that keeps, by a clock that is not ours, when an object was written: what tells a wrong clock of ours."""
+
+    def written_at(self, key: str) -> datetime | None:
+        """None when nothing is there, or when this store keeps no time."""
         ...

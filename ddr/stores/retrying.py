@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import random as randoms
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TypeVar
 
-from ddr.errors import Unavailable
+from ddr.errors import Unavailable, Unsupported
 from ddr.lib import clock as clocks
 from ddr.ports import store
 
@@ -19,7 +20,7 @@ class Retrying:
 
     The pause after try n is uniform in 0 .. min(longest_s, first_s * 2^(n-1)) ("full jitter": Brooker, AWS
     Architecture Blog, 2015), so that many clients do not come back in step. No try begins later than `deadline_s`
-    after the first one did. Unusable is not repeated: waiting does not help there.
+    after the first one did. Unusable and Full are not repeated: waiting does not help there.
 
     A write that was cut off may have had its effect. S3Store recognises its own write when it is repeated; on
     another store the repeated create may raise Exists, and the repeated swap Conflict, about our own bytes.
@@ -43,6 +44,7 @@ class Retrying:
         self._deadline_s = deadline_s
         self.name = inner.name
         self.is_shared = inner.is_shared
+        self.rule = inner.rule if isinstance(inner, store.Lockable) else None
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         return self._repeated(lambda: self._inner.get(key, start, size))
@@ -64,6 +66,41 @@ class Retrying:
 
     def is_there(self) -> bool:
         return not isinstance(self._inner, store.Placed) or self._inner.is_there()
+
+    def written_at(self, key: str) -> datetime | None:
+        inner = self._inner
+        return self._repeated(lambda: inner.written_at(key)) if isinstance(inner, store.Dated) else None
+
+    def check_lock(self) -> None:
+        self._repeated(self._lockable.check_lock)
+
+    def locked(self, key: str) -> store.Lock | None:
+        return self._repeated(lambda: self._lockable.locked(key))
+
+    def lock(self, key: str, until: datetime) -> store.Lock:
+        return self._repeated(lambda: self._lockable.lock(key, until))
+
+    def versions(self, prefix: str) -> Iterator[store.Version]:
+        """Not repeated: a listing that breaks off is asked for anew by who needs it."""
+        return self._versioned.versions(prefix)
+
+    def get_version(self, version: store.Version) -> bytes:
+        return self._repeated(lambda: self._versioned.get_version(version))
+
+    def bring_back(self, version: store.Version) -> None:
+        self._repeated(lambda: self._versioned.bring_back(version))
+
+    @property
+    def _lockable(self) -> store.Lockable:
+        if not isinstance(self._inner, store.Lockable):
+            raise Unsupported(f"{self.name} cannot lock what it keeps", hint="S3 with Object Lock can")
+        return self._inner
+
+    @property
+    def _versioned(self) -> store.Versioned:
+        if not isinstance(self._inner, store.Versioned):
+            raise Unsupported(f"{self.name} keeps no versions", hint="what was deleted there is gone; is there a copy?")
+        return self._inner
 
     def _listed(self, listing: Iterator[store.Entry], prefix: str, after: str) -> Iterator[store.Entry]:
         """A listing that breaks off goes on behind the last key it gave."""
@@ -88,7 +125,7 @@ class Retrying:
         for tries in itertools.count(1):
             try:
                 return call()
-            except store.Unusable:
+            except (store.Unusable, store.Full):
                 raise
             except Unavailable as problem:
                 pause_s = self._random.uniform(0, min(self._longest_s, self._first_s * 2.0 ** min(tries - 1, 60)))

@@ -7,11 +7,12 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from ddr.errors import Conflict, DdrError, InputError, Missing, Unavailable
 from ddr.ports import store
-from ddr.stores import keys, order, s3_answers, s3_wire
+from ddr.stores import keys, order, s3_answers, s3_lock, s3_wire
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,62}")
 _LONGEST_PREFIX = 400  # S3 takes 1024 bytes, a key has 512
@@ -35,6 +36,8 @@ class S3Store:
 
     Listings come in byte order also from servers that sort otherwise (`order`); Damaged where there is no order.
 
+    With `lock` what the rule names is locked by the request that writes it (`s3_lock`).
+
     Without `access_key` and `secret_key` credentials come from botocore's usual chain (environment, files, role).
     With `endpoint` buckets are addressed by path. A request waits `connect_timeout_s` for a connection and
     `read_timeout_s` for an answer and is sent at most `attempts` times.
@@ -54,6 +57,7 @@ class S3Store:
         connect_timeout_s: float = 5.0,
         read_timeout_s: float = 30.0,
         attempts: int = 3,
+        lock: store.LockRule | None = None,
     ) -> None:
         """Asks nothing of the server yet. Raises InputError where an argument cannot be right."""
         prefix = prefix.strip("/")
@@ -83,6 +87,8 @@ class S3Store:
             attempts=attempts,
         )
         self._wire = s3_wire.Wire(access, self.name)
+        self._locks = s3_lock.Locks(self._wire, self.name, bucket, self._root, lock)
+        self.rule = lock
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
         keys.check(key)
@@ -149,6 +155,29 @@ class S3Store:
             if answer.code != "NoSuchKey":
                 raise self._translated(answer, doing) from answer
 
+    def check_lock(self) -> None:
+        self._locks.check()
+
+    def locked(self, key: str) -> store.Lock | None:
+        keys.check(key)
+        return self._locks.locked(key)
+
+    def lock(self, key: str, until: datetime) -> store.Lock:
+        keys.check(key)
+        return self._locks.lock(key, until)
+
+    def versions(self, prefix: str) -> Iterator[store.Version]:
+        keys.check_beginning(prefix)
+        return self._locks.versions(prefix)
+
+    def get_version(self, version: store.Version) -> bytes:
+        keys.check(version.key)
+        return self._locks.get_version(version)
+
+    def bring_back(self, version: store.Version) -> None:
+        keys.check(version.key)
+        self._locks.bring_back(version)
+
     def _put(
         self, key: str, content: bytes, expect: str, **condition: str
     ) -> tuple[store.Entry | None, store.Entry | None]:
@@ -160,6 +189,7 @@ class S3Store:
             "Body": content,
             "ContentMD5": base64.b64encode(md5).decode(),  # guards the way there, and Object Lock asks for it
             "Metadata": {_MARK: mark},
+            **self._locks.headers(key),
             **condition,
         }
         try:

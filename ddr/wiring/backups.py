@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ddr
-from ddr.backup import capture, journal_origin, keys
+from ddr.backup import capture, journal_origin, keys, undeleting
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
 from ddr.domain import snapshots
-from ddr.errors import Damaged, InputError, Missing
+from ddr.errors import Damaged, InputError, Missing, Refused
 from ddr.lib import clock as clocks
 from ddr.lib import redact
 from ddr.ports import restorable
@@ -62,9 +62,12 @@ class Backups:
             return repositories.rewrite_config(self.store, opening, now()), True
 
     def open_or_create(self) -> tuple[repositories.Repository, bool]:
-        """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed."""
+        """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed,
+        Refused where one was and is hidden.
+        """
         if repositories.exists(self.store):
             return self.open(), False
+        self._refuse_hidden()
         opening = self.opening
         if not opening.passphrase and opening.key_file is None and self.settings.encryption == "on":
             raise InputError(
@@ -73,6 +76,15 @@ class Backups:
                 "`passphrase: ${env:NAME}`, or `encryption: none` where everyone who reads the store may read it all",
             )
         return repositories.create(self.store, opening, now()), True
+
+    def _refuse_hidden(self) -> None:
+        """A backup that finds nothing where everything was deleted must not begin anew on top of it."""
+        at = undeleting.begun_before(self.store) if isinstance(self.store, stores.Versioned) else None
+        if at is not None:
+            raise Refused(
+                f"{self.store.name} had a backup repository, and somebody deleted it at {at:%Y-%m-%d %H:%M} UTC",
+                hint="`ddr backup undelete` shows what is still there beneath; to begin anew name another prefix",
+            )
 
     def origins(self) -> dict[str, capture.Origin]:
         """What is backed up. Raises InputError where a connector is named that cannot be."""
@@ -138,6 +150,22 @@ class Backups:
 
     def now(self) -> datetime:
         return now()
+
+    def check_lock(self, at: stores.Store | None = None) -> None:
+        """Raises Refused where ddr.yaml asks for locks and the bucket has none: before the work, not behind it."""
+        place = at or self.store
+        if isinstance(place, stores.Lockable) and place.rule is not None:
+            place.check_lock()
+
+    def place(self, name: str) -> stores.Store:
+        """A second repository. Raises InputError."""
+        places = self.copies()
+        if name not in places:
+            raise InputError(
+                f"{name!r} is no copy in {self.wired.config.path}",
+                hint=f"under `backup.copies` there is: {', '.join(places) or 'none'}",
+            )
+        return places[name]
 
     def copies(self) -> Mapping[str, stores.Store]:
         """Second repositories by name, retrying."""

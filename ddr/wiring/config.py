@@ -18,6 +18,8 @@ from ddr.lib import decode, located, redact
 from ddr.wiring import backup_settings, connector_types, references
 
 NAME = "ddr.yaml"
+_MOST_LOCK_DAYS = 3650
+"""A lock in mode compliance cannot be taken back: a slip of the finger should not cost a century."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,19 @@ class LocalRepository:
     type: Literal["local"]
     path: str
     spool: str = ""
+
+
+@dataclass(frozen=True)
+class LockEntry:
+    """For a bucket with Object Lock: backups cannot be deleted for so many days from the newest one on. `governance`
+    can be lifted by who has a right of its own, `compliance` by nobody, also not by the owner of the account."""
+
+    mode: Literal["compliance", "governance"]
+    days: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.days <= _MOST_LOCK_DAYS:
+            raise ValueError(f"days is {self.days}; a lock takes 1 to {_MOST_LOCK_DAYS} days")
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,7 @@ class S3Repository:
     access_key: str = ""
     secret_key: str = ""
     spool: str = ""
+    lock: LockEntry | None = None
 
 
 Repository = LocalRepository | S3Repository

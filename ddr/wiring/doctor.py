@@ -9,7 +9,7 @@ from ddr.domain import health, planes, releases, signals
 from ddr.errors import DdrError, Missing
 from ddr.journal import layout, verify
 from ddr.lib import digest
-from ddr.ports import connector, signal
+from ddr.ports import connector, signal, store
 from ddr.rollback import planner
 from ddr.stores import probe
 from ddr.wiring import build, repository
@@ -60,6 +60,12 @@ def _store(wired: build.Wired) -> Visit:
             "; ".join(verdict.findings),
             cannot=("be shared: two writers would overwrite each other without an error",),
         )
+    if isinstance(made, store.Lockable) and made.rule is not None:
+        try:
+            made.check_lock()
+        except DdrError as problem:
+            text = f"{problem.message}\n      next: {problem.hint}"
+            return Visit(f"repository {made.name}", signals.State.BAD, text, cannot=("lock backups",))
     shared = "may be shared between machines" if made.is_shared else "serves this machine"
     return Visit(f"repository {made.name}", signals.State.OK, "keeps its conditional writes", (shared,))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 from ddr.backup import metrics, objectives
-from ddr.domain import status
-from ddr.journal import views
+from ddr.domain import backup_records, status
+from ddr.journal import backup_view, views
 from ddr.wiring import build
 from ddr.wiring import config as configs
 
@@ -32,13 +33,26 @@ def _repositories(wired: build.Wired, board: views.Board) -> list[objectives.Rep
     """The first repository and its copies; of a copy the journal knows when it was brought up to date."""
     known = board.backups
     complete = [one.taken_at for one in known.made.values() if one.status == "complete"]
-    found = [_repository(ITSELF, wired.config.repository, max(complete, default=None))]
+    itself = _repository(ITSELF, wired.config.repository, max(complete, default=None))
+    newest_made = max(known.made.values(), key=lambda one: one.taken_at, default=None)
+    found = [_locked(itself, _place(wired.config.repository, wired), newest_made, known)]
     for name, settings in wired.config.copies.items():
         place = _place(settings, wired)
         copied = (known.copied or {}).get(place)
         newest = known.made.get(copied[1]) if copied else None
-        found.append(_repository(name, settings, newest.taken_at if newest else None))
+        one = _repository(name, settings, newest.taken_at if newest else None)
+        found.append(_locked(one, place, newest, known))
     return found if known.made else []
+
+
+def _locked(
+    of: objectives.Repository, place: str, newest: backup_records.BackupMade | None, known: backup_view.Backups
+) -> objectives.Repository:
+    """With the lock on its newest snapshot, as the last look found it. A lock on an older one says nothing of it."""
+    lock = known.locked.get(place)
+    if lock is None or newest is None or lock.snapshot != newest.snapshot:
+        return of
+    return dataclasses.replace(of, locked_until=lock.until, lock_mode=lock.mode)
 
 
 def _repository(name: str, settings: configs.Repository, newest_at: datetime | None) -> objectives.Repository:

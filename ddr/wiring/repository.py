@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from ddr.backup import locks
 from ddr.errors import DdrError, Refused, Unavailable
 from ddr.journal import mirror, seen, witness
 from ddr.lib import clock as clocks
@@ -42,6 +43,7 @@ def store_of(settings: configs.Repository, base: Path) -> store.Store:
         region=settings.region or None,
         access_key=settings.access_key or None,
         secret_key=settings.secret_key or None,
+        lock=locks.rule(settings.lock.mode, settings.lock.days) if settings.lock else None,
     )
 
 

@@ -77,6 +77,7 @@ RECORDS: tuple[records.Record, ...] = (
     backup_records.BackupDrilled("ab12", True, AT, {"restore": 1.5, "serve": 9.0}, 12.5, 77),
     backup_records.BackupsForgotten(("ab11",), 1 << 20, 0),
     backup_records.BackupCopied("s3://b/p", "ab12", 12, 9 << 20),
+    backup_records.BackupLocked("s3://b/p", "ab12", "compliance", None, 12, 3),
     backup_records.BackupRestored("ab12", "registry", "sqlite:///new.db", 66, ("table runs",), 4.5),
     journal_records.JournalAdopted(70, "sha256:33", 69, "journal-from-70-ab", "disk fault", (70,), 12),
     journal_records.JournalMended((70,), ("what this machine has seen",), ("journal-event-70-ab",)),
