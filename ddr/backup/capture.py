@@ -10,13 +10,17 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from ddr.backup import chunk_index, graves, planting, reading, scanner, scanning, sink, writing
+from ddr.backup import chunk_index, graves, leases, planting, reading, scanner, scanning, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Conflict, DdrError, Refused
-from ddr.ports import restorable
+from ddr.lib import timetext
+from ddr.ports import restorable, store
+
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,13 @@ def run(
     Raises Refused when nothing at all could be captured or a secret was found, Unavailable and Damaged of the store;
     nothing was committed then.
     """
-    began, at = time.monotonic(), maker.now()
+    began = time.monotonic()
+    at, warning = _dated(repository, maker.now())
     parent = repository.newest()
     index = _usable_index(repository)
     reader = reading.Reader(repository, index)
     with (
+        _full_told(),
         writing.Writer(repository, index, workers=workers) as writer,
         scanning.beside(scan) as beside,
         _scanned(writer, beside),
@@ -131,8 +137,9 @@ def run(
             report(Progress(origin.name))
             before = parent.component(origin.name) if parent else None
             made = _component(origin, writer, reader, before, _scan_of(origin.name, beside), maker, report)
-            found.append(made)
-            report(Progress(origin.name, ended=made))
+            found.append(dataclasses.replace(made, warnings=(*made.warnings, warning)) if warning else made)
+            warning = ""
+            report(Progress(origin.name, ended=found[-1]))
         if all(one.problem for one in found):
             problems = "; ".join(f"{one.name}: {one.problem}" for one in found) or "there is nothing to back up"
             raise Refused(
@@ -142,7 +149,8 @@ def run(
         _refuse_secrets(beside)
         writer.finish()
         used = frozenset(writer.used)
-        graves.revive(repository, index, used)
+        looked = maker.now(), time.clock_gettime(_BOOTTIME)
+        graves.revive(repository, index, used, writer)
         snapshot = snapshots.Snapshot(
             at=at,
             host=maker.host,
@@ -153,13 +161,43 @@ def run(
             took_s=round(time.monotonic() - began, 3),
             added_bytes=writer.added_bytes,
         )
-    committed = repository.commit(snapshot)
+        committed = repository.commit(snapshot)
+    slept = max(maker.now() - looked[0], timedelta(seconds=time.clock_gettime(_BOOTTIME) - looked[1]))
     try:
-        graves.recheck(repository, index, used)
+        graves.recheck(repository, index, used, slept)
     except Conflict:
         repository.forget(repository.head(committed.id))  # it slept between its last look and the commit
         raise
     return committed
+
+
+def _dated(repository: repositories.Repository, now: datetime) -> tuple[datetime, str]:
+    """When this snapshot is, and what to warn of: the names of snapshots are their order, and clocks jump.
+
+    A little behind the newest one (a clock was set back) is dated right behind it; for more than that somebody's clock
+    is wrong, and nobody can say whose.
+    """
+    newest = max((head.at for head in repository.heads()), default=now)
+    behind = newest - now
+    if behind <= timedelta(0):
+        return now, ""
+    if behind <= leases.SKEW:
+        return newest + timedelta(seconds=1), ""
+    return now, (
+        f"the newest snapshot is dated {timetext.format_duration(behind)} ahead of this one: the clock here is wrong, "
+        "or that of who wrote it; until then `latest` means that one"
+    )
+
+
+@contextlib.contextmanager
+def _full_told() -> Iterator[None]:
+    try:
+        yield
+    except store.Full as problem:
+        raise store.Full(
+            f"{problem.message}; no snapshot was made, and what this backup had stored is deleted again",
+            hint=f"{problem.hint}; `ddr backup prune` gives back what no snapshot needs",
+        ) from problem
 
 
 def _usable_index(repository: repositories.Repository) -> chunk_index.ChunkIndex:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -53,8 +53,11 @@ def read(repository: repositories.Repository) -> tuple[Tombstone, ...]:
     return tuple(found)
 
 
-def revive(repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes]) -> int:
-    """Store again what a snapshot uses from packs that are about to be deleted; how many chunks that were.
+def revive(
+    repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes], within: writing.Writer
+) -> int:
+    """Store again what a snapshot uses from packs that are about to be deleted; how many chunks that were. They count
+    as `within` has stored them.
 
     Raises Conflict when a pack is gone already: this backup slept longer than the grace period of a prune.
     """
@@ -70,22 +73,29 @@ def revive(repository: repositories.Repository, index: chunk_index.ChunkIndex, u
                 place = index.require(chunk)[1]
                 writer.put_anew(chunk, next(reader.read([chunk])), place.kind)
             writer.finish()
+        within.adopt(writer)
     return len(at_risk)
 
 
-def recheck(repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes]) -> None:
-    """Behind a commit: whether every pack is still there. Raises Conflict.
+def recheck(
+    repository: repositories.Repository, index: chunk_index.ChunkIndex, used: Iterable[bytes], since: timedelta
+) -> None:
+    """Behind a commit, `since` our last look: whether every pack is still there and stays. Raises Conflict.
 
     A prune that came between our last look and the commit has taken packs out of the index that are needed now: they
-    are listed again, and its second phase lets them live.
+    are listed again, and its second phase lets them live. Unless we slept so long that it may be about to delete them.
     """
     there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)}
-    doomed = {pack for stone in read(repository) for pack in stone.packs}
+    stones = read(repository)
+    doomed = {pack for stone in stones for pack in stone.packs}
+    due = {pack for stone in stones if stone.not_before - stone.at <= 2 * since for pack in stone.packs}
     again: set[str] = set()
     for chunk in used:
         left = [pack for pack, _ in index.places(chunk) if pack in there]
         if not left:
             raise _gone(index.require(chunk)[0])
+        if due.issuperset(left):
+            raise _gone(left[0])
         if doomed.issuperset(left):
             again.add(left[0])
     if again:
@@ -95,7 +105,7 @@ def recheck(repository: repositories.Repository, index: chunk_index.ChunkIndex, 
 
 def _gone(pack: str) -> Conflict:
     return Conflict(
-        f"packs that this backup builds on were deleted meanwhile: {pack[:12]}",
+        f"packs that this backup builds on were deleted meanwhile, or are about to be: {pack[:12]}",
         expected="packs as they were when the backup began",
         found=f"no pack {pack[:12]}",
         hint="run the backup again; it stores what is missing",

@@ -101,6 +101,7 @@ class Planter:
         except (Missing, FileNotFoundError):
             self.warn(f"{name}: {seen.path} was gone before it could be read")
         except (OSError, Unavailable) as problem:
+            self.writer.check()  # it may be the repository that takes no more, and not the file
             self.warn(f"{name}: {seen.path} could not be read: {redact.foreign(problem)}")
         return None
 

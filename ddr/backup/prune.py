@@ -5,27 +5,26 @@ later, looks again and deletes. A backup that is at work meanwhile either sees t
 anew, or has committed, and then phase 2 sees that they are needed and lets the pack live.
 
 Never trusts one clock alone: when names in the repository lie in the future nothing is deleted.
+
+What Object Lock still holds is left alone and told: a DELETE would only hide it. Index objects that were merged are
+hidden all the same; they can be made anew from the packs.
 """
 
 from __future__ import annotations
 
-import secrets
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import msgspec
-
-from ddr.backup import chunk_index, graves, layout, packs, reading, references, writing
+from ddr.backup import chunk_index, graves, layout, leases, locks, packs, reading, references, writing
 from ddr.backup import repository as repositories
-from ddr.errors import Conflict, Damaged, Missing, Refused
+from ddr.errors import Damaged, Missing
 from ddr.ports import store
 
 GRACE = timedelta(hours=24)
 """Longer than any backup runs: a backup that takes longer breaks off at its commit and is run again."""
 
-SKEW = timedelta(minutes=10)
-LEASE = timedelta(minutes=30)
 SPARSE = 0.5
 """Of a pack less than this share is needed: what is needed moves to a new pack."""
 
@@ -35,7 +34,8 @@ _PACKS_PER_INDEX = 512
 @dataclass(frozen=True)
 class Plan:
     """What a prune would do now: packs that get a tombstone, that are rewritten because little of them is needed, that
-    have had their tombstone for long enough, and that have one and are needed again."""
+    have had their tombstone for long enough, and that have one and are needed again. What is `held` would be forgotten
+    or deleted, too, and is locked until then: it stays, and so does what it needs."""
 
     forget: tuple[repositories.Head, ...]
     bury: tuple[str, ...]
@@ -45,13 +45,7 @@ class Plan:
     buried_bytes: int
     deleted_bytes: int
     kept_snapshots: int
-
-
-@dataclass(frozen=True)
-class _Lease:
-    owner: str
-    until: datetime
-    epoch: int
+    held: tuple[locks.Held, ...] = ()
 
 
 def plan(repository: repositories.Repository, forget: Iterable[repositories.Head], now: datetime) -> Plan:
@@ -59,8 +53,11 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
 
     Refused when the clock here and the names in the repository do not agree.
     """
-    _check_clock(repository, now)
-    given_up = tuple(forget)
+    leases.check_names(repository, now)
+    asked = tuple(forget)
+    held = locks.held(repository.store, [head.key for head in asked], now)
+    staying = {one.key for one in held}
+    given_up = tuple(head for head in asked if head.key not in staying)
     gone = {head.key for head in given_up}
     heads = [head for head in repository.heads() if head.key not in gone]
     index = repository.index()
@@ -78,6 +75,8 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
     bury = {pack for pack in stored if pack not in doomed and not live.get(pack)}
     thin = {pack for pack, size in live.items() if pack not in doomed and size < SPARSE * stored.get(pack, 0)}
     delete = (due - spare) & set(stored)
+    held += locks.held(repository.store, [layout.pack_key(pack) for pack in sorted(delete)], now)
+    delete -= {layout.hash_in(one.key) for one in held}
     return Plan(
         given_up,
         tuple(sorted(bury)),
@@ -87,6 +86,7 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
         sum(stored[pack] for pack in bury | thin),
         sum(stored[pack] for pack in delete),
         len(heads),
+        held,
     )
 
 
@@ -95,41 +95,72 @@ def apply(
 ) -> Plan:
     """Do what the plan says, looked at again under the lease; what was done. Repeatable.
 
-    Raises Refused while somebody else prunes. Deletes before it writes where a disk is full.
+    Raises Refused while somebody else prunes or a clock is wrong, Full where not even deleting made room enough for a
+    tombstone: all that was due is deleted then. On a full disk it goes without a lease.
     """
-    lease = _take_lease(repository.store, owner, now)
+    lease = leases.take_if_room(repository.store, owner, now)
     try:
+        if lease is not None:
+            leases.check_store_clock(repository.store, now)
         for head in made.forget:
             repository.forget(head)
         fresh = plan(repository, (), now)
-        _delete(repository, fresh, now)
-        moved = _thin(repository, fresh.thin)
-        doomed = (*fresh.bury, *moved)
-        if doomed:
-            graves.write(repository, graves.Tombstone(now, now + grace, tuple(sorted(doomed))))
-        index = repository.index()
-        # A backup lists its own packs also when they were buried while it was at work.
-        is_stale = any(index.knows(pack) for pack in fresh.delete)
-        if doomed or fresh.spare or is_stale or len(index.objects) > 8:
-            _rewrite_index(repository, without={*doomed, *fresh.delete}, add_from=fresh.spare)
-        if doomed:
-            # Whoever commits from now on sees the tombstone; who has committed meanwhile has not, and needs the index.
-            again = plan(repository, (), now)
-            if again.spare:
-                _rewrite_index(repository, without=set(), add_from=again.spare)
+        fresh = dataclasses.replace(fresh, forget=made.forget, held=(*_snapshots_held(made), *fresh.held))
+        try:
+            _unlist(repository, fresh.delete)
+            _delete(repository, fresh)
+            _bury(repository, fresh, graves.Tombstone(now, now + grace, ()), lease)
+        except store.Full as problem:
+            raise _still_full(repository, fresh, problem) from problem
         return fresh
     finally:
-        _give_lease_back(repository.store, lease)
+        leases.give_back(repository.store, lease)
 
 
-def _check_clock(repository: repositories.Repository, now: datetime) -> None:
-    newest = [head.at for head in repository.heads()[-1:]] + [stone.at for stone in graves.read(repository)[-1:]]
-    ahead = max((at - now for at in newest), default=timedelta(0))
-    if ahead > SKEW:
-        raise Refused(
-            f"{repository.store.name} has something from {ahead} in the future: a clock is wrong; nothing is deleted",
-            hint="correct the clock of this machine, or look with `ddr backup list` who writes with a wrong one",
-        )
+def _bury(
+    repository: repositories.Repository, fresh: Plan, stone: graves.Tombstone, lease: leases.Lease | None
+) -> None:
+    """Phase 1, and an index that says what is there. Tombstones whose time has come go last: what one of them names and
+    is needed again must be listed before."""
+    doomed = (*fresh.bury, *_thin(repository, fresh.thin))
+    if doomed:
+        stone = dataclasses.replace(stone, packs=tuple(sorted(doomed)))
+        try:
+            graves.write(repository, stone)
+        except store.Full:
+            leases.give_back(repository.store, lease, is_full=True)
+            graves.write(repository, stone)  # where the lease was
+    index = repository.index()
+    unlisted = [pack for pack in fresh.spare if not index.knows(pack)]
+    if doomed or unlisted or len(index.objects) > 8:
+        _rewrite_index(repository, without={*doomed, *fresh.delete}, add_from=unlisted)
+    _forget_tombstones(repository, fresh, stone.at)
+    if doomed:
+        # Whoever commits from now on sees the tombstone; who has committed meanwhile has not, and needs the index.
+        again, index = plan(repository, (), stone.at), repository.index()
+        if unlisted := [pack for pack in again.spare if not index.knows(pack)]:
+            _rewrite_index(repository, without=set(), add_from=unlisted)
+
+
+def _unlist(repository: repositories.Repository, packs_: Sequence[str]) -> None:
+    """Out of the index before they go. A backup lists its own packs also when they were buried while it was at work."""
+    index = repository.index()
+    if any(index.knows(pack) for pack in packs_):
+        _rewrite_index(repository, without=set(packs_), add_from=())
+
+
+def _still_full(repository: repositories.Repository, fresh: Plan, problem: store.Full) -> store.Full:
+    waiting = [stone.not_before for stone in graves.read(repository)]
+    when = f"; the next packs may go at {min(waiting):%Y-%m-%d %H:%M} UTC" if waiting else ""
+    return store.Full(
+        f"{problem.message}; {len(fresh.delete)} packs ({fresh.deleted_bytes >> 20} MiB) were deleted, and there is no "
+        f"room to mark {len(fresh.bury) + len(fresh.thin)} more that nobody needs{when}",
+        hint="make some room (a few MiB) where the repository lies, then run `ddr backup prune` again",
+    )
+
+
+def _snapshots_held(made: Plan) -> tuple[locks.Held, ...]:
+    return tuple(one for one in made.held if one.key.startswith(layout.SNAPSHOTS))
 
 
 def _needed(
@@ -177,12 +208,17 @@ def _last_copies(
     return found
 
 
-def _delete(repository: repositories.Repository, fresh: Plan, now: datetime) -> None:
-    """First the packs, then the tombstones that have nothing left to tell."""
+def _delete(repository: repositories.Repository, fresh: Plan) -> None:
     for pack in fresh.delete:
         repository.store.delete(layout.pack_key(pack))
+
+
+def _forget_tombstones(repository: repositories.Repository, fresh: Plan, now: datetime) -> None:
+    """Those that have nothing left to tell: their packs are gone, or needed and listed again."""
+    done = {*fresh.delete, *fresh.spare}
+    there = {layout.hash_in(entry.key) for entry in repository.store.list(layout.PACKS)}
     for stone in graves.read(repository):
-        if stone.not_before <= now:
+        if stone.not_before <= now and all(pack in done or pack not in there for pack in stone.packs):
             repository.store.delete(stone.key)
 
 
@@ -195,10 +231,13 @@ def _thin(repository: repositories.Repository, sparse: Sequence[str]) -> tuple[s
     chosen = set(sparse)
     chunks = [chunk for chunk in needed if (found := index.find(chunk)) and found[0] in chosen]
     reader = reading.Reader(repository, index)
-    with writing.Writer(repository, index) as writer:
-        for chunk in sorted(chunks, key=lambda one: (index.require(one)[0], index.require(one)[1].at)):
-            writer.put_anew(chunk, next(reader.read([chunk])), index.require(chunk)[1].kind)
-        writer.finish()
+    try:
+        with writing.Writer(repository, index) as writer:
+            for chunk in sorted(chunks, key=lambda one: (index.require(one)[0], index.require(one)[1].at)):
+                writer.put_anew(chunk, next(reader.read([chunk])), index.require(chunk)[1].kind)
+            writer.finish()
+    except store.Full:
+        return ()  # the sparse packs stay as they are until there is room
     return tuple(sparse)
 
 
@@ -207,46 +246,27 @@ def _rewrite_index(repository: repositories.Repository, without: set[str], add_f
     index = repository.index()
     listed = {}
     for key in [layout.index_key(name) for name in index.objects]:
-        for name, size_bytes, places in chunk_index.read_object(repository.store, repository.ring, key):
+        try:
+            content = chunk_index.read_object(repository.store, repository.ring, key)
+        except Missing:
+            continue  # another prune has merged it
+        for name, size_bytes, places in content:
             if name not in without:
                 listed[name] = (name, size_bytes, places)
     for pack in add_from:
-        content = memoryview(repository.store.get(layout.pack_key(pack)))
-        listed[pack] = (pack, len(content), packs.Opened(repository.ring, pack, content[:64]).table(content))
+        stored = memoryview(repository.store.get(layout.pack_key(pack)))
+        listed[pack] = (pack, len(stored), packs.Opened(repository.ring, pack, stored[:64]).table(stored))
     entries = list(listed.values())
-    written = {
-        chunk_index.write(repository.store, repository.ring, entries[at : at + _PACKS_PER_INDEX])[0]
-        for at in range(0, len(entries), _PACKS_PER_INDEX)
-    }
+    written: set[str] = set()
+    try:
+        for at in range(0, len(entries), _PACKS_PER_INDEX):
+            written.add(chunk_index.write(repository.store, repository.ring, entries[at : at + _PACKS_PER_INDEX])[0])
+    except store.Full:
+        for name in written - set(index.objects):
+            repository.store.delete(layout.index_key(name))
+        if add_from:
+            raise
+        return  # the old ones stay: they list what is buried, too, and a writer stores that anew
     for name in index.objects:
         if name not in written:
             repository.store.delete(layout.index_key(name))
-
-
-def _take_lease(at: store.Store, owner: str, now: datetime) -> _Lease:
-    found = at.head(layout.LEASE)
-    epoch = 1
-    if found is not None:
-        held = msgspec.json.decode(at.get(layout.LEASE), type=_Lease)
-        if held.owner and held.until > now:
-            raise Refused(
-                f"{held.owner} prunes {at.name} until {held.until:%H:%M:%S} UTC at the latest",
-                hint="wait for it; a prune that was killed gives its lease up at that time",
-            )
-        epoch = held.epoch + 1
-    lease = _Lease(f"{owner} ({secrets.token_hex(4)})", now + LEASE, epoch)
-    content = msgspec.json.encode(lease)
-    try:
-        if found is None:
-            at.create(layout.LEASE, content)
-        else:
-            at.swap(layout.LEASE, content, found.version)
-    except Conflict:
-        raise Refused(f"somebody else began to prune {at.name} just now", hint="wait for it") from None
-    return lease
-
-
-def _give_lease_back(at: store.Store, lease: _Lease) -> None:
-    found = at.head(layout.LEASE)
-    if found is not None and msgspec.json.decode(at.get(layout.LEASE), type=_Lease) == lease:
-        at.swap(layout.LEASE, msgspec.json.encode(_Lease("", lease.until, lease.epoch)), found.version)

@@ -104,7 +104,12 @@ class Repository:
         """Store it; from then on it exists. The one commit point of a backup."""
         stored = sealing.seal(self.ring, "snapshot", msgspec.json.encode(dataclasses.replace(snapshot, id="")))
         name = layout.name_of(stored)
-        layout.create_named(self.store, layout.snapshot_key(snapshot.at, name), stored)
+        key = layout.snapshot_key(snapshot.at, name)
+        try:
+            layout.create_named(self.store, key, stored)
+        except store.Full:
+            self.store.delete(key)  # it may lie there and its folder not be synced; its packs go now
+            raise
         return dataclasses.replace(snapshot, id=name[: layout.ID_DIGITS])
 
     def forget(self, head: Head) -> None:
@@ -131,7 +136,7 @@ class Repository:
             try:
                 listed = chunk_index.read_object(self.store, self.ring, key)
             except Missing:
-                continue  # merged since it was listed; the merged one was listed, or is loaded with the next look
+                continue  # merged since it was listed: the merged one was written before; the next look finds it
             except chunk_index.DamagedIndex as problem:
                 broken.append(problem)
                 continue
@@ -141,11 +146,14 @@ class Repository:
         return loaded, tuple(broken)
 
     def _index_keys(self) -> Iterator[str]:
-        """Listed twice: whoever merges writes the new object before the old ones go."""
-        first = [entry.key for entry in self.store.list(layout.INDEX)]
-        yield from first
-        seen = set(first)
-        yield from (entry.key for entry in self.store.list(layout.INDEX) if entry.key not in seen)
+        """Listed again until nothing is new: whoever merges writes the new object before the old ones go."""
+        seen: set[str] = set()
+        while True:
+            new = [entry.key for entry in self.store.list(layout.INDEX) if entry.key not in seen]
+            if not new:
+                return
+            seen.update(new)
+            yield from new
 
 
 def exists(at: store.Store) -> bool:

@@ -15,7 +15,7 @@ from ddr.backup import chunks, listings, reading
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Damaged, Missing, Refused, Unavailable
-from ddr.lib import redact, rowbatch
+from ddr.lib import durable, redact, rowbatch
 from ddr.ports import restorable
 
 
@@ -183,7 +183,7 @@ class _Plots:
                     hint="restore into another place",
                 ) from None
             except OSError as problem:
-                raise Unavailable(f"{self._places[number]} cannot be written: {redact.foreign(problem)}") from problem
+                raise _unwritable(self._places[number], problem) from problem
             with self._lock:
                 self._left[number] -= 1
                 fd = self._open.pop(number, None) if not self._left[number] else None
@@ -231,7 +231,11 @@ def _watched(place: Path) -> Iterator[None]:
     except FileExistsError:
         raise Refused(f"{place} is there already; nothing is overwritten", hint="restore into another place") from None
     except OSError as problem:
-        raise Unavailable(f"{place} cannot be written: {redact.foreign(problem)}") from problem
+        raise _unwritable(place, problem) from problem
+
+
+def _unwritable(place: Path, problem: OSError) -> Unavailable:
+    return Unavailable(f"{place} cannot be written: {redact.foreign(problem)}", hint=durable.advice(problem, place))
 
 
 def _write_at(fd: int, content: bytes | memoryview, at: int) -> None:

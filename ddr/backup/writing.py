@@ -16,6 +16,8 @@ from types import TracebackType
 
 from ddr.backup import chunk_index, chunks, layout, packs
 from ddr.backup import repository as repositories
+from ddr.errors import DdrError
+from ddr.ports import store
 
 _BATCH_BYTES = 1 << 20
 _WAITING = 12
@@ -71,6 +73,9 @@ class Writer:
         if self._threads:
             self._failed = self._failed or problem or RuntimeError("not finished")
             self._stop()
+        if isinstance(problem, store.Full):
+            with contextlib.suppress(DdrError):  # else the disk stays full of what nobody knows
+                self.discard()
 
     def add(self, content: bytes, kind: int = packs.DATA) -> bytes:
         """The chunk's id; stored once whatever how often it is added. Raises what a worker ran into."""
@@ -104,6 +109,12 @@ class Writer:
         self._stop()
         self.check()
         self._list(self._unlisted)
+
+    def adopt(self, finished: Writer) -> None:
+        """What the other one has stored counts as stored by this one."""
+        self._stored_packs += finished._stored_packs
+        self._index_objects += finished._index_objects
+        self.added_bytes += finished.added_bytes
 
     def discard(self) -> None:
         """Stop, and delete every object that was stored: nobody knows them yet. For when they must not exist."""

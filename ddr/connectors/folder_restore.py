@@ -88,7 +88,11 @@ class FolderRestore:
             hold = self._found_hold()
             if hold is None:
                 self._refuse_conflicts()
-                hold = self._build(progress)
+                try:
+                    hold = self._build(progress)
+                except BaseException:
+                    self._found_hold()  # half of it is of no use, and would keep a full disk full
+                    raise
             self._place(hold)
             self._finish(hold)
 
@@ -387,5 +391,6 @@ def _translated(target: Path) -> Iterator[None]:
     except OSError as problem:
         raise Unavailable(
             f"{target} cannot be written: {redact.foreign(problem)}",
-            hint="look at the disk and at the folder's rights, then call it again: what was built is kept",
+            hint=durable.advice(problem, target)
+            or "look at the disk and at the folder's rights, then call it again: what was built is kept",
         ) from problem

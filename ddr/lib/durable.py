@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
@@ -11,6 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SETTLE_EVERY_S = 0.5
+
+
+def advice(problem: OSError, path: Path) -> str:
+    """What a person can do where there is no room for `path`; nothing for other problems."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full: make room (`df -h {path.parent}; df -i {path.parent}`) and run it again"
+    if problem.errno == errno.EFBIG:
+        return "the file would be larger than allowed here: look at `ulimit -f`"
+    return ""
 
 
 def sync_folder(folder: Path) -> None:

@@ -20,10 +20,12 @@ _PERSON_MUST_ACT = {
     errno.EOPNOTSUPP: "this file system has no links or locks: put the store on a local disk, or take S3",
     errno.ELOOP: "a symbolic link stands where ddr keeps a file of its own: look at `ls -la {root}`",
 }
-_MAY_PASS = {
-    errno.ENOSPC: "the disk is full: make room (`df -h {root}`); what was there before is intact",
+_FULL = {
+    errno.ENOSPC: "the disk is full: make room (`df -h {root}; df -i {root}`); what was there before is intact",
     errno.EDQUOT: "this user's quota is used up: make room; what was there before is intact",
-    errno.EFBIG: "the file would be larger than allowed here: look at `ulimit -f`",
+    errno.EFBIG: "the file would be larger than allowed here: look at `ulimit -f`; what was there before is intact",
+}
+_MAY_PASS = {
     errno.EIO: "the disk reports errors: look at `dmesg`, and copy {root} to another disk",
     errno.EMFILE: "too many open files: look at `ulimit -n`",
 }
@@ -36,6 +38,8 @@ def translate(problem: OSError, name: str, root: Path, doing: str) -> Unavailabl
     what = redact.foreign(problem.strerror or problem)
     if code in _PERSON_MUST_ACT:
         return store.Unusable(f"{name}: cannot {doing}: {what}", hint=_PERSON_MUST_ACT[code].format(root=root))
+    if code in _FULL:
+        return store.Full(f"{name}: cannot {doing}: {what}", hint=_FULL[code].format(root=root))
     return Unavailable(f"{name}: cannot {doing}: {what}", hint=_MAY_PASS.get(code, _OTHERWISE).format(root=root))
 
 

@@ -7,6 +7,7 @@ leaves behind begins with a dot and ends with `.tmp`: never listed, in nobody's 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -95,7 +96,13 @@ class LocalStore:
         with self._watched(f"delete {key!r}"):
             if not self._found(key):
                 return
-            with self._lock.held():  # or a swap that has just looked would bring it back
+            with contextlib.ExitStack() as alone:
+                try:
+                    alone.enter_context(self._lock.held())  # or a swap that has just looked would bring it back
+                except OSError as problem:
+                    if problem.errno not in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                    # No room for the lock's file: nobody holds one that is not there, and deleting makes room.
                 path = self._file(key)
                 path.unlink(missing_ok=True)
                 durable.sync_folder(path.parent)

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -254,6 +255,62 @@ class Faulty:
         if said == "before":
             raise Unavailable(f"{self.name}: no answer")
         return said
+
+
+class SmallDisk:
+    """A store with room for so many bytes. `sizes` and `written` are what every write took, `refused` what found none.
+
+    As on a real disk a swap needs room for the new bytes beside the old ones.
+    """
+
+    is_shared = False
+
+    def __init__(self, inner: store.Store, room: int = sys.maxsize) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.room = room
+        self.used = sum(entry.size_bytes for entry in inner.list(""))
+        self.sizes: list[int] = []
+        self.written: list[str] = []
+        self.refused: list[str] = []
+        self._lock = threading.Lock()
+
+    def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        return self.inner.get(key, start, size)
+
+    def head(self, key: str) -> store.Entry | None:
+        return self.inner.head(key)
+
+    def list(self, prefix: str, after: str = "") -> Iterator[store.Entry]:
+        return self.inner.list(prefix, after)
+
+    def create(self, key: str, content: bytes) -> store.Entry:
+        with self._lock:
+            if self.inner.head(key) is None:
+                self._take(key, content)
+            return self.inner.create(key, content)
+
+    def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
+        with self._lock:
+            self._take(key, content)
+            old = self.inner.head(key)
+            made = self.inner.swap(key, content, expect)
+            self.used -= old.size_bytes if old else 0
+            return made
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            old = self.inner.head(key)
+            self.inner.delete(key)
+            self.used -= old.size_bytes if old else 0
+
+    def _take(self, key: str, content: bytes) -> None:
+        if self.used + len(content) > self.room:
+            self.refused.append(key)
+            raise store.Full(f"{self.name}: cannot write {key!r}: No space left on device", hint="make room")
+        self.used += len(content)
+        self.sizes.append(len(content))
+        self.written.append(key)
 
 
 def patient(inner: store.Store) -> store.Store:
