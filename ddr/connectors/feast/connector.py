@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ddr.connectors import folder_restore, folder_tree
-from ddr.connectors.feast import registry
+from ddr.connectors.feast import registry, sql
+from ddr.connectors.tables import places
 from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable, Unsupported
 from ddr.lib import clock as clocks
 from ddr.lib import digest, durable, git, globs, located, redact, timetext, yamlmask
@@ -16,12 +17,15 @@ from ddr.ports import restorable
 
 TREE, REGISTRY, OBJECTS = "repo", "registry", "objects.jsonl"
 _NOT_KEPT = (".git", "__pycache__", "*.pyc", ".venv", ".ipynb_checkpoints")
+_TYPE = "registry-type"
+_ONLINE = restorable.PlanLine("note", "online values", "are in no backup: materialize(start, end) afterwards")
 _TRIES, _PAUSE_S = 3, 0.2  # Feast writes its registry in place: a reader may see half of it
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`repo` is the folder of `config`. `registry` says where the registry is when `config` says it by a variable."""
+    """`repo` is the folder of `config`. `registry` says where the registry is when `config` says it by a variable: a
+    file, or the address of a database. Relative ones begin at `repo`."""
 
     repo: str
     config: str = "feature_store.yaml"
@@ -58,15 +62,21 @@ class FeatureRepo:
 
     def _capture_registry(self, text: str, sink: restorable.Sink) -> None:
         place = self._place(text)
-        found = self._read(place)
-        sink.fact("registry", self._spelled(place))
-        sink.stream(REGISTRY, [found.content])
-        sink.stream(OBJECTS, registry.listing(found))
-        for kind, count in found.counts().items():
+        if isinstance(place, places.Place):
+            objects = sql.capture(place, sink)
+            sink.fact("registry", place.label if place.path is None else self._spelled(place.path))
+            sink.fact(_TYPE, "sql")
+        else:
+            found = self._read(place)
+            objects = found.objects
+            sink.fact("registry", self._spelled(place))
+            sink.stream(REGISTRY, [found.content])
+            sink.fact("feast.version-id", found.version_id)
+            sink.fact("feast.last-updated", timetext.format_time(found.last_updated) if found.last_updated else "never")
+        sink.stream(OBJECTS, registry.listing(objects))
+        for kind, count in registry.counts(objects).items():
             sink.fact(f"feast.{_plural(kind)}", str(count))
-        sink.fact("feast.projects-named", ", ".join(sorted({one.project for one in found.objects if one.project})))
-        sink.fact("feast.version-id", found.version_id)
-        sink.fact("feast.last-updated", timetext.format_time(found.last_updated) if found.last_updated else "never")
+        sink.fact("feast.projects-named", ", ".join(sorted({one.project for one in objects if one.project})))
 
     def _capture_repo(self, text: str, sink: restorable.Sink) -> None:
         try:
@@ -94,8 +104,8 @@ class FeatureRepo:
                 f"{path} cannot be read: {redact.foreign(problem)}", hint="look at its rights"
             ) from problem
 
-    def _place(self, text: str) -> Path:
-        """Where the registry file is. Unsupported for one that is no file of this machine."""
+    def _place(self, text: str) -> Path | places.Place:
+        """Where the registry is. Unsupported for one that is no database and no file of this machine."""
         said, kind = self.settings.registry, "file"
         if not said:
             try:
@@ -107,11 +117,13 @@ class FeatureRepo:
             kind = str(fields["registry_type"].value) if "registry_type" in fields else "file"
             path = fields["path"].value if "path" in fields else None
             said = str(path or "") if fields else str(node.value if node else "data/registry.db")
-        if kind != "file" or ("://" in said and not said.startswith("file://")):
+        if said and "$" not in said and (kind == "sql" or (self.settings.registry and sql.is_address(said))):
+            return places.place(said, self.root)
+        if kind not in ("file", "sql") or ("://" in said and not said.startswith("file://")):
             where = f"of type {kind}" if kind != "file" else f"at {git.plain_url(said)}"
             raise Unsupported(
-                f"the registry {where} is not read by ddr, only a file of this machine; the rest was captured",
-                hint="back its database up with the connector of that database",
+                f"the registry {where} is no database and no file of this machine; the rest was captured",
+                hint="back up what is behind it; ddr reads registries of type file and sql",
             )
         if not said or "$" in said:
             raise InputError(
@@ -148,6 +160,8 @@ class FeatureRepo:
             ) from problem
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        if sql.is_address(options.target):
+            return self._plan_sql(source, options, [], [])
         target = Path(options.target) if options.target else self.root
         if not target.is_absolute():
             raise InputError(f"{target} is no absolute path", hint="name the folder with its whole path")
@@ -157,17 +171,24 @@ class FeatureRepo:
         if not options.only:
             lines, refusals = self._folder(source, options).plan()
             lines += [restorable.PlanLine("enter-again", what) for what in source.component.redactions]
+        if _is_sql(source):
+            return self._plan_sql(source, options, lines, refusals)
         change = self._change(source, options)
         lines += change.lines
         refusals += change.refusals
-        lines.append(
-            restorable.PlanLine("note", "online values", "are in no backup: materialize(start, end) afterwards")
-        )
+        lines.append(_ONLINE)
         return restorable.RestorePlan(source.component.name, str(target), options, tuple(lines), tuple(refusals))
 
     def restore(
         self, plan: restorable.RestorePlan, source: restorable.Source, progress: restorable.Progress | None = None
     ) -> None:
+        if _is_sql(source):
+            job = self._sql(source, plan.options)
+            state = sql.check(job)
+            if not plan.options.only and not sql.is_address(plan.options.target):
+                self._folder(source, plan.options).apply(progress)
+            sql.apply(job, state, progress)
+            return
         change = self._change(source, plan.options)
         seen = next((line.detail for line in plan.lines if line.what == REGISTRY), "")
         if change.content != change.before and seen and not seen.endswith(_seen(change.before)):
@@ -189,6 +210,10 @@ class FeatureRepo:
                 ) from problem
 
     def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
+        if _is_sql(source):
+            has_folder = not plan.options.only and not sql.is_address(plan.options.target)
+            folder = self._folder(source, plan.options).compare() if has_folder else ()
+            return [*folder, *sql.compare(self._sql(source, plan.options), plan.lines)]
         place = self._target_place(source, plan.options)
         content = self._bytes(place)
         if not plan.options.only:
@@ -206,6 +231,43 @@ class FeatureRepo:
                 said = digest.of_bytes(same.content) if same else "nothing"
                 found.append(restorable.Comparison(f"{view.kind} {name}", digest.of_bytes(view.content), said))
         return found
+
+    def _plan_sql(
+        self, source: restorable.Source, options: restorable.RestoreOptions, lines: list[restorable.PlanLine],
+        refusals: list[str],
+    ) -> restorable.RestorePlan:  # fmt: skip
+        if not _is_sql(source):
+            raise InputError("the snapshot has the registry as a file, no database", hint="--to the path of a folder")
+        job = self._sql(source, options)
+        found, problems = sql.plan(job)
+        lines = [*lines, *found]
+        root, path = Path(options.target or self.root), job.place.path
+        said = str(path.relative_to(root)) if path is not None and path.is_relative_to(root) else job.place.label
+        if said != source.component.facts.get("registry") and not options.only:
+            where = f"feature_store.yaml does not name {said} yet: say it there as path"
+            lines.append(restorable.PlanLine("note", REGISTRY, where))
+        lines.append(_ONLINE)
+        target = options.target or str(self.root)
+        return restorable.RestorePlan(
+            source.component.name, redact.foreign(target), options, tuple(lines), (*refusals, *problems)
+        )
+
+    def _sql(self, source: restorable.Source, options: restorable.RestoreOptions) -> sql.Work:
+        """Into what the target or `more.registry` names; into the database in use only where the repository goes back
+        to its own place, else into a file beside it."""
+        said = options.target if sql.is_address(options.target) else options.more.get("registry", "")
+        root = self.root if not options.target or sql.is_address(options.target) else Path(options.target)
+        place: Path | places.Place = places.place(said, root) if said else self.root
+        if not said and root == self.root:
+            place = self._place(self._config())
+        elif not said:
+            place = places.place("sqlite:///data/registry.db", root)
+        if not isinstance(place, places.Place):
+            raise InputError(
+                f"the registry of the snapshot is a database, {place} is none",
+                hint="--with registry=postgresql://..., or sqlite:///data/registry.db",
+            )
+        return sql.Work(source, options, place, views=tuple(_views(options)))
 
     def _folder(self, source: restorable.Source, options: restorable.RestoreOptions) -> folder_restore.FolderRestore:
         return folder_restore.FolderRestore(source, TREE, Path(options.target), options.policy, self.selection)
@@ -301,6 +363,10 @@ def _views(options: restorable.RestoreOptions) -> list[str]:
             raise InputError(f"{part!r} is no part of a feature repository", hint="`view:NAME`")
         names.append(name)
     return names
+
+
+def _is_sql(source: restorable.Source) -> bool:
+    return source.component.facts.get(_TYPE) == "sql"
 
 
 def _stream(source: restorable.Source, name: str) -> bytes:

@@ -90,12 +90,6 @@ class Registry:
     def views(self, name: str) -> tuple[Object, ...]:
         return tuple(one for one in self.objects if one.is_view and one.name == name)
 
-    def counts(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for one in self.objects:
-            found[one.kind] = found.get(one.kind, 0) + 1
-        return found
-
 
 def parse(content: bytes, where: str) -> Registry:
     """Raises Damaged; `where` is the file it came from. Empty bytes are an empty registry."""
@@ -106,6 +100,16 @@ def parse(content: bytes, where: str) -> Registry:
         raise Damaged(
             f"{where} is no Feast registry, or is not whole: {problem}", hint="`feast registry-dump` must read it, too"
         ) from problem
+
+
+def parsed(number: int, content: bytes, where: str) -> Object:
+    """One object that stands alone, as in a row of a table; `number` is its field in a registry. Raises Damaged."""
+    try:
+        return _object(protowire.Field(number, b"", 0, content, is_content=True))
+    except (ValueError, OverflowError, OSError) as problem:
+        raise Damaged(f"{where} is no definition of Feast: {problem}", hint="`feast apply` writes it again") from (
+            problem
+        )
 
 
 def _object(field: protowire.Field) -> Object:
@@ -134,9 +138,17 @@ def _each(content: bytes, path: Sequence[int]) -> list[bytes]:
     return protowire.contents(protowire.content(content, *path[:-1]), path[-1]) if path else []
 
 
-def listing(found: Registry) -> Iterator[bytes]:
+def counts(objects: Sequence[Object]) -> dict[str, int]:
+    """By kind."""
+    found: dict[str, int] = {}
+    for one in objects:
+        found[one.kind] = found.get(one.kind, 0) + 1
+    return found
+
+
+def listing(objects: Sequence[Object]) -> Iterator[bytes]:
     """A line of JSON for each object, in an order of its own: two listings can be held side by side."""
-    for one in sorted(found.objects, key=lambda one: (one.kind, one.project, one.name)):
+    for one in sorted(objects, key=lambda one: (one.kind, one.project, one.name)):
         said = {
             "kind": one.kind, "name": one.name, "project": one.project, "version": one.version, "ttl_s": one.ttl_s,
             "created": one.created and timetext.format_time(one.created),

@@ -23,6 +23,15 @@ online_store:
   path: data/online.db
 """
 
+SQL_CONFIG = """\
+project: lanes
+registry: {{registry_type: sql, path: "{address}", cache_ttl_seconds: 60}}
+provider: local
+online_store:
+  type: sqlite
+  path: data/online.db
+"""
+
 DEFINITIONS = """
 from datetime import timedelta
 import pandas
@@ -110,8 +119,8 @@ def run(program: str, folder: Path, *words: str) -> Any:
     return json.loads(lines[-1]) if lines else None
 
 
-def write(folder: Path) -> Path:
+def write(folder: Path, config: str = CONFIG) -> Path:
     (folder / "data").mkdir(parents=True)
-    (folder / "feature_store.yaml").write_text(CONFIG)
+    (folder / "feature_store.yaml").write_text(config)
     (folder / "definitions.py").write_text(DEFINITIONS)
     return folder

@@ -230,7 +230,7 @@ def test_a_registry_elsewhere_is_not_overwritten_by_a_rehearsal(tmp_path: Path) 
 
 
 REGISTRIES = [
-    ("registry: {registry_type: sql, path: 'postgresql://u:PW@h/d'}", Unsupported),
+    ("registry: {registry_type: snowflake.registry, path: 'snowflake://u:PW@h/d'}", Unsupported),
     ("registry: s3://bucket/registry.db", Unsupported),
     ("registry: {registry_type: remote, path: 'h:1'}", Unsupported),
     ("registry: $REGISTRY", InputError),
@@ -274,7 +274,7 @@ def test_every_cut_and_every_flipped_bit_is_a_registry_or_damaged() -> None:
     for at in range(len(whole)):
         for content in (whole[:at], whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :]):
             try:
-                list(registry.listing(registry.parse(content, "x")))
+                list(registry.listing(registry.parse(content, "x").objects))
             except Damaged:
                 damaged += 1
     print(f"{damaged} of {2 * len(whole)} are damaged")
