@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import http.client
 
 _CHUNK_BYTES = 1 << 18
+
+Query = Mapping[str, str] | Sequence[tuple[str, str]]
+"""As pairs where a name comes more than once."""
+
 LONGEST_BODY_BYTES = 256 << 20
 
 
@@ -37,6 +41,15 @@ class Answer:
     def text(self) -> str:
         """The body for a message: one line, cut short."""
         return redact.foreign(self.body[:2000].decode(errors="replace"))
+
+
+@dataclass(frozen=True)
+class Upload:
+    """Bytes to send, in pieces: a file may be larger than memory."""
+
+    pieces: Iterable[bytes]
+    size_bytes: int
+    kind: str = "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -94,11 +107,13 @@ class Line:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str] | None = None,
+        query: Query | None = None,
         body: object = None,
         sink: Callable[[bytes], object] | None = None,
+        upload: Upload | None = None,
     ) -> Answer:
-        """Send `body` as JSON; the answer whatever its status. A 200's bytes go to `sink` when there is one.
+        """Send `body` as JSON, or `upload` as it is; the answer whatever its status. A 200's bytes go to `sink` when
+        there is one.
 
         Unavailable: nobody there, silence, a broken connection (then the effect of a write is not known), no HTTP,
         an answer beyond LONGEST_BODY_BYTES.
@@ -107,8 +122,11 @@ class Line:
 
         target = self.prefix + quote(path, safe="/%:@-._~") + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "*/*", **self.endpoint.headers}
-        content = None
-        if body is not None:
+        content: bytes | Iterable[bytes] | None = None
+        if upload is not None:
+            content = upload.pieces
+            headers |= {"Content-Type": upload.kind, "Content-Length": str(upload.size_bytes)}
+        elif body is not None:
             content = json.dumps(body).encode()
             headers["Content-Type"] = "application/json"
         try:

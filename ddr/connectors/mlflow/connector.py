@@ -11,21 +11,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ddr.connectors.mlflow import backup, mlmodel, rehearsal, rest, restore, sessions, sql, transport, work
+from ddr.connectors.mlflow import backup, bucket, mlmodel, rehearsal, rest, restore, sessions, sql, transport, work
+from ddr.connectors.mlflow.over_rest import fidelity as over_rest
 from ddr.connectors.tables import places
 from ddr.connectors.tables import work as tables
 from ddr.domain import changes, health, planes, revisions, signals
 from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
 from ddr.lib import clock as clocks
-from ddr.lib import digest, endpoint
+from ddr.lib import digest, endpoint, redact
 from ddr.ports import restorable
+
+if TYPE_CHECKING:
+    from ddr.connectors.mlflow.over_rest import capture as captures
 
 FROZEN_TAG = "ddr.frozen"
 BLOCKED_TAG = "ddr.blocked"
 # MLflow writes this file into a local version's folder whenever someone loads it, with other bytes for each URI form.
 WRITTEN_BY_LOADING = ("registered_model_meta",)
 _LONGEST_TAG = 5000
+_HTTP = ("http://", "https://")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]+")
 _RESERVED = re.compile(r"(?i:latest|v\d+)")
 _NO_HISTORY = "tell when the alias was moved: MLflow keeps no history of aliases"
@@ -68,10 +74,30 @@ class Registry:
     speaks: transport.Transport | None
     database: backup.Database
 
+    @property
+    def where(self) -> str:
+        """For people: the file or the address, without secrets."""
+        return self.speaks.where if self.speaks else self.database.place.label
+
+    @property
+    def fidelity(self) -> str:
+        """What a backup of it keeps, and what it does not."""
+        return over_rest.CLASS_B if self._remote is not None else over_rest.CLASS_A
+
     def capture(self, sink: restorable.Sink) -> None:
-        backup.capture(self.database, sink)
+        if self._remote is not None:
+            from ddr.connectors.mlflow.over_rest import capture as captures
+
+            captures.capture(self._over_rest(""), sink)
+        else:
+            sink.fact("fidelity", over_rest.CLASS_A)
+            backup.capture(self.database, sink)
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        if _is_over_rest(source):
+            from ddr.connectors.mlflow.over_rest import restore as live
+
+            return live.plan(self._over_rest_for(options), source, options)
         return restore.plan(self._work(source, options), self._users(source, options))
 
     def restore(
@@ -81,19 +107,62 @@ class Registry:
             raise Refused(
                 f"the plan cannot be done: {plan.refusals[0]}", hint="plan again with another target or policy"
             )
+        if _is_over_rest(source):
+            from ddr.connectors.mlflow.over_rest import restore as live
+
+            live.restore(self._over_rest_for(plan.options), source, plan.options, progress, self.database.base)
+            return
         restore.restore(self._work(source, plan.options), self._users(source, plan.options), progress)
 
     def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
+        if _is_over_rest(source):
+            from ddr.connectors.mlflow.over_rest import restore as live
+
+            return live.compare(self._over_rest_for(plan.options), source, plan.options)
         return restore.compare(self._work(source, plan.options), self._users(source, plan.options), plan.lines)
 
     def rehearse(
         self, source: restorable.Source, folder: Path, progress: restorable.Progress | None = None
     ) -> restorable.Rehearsal:
+        if _is_over_rest(source):
+            from ddr.connectors.mlflow.over_rest import drill
+
+            return drill.rehearse(source, folder, progress)
         return rehearsal.rehearse(self, source, folder, progress)
 
+    @property
+    def _remote(self) -> endpoint.Endpoint | None:
+        return self.speaks.server if isinstance(self.speaks, rest.RestTransport) else None
+
+    def _over_rest_for(self, options: restorable.RestoreOptions) -> captures.Server:
+        said = options.target or self.database.tracking
+        if not said.startswith(_HTTP):
+            raise InputError(
+                "the snapshot was taken over REST and is restored into a running MLflow server, "
+                f"not into {redact.foreign(said)}",
+                hint="--to http://HOST:PORT; for rows that restore into a database, back the database up (class A)",
+            )
+        return self._over_rest(options.target, credentials=options.more.get("credentials", ""))
+
+    def _over_rest(self, target: str, *, credentials: str = "") -> captures.Server:
+        """The server of ddr.yaml, or another one, which is told its user and password only where that is asked for."""
+        from ddr.connectors.mlflow.over_rest import capture as captures  # what no command pays that asks no server
+
+        own = self._remote
+        is_own = own is not None and (not target or target.rstrip("/") == own.url.rstrip("/"))
+        headers = own.headers if own is not None and (is_own or credentials == "same") else {}
+        url = own.url if own is not None and is_own else target
+        at = endpoint.Endpoint(url, max(captures.TIMEOUT_S, own.timeout_s if own else 0.0), headers)
+        return captures.Server(at, self.database.where, lambda: bucket.connect(self.database.s3_endpoint))
+
     def _work(self, source: restorable.Source, options: restorable.RestoreOptions) -> work.Work:
+        if options.target.startswith(_HTTP):
+            raise InputError(
+                "the snapshot has the rows of a database (class A), which a server does not take over REST",
+                hint="restore it into a new database (--to sqlite:///new.db, postgresql://...), start a server on it",
+            )
         place = places.place(options.target or self.database.tracking, self.database.base)
-        return work.Work(source, options, place, where=self.database.where)
+        return work.Work(source, options, place, where=self.database.where, s3_endpoint=self.database.s3_endpoint)
 
     def _users(self, source: restorable.Source, options: restorable.RestoreOptions) -> tables.Work | None:
         """The database of users goes with a whole MLflow: back to where it was, to `more.auth`, or, when MLflow goes
@@ -144,6 +213,10 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:
     else:
         return Registry(None, database)
     return Registry(sql.SqlTransport(opener, database.where), database)
+
+
+def _is_over_rest(source: restorable.Source) -> bool:
+    return source.component.facts.get("fidelity", "") == over_rest.CLASS_B
 
 
 @dataclass(frozen=True)

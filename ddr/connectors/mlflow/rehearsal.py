@@ -32,7 +32,7 @@ def rehearse(
     progress: restorable.Progress | None = None,
 ) -> restorable.Rehearsal:
     """As `ports.restorable.Rehearsable` says."""
-    watch = _Watch()
+    watch = Watch()
     target, artifacts = f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts"
     options = restorable.RestoreOptions(target=target, more={"artifacts": str(artifacts)})
     plan = connector.plan_restore(source, options)
@@ -44,7 +44,7 @@ def rehearse(
     watch.lap("compare")
     problems: list[str] = []
     try:
-        with _server(target, artifacts, folder) as server:
+        with served(target, artifacts, folder) as server:
             watch.lap("start the server")
             compared += _asked(server, source)
             watch.lap("ask the server")
@@ -54,7 +54,9 @@ def rehearse(
     return restorable.Rehearsal(watch.laps, tuple(compared), tuple(problems))
 
 
-class _Watch:
+class Watch:
+    """Seconds of each phase."""
+
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._at = time.monotonic()
@@ -65,7 +67,7 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def _server(target: str, artifacts: Path, folder: Path) -> Iterator[endpoint.Endpoint]:
+def served(target: str, artifacts: Path, folder: Path) -> Iterator[endpoint.Endpoint]:
     """A real server on loopback, gone afterwards. Unavailable with the end of its log when it does not come up."""
     port = process.free_port()
     words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", target]
