@@ -34,7 +34,7 @@ class Planter:
     warn: Callable[[str], None]
     scan: Scan
     progress: restorable.Progress | None = None
-    _buffer: bytearray = field(default_factory=chunks.new_buffer)
+    _buffer: bytearray = field(default_factory=bytearray)
 
     def plant(self, name: str, files: restorable.FileTree, parent: snapshots.Tree | None) -> snapshots.Tree:
         """Store a whole tree. Files that vanish or cannot be read are warnings."""
@@ -122,6 +122,7 @@ class Planter:
                     pieces = list(chunks.cut_stream(pieces, chunks.LARGE))  # it grew while it was read
                 ids, size = self._store(where, iter(pieces))
             else:
+                self._buffer = self._buffer or chunks.new_buffer()
                 ids, size = self._store(where, chunks.cut_file(file, self._buffer))
             after = os.fstat(fd)
         if size != seen.size_bytes or after.st_mtime_ns != seen.mtime_ns:

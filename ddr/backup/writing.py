@@ -154,14 +154,12 @@ class Writer:
         self._uploads.shutdown(wait=True)
 
     def _work(self) -> None:
-        builder = packs.Builder(self._repository.ring, self._level)
-        while True:
-            batch = self._queue.get()
-            if batch is None:
-                break
+        builder: packs.Builder | None = None
+        while (batch := self._queue.get()) is not None:
+            builder = builder or packs.Builder(self._repository.ring, self._level)
             if self._failed is None:
                 self._guarded(self._pack, builder, batch)
-        if self._failed is None and not builder.is_empty:
+        if builder is not None and self._failed is None and not builder.is_empty:
             self._guarded(self._store_last, builder, [])
 
     def _guarded(
