@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,11 @@ INPUTS_SCHEMA = "inputs_schema"  # digest of the column names and types a model 
 EMBEDDER = "embedder"  # fingerprint of the embedder an index was built with / a service asks with
 RUN = "run"  # training run
 FLAVOR = "flavor"
+PYTHON = "python"  # version of Python a model was made with / a release runs on
+REQUIREMENTS = "requirements"  # digest of the file that lists the packages
+PACKAGES = "packages"  # those of it that are pinned, as `packages_of` writes them: a model's can be held to a release's
+COMMIT = "commit"
+DATA = "data"  # the data a model was trained on, `name@digest` each
 BLOCKED = "blocked"  # why nothing may promote this revision any more
 
 
@@ -43,6 +49,22 @@ def is_held(pointed: Revision, held: Revision) -> bool:
     A server may call the object otherwise than its registry does.
     """
     return pointed.name == held.name and (not pointed.digest or not held.digest or pointed.digest == held.digest)
+
+
+_PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*==\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+
+
+def packages_of(requirements: str) -> str:
+    """The packages that a requirements file pins, for `PACKAGES`: `name==version` by name, with commas between.
+
+    Names as package indexes compare them: lower case, `-` for `_` and `.`. What is not pinned with == is left out.
+    """
+    found = {}
+    for line in requirements.splitlines():
+        pin = _PIN.match(line.strip())
+        if pin:
+            found[re.sub(r"[-_.]+", "-", pin[1]).lower()] = pin[2]
+    return ",".join(f"{name}=={found[name]}" for name in sorted(found))
 
 
 _NUMBERS = {"integer", "int", "long", "bigint", "smallint", "tinyint", "float", "double", "real", "numeric", "decimal"}
