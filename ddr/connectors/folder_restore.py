@@ -158,6 +158,8 @@ class FolderRestore:
         return self._same[""]
 
     def _refuse_conflicts(self) -> None:
+        if not self._is_there():
+            return
         names = [stored.path for stored in self._wanted() if self._fate(stored) == "conflict"]
         if names:
             raise Conflict(
