@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.servers", "tests.sandboxes", "tests.postgres")
+pytest_plugins = ("tests.servers", "tests.sandboxes", "tests.postgres", "tests.mysql")

@@ -76,6 +76,8 @@ def selected(shape: reflect.Shape, dialect: str) -> str:
             expressions.append(f"{name}::text")
         elif column.name in shape.cast and dialect != "sqlite":
             expressions.append(f"CAST({name} AS CHAR)")
+        elif column.family == "float" and dialect == "mysql":
+            expressions.append(f"{name} * 1e0")  # or of a FLOAT it shows six digits
         else:
             expressions.append(name)
     return ", ".join(expressions)

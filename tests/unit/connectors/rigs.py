@@ -291,6 +291,45 @@ def sql_rig(official: Official, root: Path) -> Rig:
     return _model_rig(official, model, official.tracking, f"sqlite:///{root / 'none.db'}", overwrite, is_atomic=True)
 
 
+def postgres_rig(official: Official, root: Path, address: str) -> Rig:
+    """A model as MLflow registered it, its rows in PostgreSQL, and somebody else who moves its alias there."""
+    import psycopg
+
+    folders = copied(official, root)
+    model = registered(official, [str(folder) for folder in folders])
+    whole = rows(official, model)
+    assert isinstance(whole, dict)
+    with psycopg.connect(address) as connection, connection.cursor() as cursor:
+        for table in _ROWS_OF_A_MODEL:  # those that others refer to come first
+            with contextlib.closing(sqlite3.connect(official.folder / "mlflow.db")) as source:
+                names = [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
+            into = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"
+            cursor.executemany(into.encode(), whole[table])
+
+    def run(statement: str, *values: object) -> list[Any]:
+        with psycopg.connect(address, autocommit=True) as connection:
+            cursor = connection.execute(statement.encode(), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def move(name: str) -> None:
+        run("UPDATE registered_model_aliases SET version = %s WHERE name = %s AND alias = 'champion'", int(name), model)
+
+    def overwrite(name: str) -> None:
+        (folders[int(name) - 1] / "model.skops").write_bytes(b"other bytes")
+
+    return Rig(
+        mlflow_plane(address, official.folder, model),
+        mlflow_plane(f"postgresql://mlflow@127.0.0.1:{process.free_port()}/none", official.folder, model),
+        ("1", "2", "3"),
+        move,
+        overwrite,
+        lambda: {
+            table: sorted(run(f"SELECT * FROM {table} WHERE name = %s", model), key=repr) for table in _ROWS_OF_A_MODEL
+        },
+        True,
+    )
+
+
 def rest_rig(official: Official, root: Path) -> Rig:
     del root
     model = registered(official, [logged(official, number) for number in (1, 2, 3)])
@@ -320,19 +359,21 @@ def _model_rig(
     )
 
 
+_ROWS_OF_A_MODEL = (
+    "registered_models",
+    "model_versions",
+    "registered_model_aliases",
+    "registered_model_tags",
+    "model_version_tags",
+)
+
+
 def rows(official: Official, model: str) -> object:
     """Everything the registry keeps about a model, from the tables themselves."""
-    tables = (
-        "registered_models",
-        "model_versions",
-        "registered_model_aliases",
-        "registered_model_tags",
-        "model_version_tags",
-    )
     with contextlib.closing(sqlite3.connect(official.folder / "mlflow.db")) as connection:
         return {
             table: sorted(connection.execute(f"SELECT * FROM {table} WHERE name = ?", (model,)).fetchall(), key=repr)
-            for table in tables
+            for table in _ROWS_OF_A_MODEL
         }
 
 

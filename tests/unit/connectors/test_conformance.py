@@ -26,10 +26,15 @@ SWITCHABLE = [
     pytest.param("faiss-index"),
     pytest.param("feature-table"),
     pytest.param("mlflow-sql", marks=MLFLOW),
+    pytest.param("mlflow-postgres", marks=MLFLOW),
     pytest.param("mlflow-rest", marks=MLFLOW),
 ]
 OBSERVABLE = [*SWITCHABLE, pytest.param("config-file"), pytest.param("model-server")]
-FREEZABLE = [param for param in SWITCHABLE if param.values[0] in ("feature-table", "mlflow-sql", "mlflow-rest")]
+FREEZABLE = [
+    param
+    for param in SWITCHABLE
+    if param.values[0] in ("feature-table", "mlflow-sql", "mlflow-postgres", "mlflow-rest")
+]
 MARKABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith("mlflow")]
 
 
@@ -49,6 +54,9 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.Rig]:
             yield made
     else:
         official = request.getfixturevalue("official")
+        if kind == "mlflow-postgres":
+            yield rigs.postgres_rig(official, tmp_path, request.getfixturevalue("shared_server"))
+            return
         yield (rigs.sql_rig if kind == "mlflow-sql" else rigs.rest_rig)(official, tmp_path)
 
 

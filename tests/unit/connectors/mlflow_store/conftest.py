@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ddr.connectors.mlflow import schema
-from tests import postgres
 from tests.unit.connectors.mlflow_store import lived_in, synthetic
 
 HEAD = "dc11669786a5"
@@ -32,20 +31,6 @@ def full_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     made = synthetic.fill(path)
     print(f"{sum(made.values())} rows in {len(made)} tables")
     return path
-
-
-@pytest.fixture(scope="session")
-def migrated_server(postgres_server: postgres.Server) -> str:
-    """The name of an empty database with MLflow's tables, to be a template."""
-    postgres_server.run("CREATE DATABASE migrated TEMPLATE template0")
-    schema.migrate(postgres_server.url("migrated").replace("postgresql:", "postgresql+psycopg:"), HEAD)
-    return "migrated"
-
-
-@pytest.fixture
-def make_server(migrated_server: str, make_database: Callable[..., str]) -> Callable[[], str]:
-    """Call it for the address of a new database with MLflow's tables."""
-    return lambda: make_database(template=migrated_server)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ ALLOWED: Mapping[tuple[str, str], Sequence[object]] = {
 SECRET = "canary-3f1c9e"
 
 
-def fill(path: Path) -> Mapping[str, int]:
+def fill(path: Path, floats: Sequence[float] = FLOATS) -> Mapping[str, int]:
     """Seven rows into every table but alembic's; gives the number of rows of each."""
     engine = sqlalchemy.create_engine("sqlite://", creator=lambda: sqlite3.connect(path))
     kinds = {
@@ -45,7 +45,7 @@ def fill(path: Path) -> Mapping[str, int]:
         for shape in shapes:
             if shape.name == "alembic_version":
                 continue
-            rows = [_row(shape, kinds[shape.name], made, number) for number in range(ROWS)]
+            rows = [_row(shape, kinds[shape.name], made, number, floats) for number in range(ROWS)]
             made[shape.name] = rows
             connection.execute(f"DELETE FROM {sqlitefile.quoted(shape.name)}")
             names = ", ".join(sqlitefile.quoted(name) for name in rows[0])
@@ -58,10 +58,14 @@ def fill(path: Path) -> Mapping[str, int]:
 
 
 def _row(
-    shape: reflect.Shape, kinds: Mapping[str, Any], made: Mapping[str, list[dict[str, object]]], number: int
+    shape: reflect.Shape,
+    kinds: Mapping[str, Any],
+    made: Mapping[str, list[dict[str, object]]],
+    number: int,
+    floats: Sequence[float],
 ) -> dict[str, object]:
     row: dict[str, object] = {
-        column.name: _cell(shape, column.name, kinds[column.name], number) for column in shape.columns
+        column.name: _cell(shape, column.name, kinds[column.name], number, floats) for column in shape.columns
     }
     for link in shape.links:
         parents = made.get(link.parent) or [row]
@@ -72,7 +76,7 @@ def _row(
     return row
 
 
-def _cell(shape: reflect.Shape, name: str, kind: Any, number: int) -> rowbatch.Cell:
+def _cell(shape: reflect.Shape, name: str, kind: Any, number: int, floats: Sequence[float]) -> rowbatch.Cell:
     plain = [number % 7, name in shape.key or name in shape.not_null]
     if (shape.name, name) in ALLOWED:
         choices = ALLOWED[(shape.name, name)]
@@ -91,7 +95,7 @@ def _cell(shape: reflect.Shape, name: str, kind: Any, number: int) -> rowbatch.C
     if family == "int":
         return number if name in shape.key or not isinstance(kind, sqlalchemy.BigInteger) else 2**53 + number
     if family == "float":
-        return FLOATS[number % len(FLOATS)]
+        return floats[number % len(floats)]
     if family == "bytes":
         return BLOBS[number % len(BLOBS)]
     if isinstance(kind, sqlalchemy.JSON):
