@@ -111,9 +111,10 @@ class Line:
         body: object = None,
         sink: Callable[[bytes], object] | None = None,
         upload: Upload | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send `body` as JSON, or `upload` as it is; the answer whatever its status. A 200's bytes go to `sink` when
-        there is one.
+        there is one. `headers` are for this call alone.
 
         Unavailable: nobody there, silence, a broken connection (then the effect of a write is not known), no HTTP,
         an answer beyond LONGEST_BODY_BYTES.
@@ -121,16 +122,16 @@ class Line:
         import http.client
 
         target = self.prefix + quote(path, safe="/%:@-._~") + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "*/*", **self.endpoint.headers}
+        said = {"Accept": "*/*", **self.endpoint.headers, **(headers or {})}
         content: bytes | Iterable[bytes] | None = None
         if upload is not None:
             content = upload.pieces
-            headers |= {"Content-Type": upload.kind, "Content-Length": str(upload.size_bytes)}
+            said |= {"Content-Type": upload.kind, "Content-Length": str(upload.size_bytes)}
         elif body is not None:
             content = json.dumps(body).encode()
-            headers["Content-Type"] = "application/json"
+            said["Content-Type"] = "application/json"
         try:
-            self.connection.request(method, target, body=content, headers=headers)
+            self.connection.request(method, target, body=content, headers=said)
             response = self.connection.getresponse()
             got = self._read(response, sink if response.status == 200 else None)
         except (OSError, http.client.HTTPException, ValueError) as problem:

@@ -1,4 +1,4 @@
-"""The model registry: which version an alias names, with the digest of its files; moving the alias; marks.
+"""The model registry: which version an alias or a stage names, moving it, marks; its backup and its restore.
 
 Setting an alias re-deploys nothing: what a server has loaded is the server's own revision. MLflow keeps no history
 of aliases, so `changes` knows when versions were made and not when they went live.
@@ -6,39 +6,26 @@ of aliases, so `changes` knows when versions were made and not when they went li
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddr.connectors.mlflow import backup, bucket, mlmodel, rehearsal, rest, restore, sessions, sql, transport, work
+from ddr.connectors.mlflow import backup, bucket, rehearsal, rest, restore, seats, sessions, sql, transport, work
+from ddr.connectors.mlflow import plane as models
 from ddr.connectors.mlflow.over_rest import fidelity as over_rest
 from ddr.connectors.tables import places
 from ddr.connectors.tables import work as tables
-from ddr.domain import changes, health, planes, revisions, signals
-from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
+from ddr.domain import planes
+from ddr.errors import InputError, Refused, Unsupported
 from ddr.lib import clock as clocks
-from ddr.lib import digest, endpoint, redact
+from ddr.lib import endpoint, redact
 from ddr.ports import restorable
 
 if TYPE_CHECKING:
     from ddr.connectors.mlflow.over_rest import capture as captures
 
-FROZEN_TAG = "ddr.frozen"
-BLOCKED_TAG = "ddr.blocked"
-# MLflow writes this file into a local version's folder whenever someone loads it, with other bytes for each URI form.
-WRITTEN_BY_LOADING = ("registered_model_meta",)
-_LONGEST_TAG = 5000
 _HTTP = ("http://", "https://")
-_ALIAS = re.compile(r"[A-Za-z0-9_-]+")
-_RESERVED = re.compile(r"(?i:latest|v\d+)")
-_NO_HISTORY = "tell when the alias was moved: MLflow keeps no history of aliases"
-_NO_SWAP = (
-    "move the alias in one step: over REST another client can slip in between ddr's look and its write "
-    "(some milliseconds); ddr reads back and says so when it comes later"
-)
 
 
 @dataclass(frozen=True)
@@ -61,10 +48,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Binding:
-    """The registered model and the alias that is served."""
+    """The registered model, and what the server loads it by: an alias, or a stage (`Production`, `Staging`)."""
 
     model: str
-    alias: str
+    alias: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,18 +171,14 @@ class Registry:
         versions = backup.USERS_REVISIONS if f"{backup.USERS}alembic" in source.component.facts else ""
         return tables.Work(source, options, places.place(said, self.database.base), backup.USERS, versions)
 
-    def plane(self, binding: Binding, plane: planes.Plane) -> ModelPlane:
+    def plane(self, binding: Binding, plane: planes.Plane) -> models.ModelPlane:
         if self.speaks is None:
             raise Unsupported(
                 "a plane cannot be served from this database, it can only be backed up",
                 hint="give the plane a second connector: tracking: the address of the MLflow server",
             )
-        if not _ALIAS.fullmatch(binding.alias) or _RESERVED.fullmatch(binding.alias):
-            raise InputError(
-                f"alias {binding.alias!r}: MLflow takes letters, digits, _ and -, but not `latest` or `v1`",
-                hint="name the alias that the server loads, like champion",
-            )
-        return ModelPlane(self.speaks, binding.model, binding.alias, plane)
+        seat = seats.seat(alias=binding.alias, stage=binding.stage)
+        return models.ModelPlane(self.speaks, binding.model, seat, plane)
 
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:
@@ -217,128 +201,3 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:
 
 def _is_over_rest(source: restorable.Source) -> bool:
     return source.component.facts.get("fidelity", "") == over_rest.CLASS_B
-
-
-@dataclass(frozen=True)
-class ModelPlane:
-    """Implements Observable, Switchable, Freezable and Markable for one alias of one registered model."""
-
-    speaks: transport.Transport
-    model: str
-    alias: str
-    which: planes.Plane
-
-    def revision(self) -> revisions.Revision:
-        """As the port says; Refused when the alias exists only in another case."""
-        return self.find(self._live())
-
-    def find(self, name: str) -> revisions.Revision:
-        """Damaged when the files are not there or not whole, or MLflow has not finished the version."""
-        if not name.isascii() or not name.isdigit():
-            raise Missing(f"{self.model} has no version {name!r}: versions are numbers", hint="write it like 3")
-        return self._revision(self.speaks.versions(self.model, only=name)[0])
-
-    def changes(self, since: datetime) -> Sequence[changes.Change]:
-        return tuple(
-            changes.Change(
-                self.which,
-                self.model,
-                version.created_at,
-                before="",
-                after=version.number,
-                actor=version.user or "unknown",
-                summary=f"version {version.number} registered" + (f" from run {version.run}" if version.run else ""),
-                source=f"MLflow {self.speaks.where}",
-            )
-            for version in sorted(self.speaks.versions(self.model), key=lambda version: version.created_at)
-            if version.created_at >= since
-        )
-
-    def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
-        live = self.revision()
-        if not revisions.must_move(live=live, to=to, expect=expect):
-            return live
-        revisions.must_be(self.find(to.name), to)
-        self.speaks.move(self.model, self.alias, expect=expect.name, to=to.name)
-        return self.revision()
-
-    def freeze(self, why: str) -> None:
-        if not self.frozen():
-            self.speaks.tag(self.model, "", FROZEN_TAG, (why or "frozen")[:_LONGEST_TAG])
-
-    def thaw(self) -> None:
-        if self.frozen():
-            self.speaks.tag(self.model, "", FROZEN_TAG, None)
-
-    def frozen(self) -> str:
-        return self.speaks.model(self.model).tags.get(FROZEN_TAG, "")
-
-    def block(self, name: str, why: str) -> None:
-        if not self._blocked(name):
-            self.speaks.tag(self.model, name, BLOCKED_TAG, (why or "blocked")[:_LONGEST_TAG])
-
-    def unblock(self, name: str) -> None:
-        if self._blocked(name):
-            self.speaks.tag(self.model, name, BLOCKED_TAG, None)
-
-    def health(self) -> health.Health:
-        cannot = (_NO_HISTORY,) if self.speaks.is_atomic else (_NO_HISTORY, _NO_SWAP)
-        try:
-            schema = self.speaks.schema()
-            number = self._live()
-            version = self.speaks.versions(self.model, only=number)[0]
-            live = self._revision(version)
-            unread = "" if live.digest else self.speaks.files(version).unread
-            remarks = self._remarks(number)
-        except DdrError as problem:
-            return health.Health.of(problem, cannot)
-        why = f"{self.speaks.where} ({schema}): {self.model}@{self.alias} is version {number}"
-        if unread:
-            cannot = (*cannot, f"compare bytes: {unread}")
-        return health.Health(signals.State.OK, "; ".join([why, *remarks]), (), cannot)
-
-    def _blocked(self, name: str) -> str:
-        return self.speaks.versions(self.model, only=name)[0].tags.get(BLOCKED_TAG, "")
-
-    def _live(self) -> str:
-        aliases = self.speaks.model(self.model).aliases
-        if self.alias in aliases:
-            return aliases[self.alias]
-        for alias in aliases:
-            if alias.lower() == self.alias.lower():
-                raise Refused(
-                    f"{self.model} has no alias {self.alias!r}, but {alias!r}: MLflow tells upper from lower case",
-                    hint=f"write alias: {alias}",
-                )
-        known = ", ".join(sorted(aliases)) or "none"
-        raise Missing(f"{self.model} has no alias {self.alias!r}", hint=f"its aliases: {known}")
-
-    def _remarks(self, number: str) -> Sequence[str]:
-        """Two ways MLflow lets a server load something else than the alias names."""
-        said = []
-        others = [
-            alias
-            for alias in self.speaks.model(self.model).aliases
-            if alias != self.alias and alias.lower() == self.alias.lower()
-        ]
-        if others:
-            said.append(f"there is also the alias {others[0]}: a server that loads that one is another matter")
-        staged = [version.number for version in self.speaks.versions(self.model) if version.stage == "Production"]
-        if staged and staged[-1] != number:
-            said.append(f"stage Production is version {staged[-1]}: a server that loads by stage has that one")
-        return said
-
-    def _revision(self, version: transport.Version) -> revisions.Revision:
-        where = f"{self.model} version {version.number}"
-        if version.status != transport.READY:
-            raise Damaged(f"{where} is {version.status} in MLflow", hint="register it again, or take another version")
-        files = self.speaks.files(version)
-        facts = {revisions.RUN: version.run, revisions.BLOCKED: version.tags.get(BLOCKED_TAG, "")}
-        facts = {name: value for name, value in facts.items() if value}
-        if files.unread:
-            return revisions.Revision(self.which, self.model, version.number, "", facts)
-        place = f"{where} ({version.location})" if version.location else where
-        facts |= mlmodel.facts(files, place)
-        return revisions.Revision(
-            self.which, self.model, version.number, digest.of_entries(files.entries, WRITTEN_BY_LOADING), facts
-        )

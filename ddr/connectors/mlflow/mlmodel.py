@@ -18,9 +18,9 @@ _NEXT = "go back to another version, or restore the files from a backup"
 
 def facts(files: transport.Files, where: str) -> Mapping[str, str]:
     """Facts of a revision. Damaged when MLmodel is missing or broken, or a file it names is not there or empty."""
-    if files.mlmodel is None:
+    if transport.MLMODEL not in files.kept:
         raise Damaged(f"{where} has no file {transport.MLMODEL}", hint=_NEXT)
-    said = _parse(files.mlmodel, where)
+    said = _parse(files.kept[transport.MLMODEL], where)
     flavors = _mapping(said.get("flavors"))
     for flavor, settings in flavors.items():
         for key in _FILE_KEYS:
@@ -29,10 +29,22 @@ def facts(files: transport.Files, where: str) -> Mapping[str, str]:
     found = {
         revisions.INPUTS_SCHEMA: _schema(said, where),
         revisions.FLAVOR: ",".join(own) or ("python_function" if flavors else ""),
-        "mlflow_version": str(said.get("mlflow_version") or ""),
-        "python_version": str(_mapping(flavors.get("python_function")).get("python_version") or ""),
+        revisions.PYTHON: str(_mapping(flavors.get("python_function")).get("python_version") or ""),
+        **_needs(files),
+        "mlflow": str(said.get("mlflow_version") or ""),
     }
     return {name: value for name, value in found.items() if value}
+
+
+def _needs(files: transport.Files) -> Mapping[str, str]:
+    """The file that lists the model's packages: MLflow writes up to three, which say the same."""
+    name = next((name for name in transport.KEPT[1:] if name in files.kept), "")
+    if not name:
+        return {}
+    packages = ""
+    if name == "requirements.txt":
+        packages = revisions.packages_of(files.kept[name].decode(errors="replace"))
+    return {revisions.REQUIREMENTS: digest.of_bytes(files.kept[name]), revisions.PACKAGES: packages}
 
 
 def _parse(content: bytes, where: str) -> Mapping[str, object]:

@@ -1,23 +1,21 @@
 """MLflow's REST API, as of MLflow 3.
 
-It has no compare-and-set: `move` reads, compares, sets and reads again, and between the first two another client can
-slip in. Its write is then overwritten, and nothing shows it; a write that comes later is seen.
+It has no compare-and-set: `move` and `promote` read, compare, set and read again, and between the first two another
+client can slip in. Its write is then overwritten, and nothing shows it; a write that comes later is seen.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from ddr.connectors.mlflow import transport
+from ddr.connectors.mlflow import rest_files, transport
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable, Unsupported
-from ddr.lib import digest, endpoint, redact
+from ddr.lib import endpoint, redact
 
 _API = "/api/2.0/mlflow"
-_PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 _PAGE = "200"
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a missing alias is reported as the latter
 
@@ -33,7 +31,10 @@ def headers(*, username: str, password: str, token: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class RestTransport:
+    """`seen` are the files that were read already, for the life of this process."""
+
     server: endpoint.Endpoint
+    seen: rest_files.Seen = field(default_factory=dict, repr=False, compare=False)
     is_atomic = False
 
     @property
@@ -53,6 +54,7 @@ class RestTransport:
             name,
             {str(entry["alias"]): str(entry["version"]) for entry in found.get("aliases", ())},
             _tags(found),
+            {str(entry.get("current_stage", "")): str(entry["version"]) for entry in found.get("latest_versions", ())},
         )
 
     def versions(self, name: str, only: str = "") -> Sequence[transport.Version]:
@@ -68,36 +70,62 @@ class RestTransport:
         of_version = {"name": version.model, "version": version.number}
         with self.server.session() as line:
             location = str(self._call(line, "GET", "/model-versions/get-download-uri", of_version)["artifact_uri"])
-            logged = version.source.removeprefix("models:/")
-            if location.startswith("mlflow-artifacts:"):
-                entries, mlmodel = self._read(line, _Proxied(location))
-            elif version.source.startswith(transport.LOGGED_MODEL):
-                entries, mlmodel = self._read(line, _Logged(logged, of_version))
-            else:
-                return transport.Files(unread=f"the server does not hand out files of {location}")
-        if not entries:
+        logged = version.source.removeprefix("models:/")
+        place: rest_files.Place
+        if location.startswith("mlflow-artifacts:"):
+            place = rest_files.Proxied(location)
+        elif version.source.startswith(transport.LOGGED_MODEL):
+            place = rest_files.Logged(logged, of_version)
+        else:
+            return transport.Files(unread=f"the server does not hand out files of {location}")
+        files = rest_files.Reading(self.server, place, self.refused, self.seen).files()
+        if not files.entries:
             raise Damaged(
                 f"version {version.number} of {version.model} has no files in {location}",
                 hint="restore them from a backup, or go back to another version",
             )
-        return transport.Files(entries, mlmodel)
+        return files
+
+    def run(self, identity: str) -> transport.Run:
+        with self.server.session() as line:
+            try:
+                found = self._call(line, "GET", "/runs/get", {"run_id": identity}).get("run", {})
+            except Missing:
+                return transport.Run()
+        tags = _tags(found.get("data", {}))
+        sets = [entry.get("dataset", {}) for entry in found.get("inputs", {}).get("dataset_inputs", ())]
+        data = {f"{one.get('name', '')}@{one.get('digest', '')}" for one in sets}
+        return transport.Run(tags.get(transport.COMMIT_TAG, ""), tuple(sorted(data)))
 
     def move(self, name: str, alias: str, expect: str, to: str) -> None:
         self.versions(name, only=to)
-        found = self.model(name).aliases.get(alias, "nothing")
+
+        def seen() -> str:
+            return self.model(name).aliases.get(alias, "nothing")
+
+        body = {"name": name, "alias": alias, "version": to}
+        self._set(f"{name}@{alias}", expect, to, seen, "/registered-models/alias", body)
+
+    def promote(self, name: str, stage: str, expect: str, to: str) -> None:
+        self.versions(name, only=to)
+
+        def seen() -> str:
+            return self.model(name).stages.get(stage, "nothing")
+
+        body = {"name": name, "version": to, "stage": stage, "archive_existing_versions": True}
+        self._set(f"stage {stage} of {name}", expect, to, seen, "/model-versions/transition-stage", body)
+
+    def _set(self, what: str, expect: str, to: str, seen: Callable[[], str], path: str, body: object) -> None:
+        """Read, compare, set, read again: all that this API allows."""
+        found = seen()
         if found != expect:
-            raise Conflict(
-                f"{name}@{alias} is at {found}, not at {expect}; nothing was changed",
-                expected=expect,
-                found=found,
-                hint="someone moved it since the plan: plan again",
-            )
+            raise transport.moved(what, expect, found)
         with self.server.session() as line:
-            self._call(line, "POST", "/registered-models/alias", body={"name": name, "alias": alias, "version": to})
-        found = self.model(name).aliases.get(alias, "nothing")
+            self._call(line, "POST", path, body=body)
+        found = seen()
         if found != to:
             raise Conflict(
-                f"{name}@{alias} was set to {to}, and another moved it to {found} at the same moment",
+                f"{what} was set to {to}, and another moved it to {found} at the same moment",
                 expected=to,
                 found=found,
                 hint="find out who moves it, freeze promotions, then plan again",
@@ -121,36 +149,6 @@ class RestTransport:
             if not page.get("next_page_token"):
                 return
             query["page_token"] = page["next_page_token"]
-
-    def _read(self, line: endpoint.Line, place: _Proxied | _Logged) -> tuple[dict[str, str], bytes | None]:
-        """Every file's digest, streamed: a model may be larger than memory."""
-        entries: dict[str, str] = {}
-        mlmodel: bytes | None = None
-        for name in self._names(line, place, ""):
-            content: list[bytes] = []
-            hashed = hashlib.sha256()
-
-            def take(chunk: bytes, hashed: Any = hashed, content: list[bytes] = content, name: str = name) -> None:
-                hashed.update(chunk)
-                if name == transport.MLMODEL:
-                    content.append(chunk)
-
-            path, query = place.file(name)
-            answer = line.ask("GET", path, query, sink=take)
-            if answer.status != 200:
-                raise self.refused(answer, f"GET {path}")
-            entries[name] = digest.PREFIX + hashed.hexdigest()
-            mlmodel = b"".join(content) if name == transport.MLMODEL else mlmodel
-        return entries, mlmodel
-
-    def _names(self, line: endpoint.Line, place: _Proxied | _Logged, folder: str) -> Iterator[str]:
-        path, query = place.listing(folder)
-        for entry in self._json(line, "GET", path, query).get("files", ()):
-            name = folder + str(entry["path"]).rstrip("/").rpartition("/")[2]
-            if entry.get("is_dir"):
-                yield from self._names(line, place, f"{name}/")
-            else:
-                yield name
 
     def _call(
         self,
@@ -189,39 +187,6 @@ class RestTransport:
         if code:
             return Unsupported(text, hint="ddr speaks to MLflow 3.17")
         return InputError(f"{text[:200]}: no MLflow answers there", hint="correct `tracking`")
-
-
-@dataclass(frozen=True)
-class _Proxied:
-    """Files under `mlflow-artifacts:/...`, which the server keeps for its clients."""
-
-    location: str
-
-    @property
-    def _root(self) -> str:
-        rest = self.location.removeprefix("mlflow-artifacts:")
-        return (rest.removeprefix("//").partition("/")[2] if rest.startswith("//") else rest).strip("/")
-
-    def listing(self, folder: str) -> tuple[str, Mapping[str, str]]:
-        return _PROXY, {"path": f"{self._root}/{folder}".rstrip("/")}
-
-    def file(self, name: str) -> tuple[str, Mapping[str, str]]:
-        return f"{_PROXY}/{self._root}/{name}", {}
-
-
-@dataclass(frozen=True)
-class _Logged:
-    """Files of a logged model, wherever the server itself reads them."""
-
-    model_id: str
-    of_version: Mapping[str, str]
-
-    def listing(self, folder: str) -> tuple[str, Mapping[str, str]]:
-        query = {"artifact_directory_path": folder.rstrip("/")} if folder else {}
-        return f"{_API}/logged-models/{self.model_id}/artifacts/directories", query
-
-    def file(self, name: str) -> tuple[str, Mapping[str, str]]:
-        return "/model-versions/get-artifact", {**self.of_version, "path": name}
 
 
 def _tags(entry: Mapping[str, Any]) -> Mapping[str, str]:

@@ -6,6 +6,7 @@ Setting an alias or a tag touches its own row alone: MLflow itself leaves last_u
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ddr.connectors.mlflow import locations, sessions, transport
-from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Unavailable, Unsupported
+from ddr.errors import Damaged, DdrError, InputError, Missing, Unavailable, Unsupported
 from ddr.lib import digest, redact
 
 SCHEMA_HEAD = "dc11669786a5"  # of MLflow 3.17, the one the tests run against
@@ -25,6 +26,9 @@ _NEEDED = {
     "registered_model_tags": {"name", "key", "value", "workspace"},
     "model_version_tags": {"name", "version", "key", "value", "workspace"},
     "logged_models": {"model_id", "artifact_location"},
+    "tags": {"run_uuid", "key", "value"},
+    "inputs": {"source_type", "source_id", "destination_type", "destination_id"},
+    "datasets": {"dataset_uuid", "name", "digest"},
 }
 _VERSIONS = """
     SELECT v.version, v.creation_time, v.source, v.storage_location, l.artifact_location, v.run_id, v.status,
@@ -61,8 +65,16 @@ class SqlTransport:
                 "SELECT alias, version FROM registered_model_aliases WHERE workspace = ? AND name = ?", key
             )
             tags = session.ask("SELECT key, value FROM registered_model_tags WHERE workspace = ? AND name = ?", key)
+            stages = session.ask(
+                "SELECT current_stage, MAX(version) FROM model_versions"
+                " WHERE workspace = ? AND name = ? AND COALESCE(current_stage, '') <> ? GROUP BY current_stage",
+                (*key, transport.DELETED_STAGE),
+            )
             return transport.Model(
-                name, {str(alias): str(number) for alias, number in aliases}, {str(k): str(v) for k, v in tags}
+                name,
+                {str(alias): str(number) for alias, number in aliases},
+                {str(k): str(v) for k, v in tags},
+                {str(stage or "None"): str(number) for stage, number in stages},
             )
 
     def versions(self, name: str, only: str = "") -> Sequence[transport.Version]:
@@ -91,8 +103,8 @@ class SqlTransport:
             )
         try:
             entries = digest.tree(folder)
-            path = folder / transport.MLMODEL
-            return transport.Files(entries, path.read_bytes() if transport.MLMODEL in entries else None)
+            kept = {name: (folder / name).read_bytes() for name in transport.KEPT if name in entries}
+            return transport.Files(entries, kept)
         except OSError as problem:
             raise Unavailable(
                 f"{folder} cannot be read: {redact.foreign(problem)}", hint="look at its rights"
@@ -112,11 +124,38 @@ class SqlTransport:
                 if moved:
                     return
             rows = session.ask(f"SELECT version FROM registered_model_aliases WHERE {same}", key)  # noqa: S608
-            found = str(rows[0][0]) if rows else "nothing"
-            raise Conflict(
-                f"{name}@{alias} is at {found}, not at {expect}; nothing was changed", expected=expect, found=found,
-                hint="someone moved it since the plan: plan again",
-            )  # fmt: skip
+            raise transport.moved(f"{name}@{alias}", expect, str(rows[0][0]) if rows else "nothing")
+
+    def promote(self, name: str, stage: str, expect: str, to: str) -> None:
+        """The model's own row is written first: whoever else promotes, MLflow too, waits there for the end."""
+        with self._opened() as session, session.transaction():
+            _check_model(session, name, self.where)
+            key = (_WORKSPACE, name)
+            same = "workspace = ? AND name = ?"
+            now_ms = time.time_ns() // 1_000_000  # MLflow's servers write their own machine's time, too
+            session.run(f"UPDATE registered_models SET last_updated_time = ? WHERE {same}", (now_ms, *key))  # noqa: S608
+            _check_version(session, name, to, lock=True)
+            query = f"SELECT MAX(version) FROM model_versions WHERE {same} AND current_stage = ?"  # noqa: S608
+            found = session.ask(query, (*key, stage))[0][0]
+            if found is None or str(found) != expect:
+                raise transport.moved(f"stage {stage} of {name}", expect, "nothing" if found is None else str(found))
+            put = f"UPDATE model_versions SET current_stage = ?, last_updated_time = ? WHERE {same} AND "  # noqa: S608
+            values = (transport.ARCHIVED_STAGE, now_ms, *key, stage, int(to))
+            session.run(put + "current_stage = ? AND version <> ?", values)
+            session.run(put + "version = ?", (stage, now_ms, *key, int(to)))
+
+    def run(self, identity: str) -> transport.Run:
+        with self._opened() as session:
+            tags = session.ask(
+                "SELECT value FROM tags WHERE run_uuid = ? AND key = ?", (identity, transport.COMMIT_TAG)
+            )
+            sets = session.ask(
+                "SELECT DISTINCT d.name, d.digest FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id"
+                " WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id = ?",
+                (identity,),
+            )
+        data = tuple(sorted(f"{name}@{digest_}" for name, digest_ in sets))
+        return transport.Run(str(tags[0][0]) if tags else "", data)
 
     def tag(self, name: str, number: str, key: str, value: str | None) -> None:
         with self._opened() as session, session.transaction():

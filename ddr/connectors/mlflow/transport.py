@@ -7,19 +7,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-DELETED_STAGE = "Deleted_Internal"
+from ddr.errors import Conflict
+
+DELETED_STAGE, ARCHIVED_STAGE = "Deleted_Internal", "Archived"
+COMMIT_TAG = "mlflow.source.git.commit"
 READY = "READY"
 MLMODEL = "MLmodel"
+KEPT = (MLMODEL, "requirements.txt", "conda.yaml", "python_env.yaml")  # small files whose words are facts
 LOGGED_MODEL = "models:/m-"  # how a version's source begins when it was registered from a logged model
 
 
 @dataclass(frozen=True)
 class Model:
-    """A registered model: alias to version number, tag to value."""
+    """A registered model: alias to version number, tag to value, stage to the highest version number in it."""
 
     name: str
     aliases: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    stages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,19 @@ class Version:
 
 @dataclass(frozen=True)
 class Files:
-    """A version's files: relative name to digest, and the bytes of MLmodel. `unread` says why there are none."""
+    """A version's files: relative name to digest, and the bytes of those in KEPT. `unread` says why there are none."""
 
     entries: Mapping[str, str] = field(default_factory=dict)
-    mlmodel: bytes | None = None
+    kept: Mapping[str, bytes] = field(default_factory=dict)
     unread: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a training run was made from: the commit of its code, its data sets as `name@digest`."""
+
+    commit: str = ""
+    data: tuple[str, ...] = ()
 
 
 class Transport(Protocol):
@@ -79,13 +92,33 @@ class Transport(Protocol):
         """Digests read now. Damaged when there are no files where the registry says."""
         ...
 
+    def run(self, identity: str) -> Run:
+        """Nothing of a run that is not there (any more)."""
+        ...
+
     def move(self, name: str, alias: str, expect: str, to: str) -> None:
         """Set an alias that is there from one version to another. Missing; Conflict, and nothing was changed."""
+        ...
+
+    def promote(self, name: str, stage: str, expect: str, to: str) -> None:
+        """Put a version into a stage, and what is there into Archived, as MLflow does when it is told to archive.
+
+        Missing; Conflict when the highest version in the stage is not `expect`, and nothing was changed.
+        """
         ...
 
     def tag(self, name: str, number: str, key: str, value: str | None) -> None:
         """Set a tag, or delete it with None, on a version or with '' on the model. Repeatable. Missing."""
         ...
+
+
+def moved(what: str, expect: str, found: str) -> Conflict:
+    return Conflict(
+        f"{what} is at {found}, not at {expect}; nothing was changed",
+        expected=expect,
+        found=found,
+        hint="someone moved it since the plan: plan again",
+    )
 
 
 def time_of(milliseconds: object) -> datetime:

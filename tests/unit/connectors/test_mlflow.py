@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ddr.connectors.mlflow import connector
+from ddr.connectors.mlflow import plane as models
 from ddr.domain import revisions, signals
 from ddr.errors import Damaged, InputError, Missing, Refused
 from ddr.lib import digest
@@ -42,19 +42,19 @@ def test_each_write_changes_what_the_official_client_changes_and_nothing_else(
         ),
         (
             lambda plane: plane.freeze("inc-1"),
-            ("set_registered_model_tag", {"name": model, "key": connector.FROZEN_TAG, "value": "inc-1"}),
+            ("set_registered_model_tag", {"name": model, "key": models.FROZEN_TAG, "value": "inc-1"}),
         ),
         (
             lambda plane: plane.block("3", "bad"),
-            ("set_model_version_tag", {"name": model, "version": "3", "key": connector.BLOCKED_TAG, "value": "bad"}),
+            ("set_model_version_tag", {"name": model, "version": "3", "key": models.BLOCKED_TAG, "value": "bad"}),
         ),
         (
             lambda plane: plane.unblock("3"),
-            ("delete_model_version_tag", {"name": model, "version": "3", "key": connector.BLOCKED_TAG}),
+            ("delete_model_version_tag", {"name": model, "version": "3", "key": models.BLOCKED_TAG}),
         ),
         (
             lambda plane: plane.thaw(),
-            ("delete_registered_model_tag", {"name": model, "key": connector.FROZEN_TAG}),
+            ("delete_registered_model_tag", {"name": model, "key": models.FROZEN_TAG}),
         ),
     ]
     for number, (ddr_does, (call, args)) in enumerate(steps):
@@ -89,8 +89,8 @@ def test_both_transports_see_one_registry(official: Official, tmp_path: Path) ->
     for number in ("4", "5"):
         assert by_sql.find(number) == by_rest.find(number)
         folder = rigs.folder_of(official, int(number))
-        assert by_sql.find(number).digest == digest.of_tree(folder, connector.WRITTEN_BY_LOADING)
-    assert by_rest.find("1").digest == digest.of_tree(rigs.folder_of(official, 1), connector.WRITTEN_BY_LOADING)
+        assert by_sql.find(number).digest == digest.of_tree(folder, models.WRITTEN_BY_LOADING)
+    assert by_rest.find("1").digest == digest.of_tree(rigs.folder_of(official, 1), models.WRITTEN_BY_LOADING)
     assert [change.after for change in by_sql.changes(LONG_AGO)] == ["1", "2", "3", "4", "5"]
     named = [(change.at, change.after, change.summary) for change in by_sql.changes(LONG_AGO)]
     assert named == [(change.at, change.after, change.summary) for change in by_rest.changes(LONG_AGO)]
@@ -101,7 +101,7 @@ def test_facts_are_those_of_mlmodel(official: Official, tmp_path: Path) -> None:
     version = official.sql("get_model_version", name=SEED, version="4")
     assert facts[revisions.RUN] == version["run_id"]
     assert facts[revisions.FLAVOR] == "sklearn"
-    assert facts["mlflow_version"].startswith("3.17")
+    assert facts["mlflow"].startswith("3.17")
     assert facts[revisions.INPUTS_SCHEMA] == revisions.schema_digest([("b", "REAL"), ("a", "double")])
 
 

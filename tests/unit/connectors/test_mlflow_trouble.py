@@ -267,7 +267,7 @@ def test_over_rest_a_move_by_another_in_between_is_seen_when_read_back(official:
     ],
 )
 def test_a_broken_mlmodel_is_named(text: str, problem: str) -> None:
-    files = transport.Files({"MLmodel": "sha256:x"}, text.encode())
+    files = transport.Files({"MLmodel": "sha256:x"}, {"MLmodel": text.encode()})
     with pytest.raises(Damaged, match=problem):
         mlmodel.facts(files, "m version 1")
 
@@ -275,5 +275,5 @@ def test_a_broken_mlmodel_is_named(text: str, problem: str) -> None:
 def test_a_signature_of_tensors_or_none_gives_no_schema() -> None:
     tensor = 'signature: {inputs: \'[{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 64]}}]\'}'
     for text in (tensor, "flavors: {}\nrun_id: x\n", "signature: null\nx: 1\n"):
-        files = transport.Files({"MLmodel": "sha256:x"}, text.encode())
+        files = transport.Files({"MLmodel": "sha256:x"}, {"MLmodel": text.encode()})
         assert revisions.INPUTS_SCHEMA not in mlmodel.facts(files, "m")
