@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ddr.domain import changes as changes_
@@ -40,8 +40,8 @@ class MemoryJournal:
         self._events.append(made)
         return made
 
-    def events(self, after: int = 0) -> Iterator[events.Event]:
-        return iter(self._events[after:])
+    def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events.Event]:
+        return (event for event in self._events[after:] if not kinds or type(event.record) in kinds)
 
 
 class SilentNotifier:

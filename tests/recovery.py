@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -209,8 +209,8 @@ class Journal:
             raise Killed
         return event
 
-    def events(self, after: int = 0) -> Iterator[events.Event]:
-        return iter(self.written[after:])
+    def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events.Event]:
+        return (event for event in self.written[after:] if not kinds or type(event.record) in kinds)
 
     def live_again(self, die_at: tuple[int, str] | None = None) -> None:
         """A new process opens the same journal."""

@@ -28,6 +28,9 @@ class Draft:
     body: bytes
 
 
+_KIND = b'"kind":"'
+
+
 class Torn(Exception):
     """The bytes are no event: cut off, or changed so that they cannot be read."""
 
@@ -91,6 +94,23 @@ def encode(seq: int, previous: str, draft: Draft) -> bytes:
     """The line to be stored, with its newline."""
     wire = _wire()
     return wire.encode(wire.envelope(seq, previous, *_fields(wire, draft))) + b"\n"
+
+
+def beginning(seq: int, previous: str) -> bytes:
+    """What the bytes of event `seq` begin with when they follow the event with digest `previous`.
+
+    Other bytes may say the same in another way (spaces, another order) and have to be decoded to be judged.
+    """
+    return b'{"seq":%d,"prev":"%b",' % (seq, previous.encode())
+
+
+def kind_of(raw: bytes) -> bytes:
+    """The kind, without decoding; empty where it has to be decoded to be known.
+
+    The envelope names it before the body, and no text in between can hold a quote that is not escaped.
+    """
+    start = raw.find(_KIND)
+    return raw[start + len(_KIND) : raw.find(b'"', start + len(_KIND))] if start >= 0 else b""
 
 
 def encode_waiting(base: int, draft: Draft) -> bytes:

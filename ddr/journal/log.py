@@ -8,7 +8,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from ddr.domain import events as events_
@@ -24,6 +24,21 @@ Warn = Callable[[str], None]
 
 
 def _silent(text: str) -> None: ...
+
+
+class _Passed:
+    """Which events a reader does not ask for. Without kinds it asks for all."""
+
+    def __init__(self, kinds: Collection[type[records.Record]]) -> None:
+        self._kinds = frozenset(kinds)
+        self._named = frozenset([*(kind.kind.encode() for kind in kinds), b""])
+
+    def over(self, link: reading.Link) -> bool:
+        """Told from the bytes alone; where they do not tell, the event has to be decoded."""
+        return bool(self._kinds) and codec.kind_of(link.raw) not in self._named
+
+    def wants(self, event: events_.Event) -> bool:
+        return not self._kinds or type(event.record) in self._kinds
 
 
 class Log:
@@ -94,22 +109,27 @@ class Log:
                 self._tell_away(f"{self.store.name} did not answer a moment ago")
             return codec.of_draft(draft)
 
-    def events(self, after: int = 0) -> Iterator[events_.Event]:
-        """Events with seq > `after` in order, then the spooled ones. Broken where the chain does not hold.
+    def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events_.Event]:
+        """Events with seq > `after` in order, then the spooled ones; of these `kinds` alone where some are named.
+        Broken where the chain does not hold: it is held against every event, also of kinds that are not asked for.
 
         A torn event is left out. With a shared store away: what this machine has seen of it, and a warning.
         """
+        passed = _Passed(kinds)
         waiting = self._waiting()  # before the store is read: what is joined in between is then seen there
         start = min([after, *(entry.base for entry in waiting)])
         ids = set()
         last: Sequence[reading.Link] = ()
         for last in self._links(max(start, 1)):
-            for seq, _, _, event in last:
-                if event is None or seq <= start:
+            for link in last:
+                if link.seq <= start or (not waiting and passed.over(link)):
+                    continue
+                event = link.event
+                if event is None:
                     continue
                 if waiting:
                     ids.add(event.id)
-                if seq > after:
+                if link.seq > after and passed.wants(event):
                     yield event
         with self._lock:
             self._is_walked = self._is_walked or start <= 1
@@ -118,7 +138,9 @@ class Log:
         for entry in waiting:
             if entry.draft.id not in ids:
                 ids.add(entry.draft.id)
-                yield codec.of_draft(entry.draft)
+                event = codec.of_draft(entry.draft)
+                if passed.wants(event):
+                    yield event
 
     def head(self) -> layout.Head:
         """The newest event in the store, looked for now. Unavailable, Broken."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ddr.domain import events
 from ddr.errors import Damaged, Missing
@@ -41,20 +40,37 @@ class Displaced(Broken):
         )
 
 
-class Link(NamedTuple):
-    """One event in the chain. `event` is None where its bytes are torn; the chain goes on over them.
+class Link:
+    """One event in the chain. Its bytes are decoded when `event` is first asked for: a reader that wants few kinds out
+    of a hundred thousand holds the chain against all of them and decodes those few."""
 
-    A tuple, because a hundred thousand of them are made in a second.
-    """
+    __slots__ = ("_event", "digest", "raw", "seq")
+    _event: events.Event | None
 
-    seq: int
-    raw: bytes
-    digest: str
-    event: events.Event | None
+    def __init__(self, seq: int, raw: bytes, digest_: str) -> None:
+        self.seq = seq
+        self.raw = raw
+        self.digest = digest_
+
+    @property
+    def event(self) -> events.Event | None:
+        """None where the bytes are torn; the chain goes on over them."""
+        try:
+            return self._event
+        except AttributeError:
+            self._event = _decoded(self.raw, self.digest)
+            return self._event
 
     @property
     def head(self) -> layout.Head:
         return layout.Head(self.seq, self.digest)
+
+
+def _decoded(raw: bytes, of: str) -> events.Event | None:
+    try:
+        return codec.decode(raw, of)
+    except codec.Torn:
+        return None
 
 
 Batch = tuple[int, Sequence[bytes]]
@@ -177,11 +193,7 @@ def _is_there(single: tuple[int, bytes | None]) -> bool:
 
 def link(seq: int, raw: bytes) -> Link:
     """The event with its digest; not held against anything."""
-    of = layout.digest_of(raw)
-    try:
-        return Link(seq, raw, of, codec.decode(raw, of))
-    except codec.Torn:
-        return Link(seq, raw, of, None)
+    return Link(seq, raw, layout.digest_of(raw))
 
 
 def checked(batches: Iterable[Batch], previous: str | None) -> Iterator[list[Link]]:
@@ -192,11 +204,12 @@ def checked(batches: Iterable[Batch], previous: str | None) -> Iterator[list[Lin
     for first, raws in batches:
         links: list[Link] = []
         for seq, raw in enumerate(raws, first):
-            this = link(seq, raw)
-            event = this.event
-            if event is not None and (event.seq != seq or (event.previous != previous and previous is not None)):
-                yield links
-                raise _broken(seq, event, previous or "")
+            this = Link(seq, raw, layout.digest_of(raw))
+            if previous is None or not raw.startswith(codec.beginning(seq, previous)):
+                event = this.event
+                if event is not None and (event.seq != seq or (event.previous != previous and previous is not None)):
+                    yield links
+                    raise _broken(seq, event, previous or "")
             previous = this.digest
             links.append(this)
         yield links

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 
 from ddr.domain import events as events_
 from ddr.domain import records
@@ -27,18 +28,26 @@ class Salvaged:
             raise self.trouble
         return self._whole.append(record)
 
-    def events(self, after: int = 0) -> Iterator[events_.Event]:
+    def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events_.Event]:
         found: list[events_.Event] = []
         try:
-            for event in self._whole.events(after):
+            for event in self._whole.events(after, kinds):
                 found.append(event)
         except reading.Displaced as problem:
             self._meet(problem, "NO HISTORY", "releases, incidents and runs that were recorded are not known now")
             return
         except reading.Broken as problem:
-            last = max((event.seq for event in found), default=after)
+            last = self._last(after) if kinds else max((event.seq for event in found), default=after)
             self._meet(problem, "HISTORY ENDS EARLY", f"what was recorded behind event {last} is not known now")
         yield from found
+
+    def _last(self, after: int) -> int:
+        """The last event of any kind that can be read."""
+        last = after
+        with contextlib.suppress(reading.Broken):
+            for event in self._whole.events(after):
+                last = max(last, event.seq)
+        return last
 
     def _meet(self, problem: reading.Broken, headline: str, meaning: str) -> None:
         if self.trouble is None:

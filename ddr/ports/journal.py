@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from ddr.domain import events, records
@@ -16,6 +16,10 @@ class Journal(Protocol):
         """
         ...
 
-    def events(self, after: int = 0) -> Iterator[events.Event]:
-        """Events with seq > `after` in order, then the spooled ones. Damaged where the chain is broken."""
+    def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events.Event]:
+        """Events with seq > `after` in order, then the spooled ones; of these `kinds` alone where some are named.
+
+        Damaged where the chain is broken, also at an event of another kind: all are held against it. What is not asked
+        for is not decoded, which is some four times as fast.
+        """
         ...

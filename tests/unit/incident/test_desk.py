@@ -55,8 +55,8 @@ def test_a_number_that_someone_else_took_first_is_not_used_twice() -> None:
                 world.journal.append(taken)
             return world.journal.append(record)
 
-        def events(self, after: int = 0):  # type: ignore[no-untyped-def]
-            return world.journal.events(after)
+        def events(self, after: int = 0, kinds=()):  # type: ignore[no-untyped-def]
+            return world.journal.events(after, kinds)
 
     mine = desk.declare(Race(), "postcode", "SEV2", "ours", at=world.clock.now())
     assert mine.id == "inc-20261102-02"

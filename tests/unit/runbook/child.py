@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ddr.domain import events, records
@@ -71,8 +71,8 @@ class DyingLog:
         if when == self._when and str(self._writes) == self._number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def events(self, after: int = 0) -> Iterator[events.Event]:
-        return self._inner.events(after)
+    def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events.Event]:
+        return self._inner.events(after, kinds)
 
 
 def main(root: Path, command: str, die_at: str) -> str:
