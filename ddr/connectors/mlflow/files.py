@@ -14,11 +14,13 @@ from ddr.ports import restorable
 
 _PART = ".ddr-part"
 _PIECE_BYTES = 4 * 2**20
+NO_FILES = "0 whole files"
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Files of one tree: `elsewhere` do not belong on this machine's disk."""
+    """Files of one tree: `elsewhere` belong neither on this machine's disk nor into a bucket; `links` belong into a
+    bucket, which has none."""
 
     tree: str
     new: int = 0
@@ -26,6 +28,7 @@ class Counts:
     other: int = 0
     elsewhere: int = 0
     examples: tuple[str, ...] = ()
+    links: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Files:
                 continue
             path = self.moves.on_disk(tree, stored.path)
             if path is None:
-                elsewhere += 1
+                elsewhere += self.moves.in_bucket(tree, stored.path) is None
             elif not _is_there(path):
                 new += 1
             elif self._is_same(tree, stored, path):

@@ -18,14 +18,20 @@ _JOB_ENDS = {"lease_expires_at": None, "next_attempt_at": None, "token_hash": No
 
 @dataclass(frozen=True)
 class Relocation:
-    """`rewrites` are {old beginning: new one}; `folder`, where given, takes everything that lies on disk or in S3.
+    """`rewrites` are {old beginning: new one}; `folder` or `remote` (s3://bucket/prefix), where given, takes everything
+    that lies on disk or in S3.
 
-    A rewrite that fits wins over the folder, and of two the longer one.
+    A rewrite that fits wins over these, and of two the longer one.
     """
 
     where: locations.Map
     rewrites: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    remote: str = ""
+
+    @property
+    def moves_all(self) -> bool:
+        return self.folder is not None or bool(self.remote)
 
     def uri(self, uri: str) -> str:
         """Where what was there is now."""
@@ -33,35 +39,61 @@ class Relocation:
             begin = old.rstrip("/")
             if uri == begin or uri.startswith(begin + "/"):
                 return self.rewrites[old].rstrip("/") + uri[len(begin) :]
-        if self.folder is None or uri.startswith("mlflow-artifacts:"):
+        if not (self.moves_all or self.rewrites) or uri.startswith("mlflow-artifacts:"):
             return uri
         place = self.where.place(uri)
         if place is None or place.kind not in ("local", "s3"):
             return uri
         tree = locations.LOCAL_TREE if place.kind == "local" else locations.S3_TREE
+        after = self._rewritten_place(tree, place.path)
+        if after is not None:  # the same place in other words: `file:///a` and `/a`, `s3a://` and `s3://`
+            return after.uri
+        if not self.moves_all:
+            return uri
+        if self.remote:
+            return f"{self.remote.rstrip('/')}/{_inside(tree, place.path)}"
         path = self.inside(tree, place.path)
         return path.as_uri() if uri.startswith("file:") else str(path)
 
     def inside(self, tree: str, path: str) -> Path:
         """The place in the folder for a path of a tree."""
         assert self.folder is not None
-        top = self.folder / "s3" if tree == locations.S3_TREE else self.folder
-        return top / path.removeprefix("base/") if tree == locations.LOCAL_TREE else top / path
+        return self.folder / _inside(tree, path)
 
     def on_disk(self, tree: str, path: str) -> Path | None:
         """Where a file of a tree is written to; None when it does not belong on this machine's disk."""
+        after = self._rewritten_place(tree, path)
+        if after is not None:
+            return self.where.on_disk(after.path) if after.kind == "local" else None
+        if self.folder is not None:
+            return self.inside(tree, path)
+        if self.remote:
+            return None
+        return None if tree == locations.S3_TREE else Path(os.path.normpath(self.where.on_disk(path)))
+
+    def in_bucket(self, tree: str, path: str) -> str | None:
+        """`bucket/key` of a file of a tree; None when it does not belong into a bucket."""
+        after = self._rewritten_place(tree, path)
+        if after is not None:
+            return after.path if after.kind == "s3" else None
+        if self.remote:
+            top = self.where.place(self.remote)
+            return f"{top.path}/{_inside(tree, path)}" if top is not None else None
+        return path if tree == locations.S3_TREE and self.folder is None else None
+
+    def _rewritten_place(self, tree: str, path: str) -> locations.Place | None:
+        """Where the rewrite that fits puts a path; None where none does."""
         for old in sorted(self.rewrites, key=len, reverse=True):
             before = self.where.place(old)
             if before is None or before.kind != ("s3" if tree == locations.S3_TREE else "local"):
                 continue
             if path == before.path or path.startswith(before.path + "/"):
-                after = self.where.place(self.rewrites[old])
-                if after is None or after.kind != "local":
-                    return None
-                return self.where.on_disk(after.path + path[len(before.path) :])
-        if self.folder is not None:
-            return self.inside(tree, path)
-        return None if tree == locations.S3_TREE else Path(os.path.normpath(self.where.on_disk(path)))
+                new, rest = self.rewrites[old].rstrip("/"), path[len(before.path) :]
+                after = self.where.place(new)
+                if after is None:
+                    return locations.Place("other", "", new + rest)
+                return locations.Place(after.kind, after.path + rest, new + rest)
+        return None
 
     def applied(self, table: str, batch: rowbatch.Batch) -> rowbatch.Batch:
         """The rows as they are written."""
@@ -69,7 +101,7 @@ class Relocation:
             return batch.slice(0, 0)
         if table == "jobs":
             return _ended(batch)
-        if not self.rewrites and self.folder is None:
+        if not self.rewrites and not self.moves_all:
             return batch
         for column in locations.COLUMNS.get(table, ()):
             if column in batch.names:
@@ -84,7 +116,7 @@ class Relocation:
             return "emptied: it speaks of processes that are gone"
         if table == "jobs":
             return "waiting and running jobs canceled"
-        moves = bool(self.rewrites) or self.folder is not None
+        moves = bool(self.rewrites) or self.moves_all
         return "locations rewritten" if moves and (table in locations.COLUMNS or table in locations.TAGS) else ""
 
     def _rewritten(self, batch: rowbatch.Batch, column: str, keys: object) -> rowbatch.Batch:
@@ -100,6 +132,11 @@ class Relocation:
                 for text, key in zip(old, said, strict=True)
             ]
         return batch if new == old else batch.with_cells(column, new)
+
+
+def _inside(tree: str, path: str) -> str:
+    """The place of a path of a tree below the folder or the address that takes everything."""
+    return path.removeprefix("base/") if tree == locations.LOCAL_TREE else f"s3/{path}"
 
 
 def _ended(batch: rowbatch.Batch) -> rowbatch.Batch:

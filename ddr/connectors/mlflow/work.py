@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
-from ddr.connectors.mlflow import files, locations, relocate, schema, selection
+from ddr.connectors.mlflow import bucket, files, locations, objects, relocate, schema, selection
 from ddr.connectors.tables import dump, readers, reflect, statements, work
 from ddr.domain import snapshots
+from ddr.errors import InputError
 from ddr.lib import rowbatch, rowdigest
+
+ROWS_ALONE = "none"
+"""As the wish `artifacts`: files and objects are left as they are."""
 
 
 @dataclass
@@ -18,6 +22,7 @@ class Work(work.Work):
     """The tracking database and the files that its rows name."""
 
     where: locations.Map = locations.NOWHERE
+    s3_endpoint: str = ""
     versions: str = schema.REVISIONS
     transient: Set[str] = relocate.TRANSIENT
     left_alone: Set[str] = frozenset({"jobs"})  # a job that a living server works on is that server's
@@ -29,8 +34,12 @@ class Work(work.Work):
 
     @cached_property
     def moves(self) -> relocate.Relocation:
-        folder = self.options.more.get("artifacts", "")
-        whole = (self.where.base / folder).absolute() if folder else None
+        said = self.options.more.get("artifacts", "")
+        if said.startswith("s3://"):
+            if not said.removeprefix("s3://").strip("/"):
+                raise InputError(f"artifacts={said} names no bucket", hint="write s3://BUCKET or s3://BUCKET/PREFIX")
+            return relocate.Relocation(self.where, self.options.rewrites, remote=said.rstrip("/"))
+        whole = (self.where.base / said).absolute() if said and said != ROWS_ALONE else None
         return relocate.Relocation(self.where, self.options.rewrites, whole)
 
     @cached_property
@@ -42,9 +51,19 @@ class Work(work.Work):
 
     @cached_property
     def files(self) -> files.Files:
+        return files.Files(self.source, self.moves, self._wanted)
+
+    @cached_property
+    def objects(self) -> objects.Objects:
+        return objects.Objects(self.source, self.moves, self._wanted, lambda: bucket.connect(self.s3_endpoint))
+
+    @cached_property
+    def _wanted(self) -> Callable[[str, str], bool]:
+        if self.options.more.get("artifacts") == ROWS_ALONE:
+            return lambda tree, path: False
         if self.chosen is None:
-            return files.Files(self.source, self.moves, lambda tree, path: True)
-        return files.Files(self.source, self.moves, files.below(self.where, self.chosen.locations()))
+            return lambda tree, path: True
+        return files.below(self.where, self.chosen.locations())
 
     def rows(self, table: str) -> Iterator[rowbatch.Batch]:
         every = self.source.rows(table) if self.chosen is None else self.chosen.rows(table)
@@ -85,7 +104,7 @@ class Work(work.Work):
 
     def too_long(self) -> Iterator[str]:
         """New locations that PostgreSQL would not take: MLflow gives an artifact_uri 200 characters, for one."""
-        if self.place.dialect == "sqlite" or not (self.moves.rewrites or self.moves.folder):
+        if self.place.dialect == "sqlite" or not (self.moves.rewrites or self.moves.moves_all):
             return
         for table, columns in locations.COLUMNS.items():
             for column in columns if table in self._by_name else ():
