@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddr.connectors import folder_restore, folder_tree
-from ddr.connectors.files import dvc
+from ddr.connectors.files import dvc, dvc_s3
 from ddr.errors import InputError
 from ddr.lib import clock as clocks
 from ddr.lib import git, globs
@@ -41,7 +41,7 @@ class Files:
     root: Path
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    look_ups: dvc.LookUps = dvc.local_only
+    look_ups: dvc.LookUps = dvc_s3.anywhere
 
     @property
     def selection(self) -> globs.Globs:

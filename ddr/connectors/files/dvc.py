@@ -25,17 +25,31 @@ _FOLDER = ".dir"
 class LookUp(Protocol):
     """Objects of a remote by their key below its address."""
 
-    def has(self, key: str) -> bool | None:
-        """None where it cannot be known."""
+    def which(self, keys: Sequence[str]) -> Mapping[str, bool | None]:
+        """Whether each is there; None where it cannot be known. Many at once are cheaper than one by one."""
         ...
 
     def read(self, key: str) -> bytes | None:
         """None where it is not there or cannot be read."""
         ...
 
+    @property
+    def trouble(self) -> str:
+        """Why it could not answer, '' where it could."""
+        ...
+
+
+@dataclass(frozen=True)
+class Remote:
+    """`endpoint` is for an S3 that is not Amazon's; a login is in nothing of it."""
+
+    address: str
+    endpoint: str = ""
+    region: str = ""
+
 
 class LookUps(Protocol):
-    def __call__(self, address: str) -> LookUp | None:
+    def __call__(self, remote: Remote) -> LookUp | None:
         """Where to look for a remote's objects; None for a kind of address that cannot be asked."""
         ...
 
@@ -46,8 +60,8 @@ class LocalObjects:
 
     root: Path
 
-    def has(self, key: str) -> bool:
-        return os.path.lexists(self.root / key)
+    def which(self, keys: Sequence[str]) -> Mapping[str, bool | None]:
+        return {key: os.path.lexists(self.root / key) for key in keys}
 
     def read(self, key: str) -> bytes | None:
         try:
@@ -55,9 +69,14 @@ class LocalObjects:
         except OSError:
             return None
 
+    @property
+    def trouble(self) -> str:
+        return ""
 
-def local_only(address: str) -> LookUp | None:
+
+def local_only(remote: Remote) -> LookUp | None:
     """Implements LookUps for folders of this machine."""
+    address = remote.address
     if "://" in address and not address.startswith("file://"):
         return None
     return LocalObjects(Path(address.removeprefix("file://")))
@@ -87,7 +106,7 @@ class Remotes:
     """From `.dvc/config` and `config.local`: only names and addresses, which may hold no login."""
 
     default: str = ""
-    addresses: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, Remote] = field(default_factory=dict)
     cache: Path | None = None
 
 
@@ -115,6 +134,7 @@ def examine(root: Path, look_ups: LookUps = local_only) -> Report | None:
     remotes = _remotes(base / ".dvc", report) if base else Remotes()
     cache = LocalObjects(remotes.cache) if remotes.cache else None
     search = _Search(report, cache, {}, remotes, look_ups)
+    search.ask(outs)
     for out in outs:
         search.check(out)
     search.tell(len(outs))
@@ -188,14 +208,16 @@ def _remotes(folder: Path, report: Report) -> Remotes:
             continue
         except (OSError, UnicodeDecodeError, configparser.Error):
             report.warnings.append(f".dvc/{name} cannot be read: remotes may be missing here")
-    addresses = {}
+    named = {}
     for section in parser.sections():
         kind, _, quoted = section.strip("'").partition(" ")
         url = parser.get(section, "url", fallback="")
         if kind == "remote" and url:
-            addresses[quoted.strip('"')] = url if "://" in url else os.path.normpath(folder / url)
+            address = url if "://" in url else os.path.normpath(folder / url)
+            endpoint = parser.get(section, "endpointurl", fallback="")
+            named[quoted.strip('"')] = Remote(address, endpoint, parser.get(section, "region", fallback=""))
     cache = parser.get("cache", "dir", fallback="")
-    return Remotes(parser.get("core", "remote", fallback=""), addresses, folder / (cache or "cache"))
+    return Remotes(parser.get("core", "remote", fallback=""), named, folder / (cache or "cache"))
 
 
 @dataclass
@@ -205,9 +227,21 @@ class _Search:
     opened: dict[str, LookUp | None]
     remotes: Remotes
     look_ups: LookUps
+    far: dict[tuple[str, tuple[str, ...]], bool | None] = field(default_factory=dict)
     looked: int = 0
     missing: int = 0
     only_here: int = 0
+
+    def ask(self, outs: Sequence[Out]) -> None:
+        """All that the files name themselves in one go: a remote is far away."""
+        for name in {out.remote for out in outs}:
+            self._ask(name, [out.places() for out in outs if out.remote == name])
+
+    def _ask(self, name: str, wanted: Sequence[tuple[str, ...]]) -> None:
+        place = self._remote(name)
+        todo = [places for places in wanted if (name, places) not in self.far]
+        for places, found in zip(todo, _has_each(place, todo), strict=True):
+            self.far[name, places] = found
 
     def check(self, out: Out) -> None:
         """The object, and those that it lists when it is a folder."""
@@ -215,11 +249,12 @@ class _Search:
         wanted = [(out.path, out.places())]
         if out.hash.endswith(_FOLDER):
             wanted += self._inside(out, remote)
+        self._ask(out.remote, [keys for _, keys in wanted])
+        kept = _has_each(self.cache, [keys for _, keys in wanted])
         lost, here = [], []
-        for path, keys in wanted:
+        for (path, keys), is_here in zip(wanted, kept, strict=True):
             self.looked += 1
-            is_far = _has(remote, keys)
-            is_here = _has(self.cache, keys)
+            is_far = self.far[out.remote, keys]
             if is_far is not True and not is_here and (is_far is False or remote is None):
                 lost.append(path)
             elif is_far is False:
@@ -250,11 +285,11 @@ class _Search:
 
     def _remote(self, named: str) -> LookUp | None:
         name = named or self.remotes.default
-        address = self.remotes.addresses.get(name, "")
+        known = self.remotes.named.get(name)
         if name not in self.opened:
-            self.opened[name] = self.look_ups(address) if address else None
-            if address and self.opened[name] is None:
-                plain = git.plain_url(address)
+            self.opened[name] = self.look_ups(known) if known else None
+            if known and self.opened[name] is None:
+                plain = git.plain_url(known.address)
                 self.report.warnings.append(f"DVC remote {name}: {plain} was not asked: ddr cannot look there")
         return self.opened[name]
 
@@ -264,9 +299,12 @@ class _Search:
 
     def tell(self, outs: int) -> None:
         name = self.remotes.default
-        address = self.remotes.addresses.get(name, "")
+        known = self.remotes.named.get(name)
+        address = known.address if known else ""
         if outs and not address:
             self.report.warnings.append("DVC has no default remote: its data lies only in the cache of this machine")
+        for place in self.opened.values():
+            self.report.warnings += [f"DVC remote: {place.trouble}"] if place and place.trouble else []
         self.report.facts.update(
             {
                 "dvc.outs": str(outs),
@@ -278,11 +316,17 @@ class _Search:
         )
 
 
-def _has(place: LookUp | None, keys: Sequence[str]) -> bool | None:
-    """True in any layout; None when it cannot be known."""
+def _has_each(place: LookUp | None, wanted: Sequence[tuple[str, ...]]) -> list[bool | None]:
+    """True in any layout; None when it cannot be known. The other layout is asked for only where the first has none."""
     if place is None:
-        return None
-    answers = [place.has(key) for key in keys]
+        return [None] * len(wanted)
+    found: dict[str, bool | None] = {}
+    for layout in range(max(map(len, wanted), default=0)):
+        found |= place.which([keys[layout] for keys in wanted if not any(found.get(key) for key in keys[:layout])])
+    return [_any([found.get(key, False) for key in keys]) for keys in wanted]
+
+
+def _any(answers: Sequence[bool | None]) -> bool | None:
     return True if True in answers else (None if None in answers else False)
 
 

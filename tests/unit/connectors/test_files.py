@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -251,13 +252,15 @@ def test_a_remote_that_cannot_be_asked_is_told_and_its_login_is_not(tmp_path: Pa
     assert sum("was not asked" in text for text in sink.warnings) == 1
 
     class Bucket:
-        def has(self, key: str) -> bool:
-            return lost in key.replace("/", "")
+        trouble = ""
+
+        def which(self, keys: Sequence[str]) -> Mapping[str, bool | None]:
+            return {key: lost in key.replace("/", "") for key in keys}
 
         def read(self, key: str) -> bytes | None:
             return None
 
-    report = dvc.examine(root, lambda address: Bucket())
+    report = dvc.examine(root, lambda remote: Bucket())
     assert report is not None
     assert (report.facts["dvc.missing"], report.facts["dvc.only-in-cache"]) == ("0", "1")
 
