@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from ddr.actions import gates, looking, promotions, serving, switching, telling
+from ddr.actions import gates, looking, promotions, rollbacks, serving, switching, telling
 from ddr.domain import runbooks
 from ddr.ports import platform as platforms
 from ddr.ports import verb
@@ -24,6 +24,10 @@ VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
     serving.Roll,
     serving.Fallback,
     serving.Refresh,
+    rollbacks.CheckPlan,
+    rollbacks.SwitchPinned,
+    rollbacks.HoldsStill,
+    rollbacks.Prove,
     telling.Post,
     telling.Move,
 )

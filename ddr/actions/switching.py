@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ddr.actions import kinds, serving
 from ddr.domain import outcomes, planes, plans, records, revisions, services
@@ -25,7 +26,7 @@ class SwitchPlane(kinds.Action):
 
     name = "plane.switch"
     gives = ("plane", "object", "live", "live_digest", "target", "target_digest")
-    Inputs = SwitchInputs
+    Inputs: ClassVar[type[Any]] = SwitchInputs
 
     def lacks(self, inputs: SwitchInputs, service: services.Service) -> Sequence[str]:
         return kinds.lacks_port(self.on, service, inputs.plane, connector.Switchable, "can be observed, not switched")
@@ -56,7 +57,7 @@ class SwitchPlane(kinds.Action):
         )
 
     def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
-        move = _move(settled)
+        move = move_of(settled)
         plan = plans.Plan(settled["service"], (move,))
         live = apply.apply(self.on, plan, f"run {call.run}, step {call.step}")[0]
         return outcomes.Outcome(
@@ -67,15 +68,15 @@ class SwitchPlane(kinds.Action):
         )
 
     def observe(self, call: verb.Call, settled: Mapping[str, str]) -> verb.Seen:
-        move = _move(settled)
+        move = move_of(settled)
         live = self.on.plane(settled["service"], move.plane).revision()
         if live.is_same(move.target):
             return verb.Seen.DONE
         return verb.Seen.NOT_DONE if live.is_same(move.live) else verb.Seen.OTHER
 
     def undo(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
-        move, service = _move(settled), settled["service"]
-        live = self.on.plane(service, move.plane).revision()
+        move, service = move_of(settled), settled["service"]
+        live = apply.live(self.on.plane(service, move.plane))
         if not live.is_same(move.target) and not live.is_same(move.live):
             raise Conflict(
                 f"{service}: the {move.plane} plane is {_spoken(live)}; this run had set it to {move.target.name}, "
@@ -86,10 +87,14 @@ class SwitchPlane(kinds.Action):
             )
         if move.is_needed:
             apply.switch(self.on, service, move.reversed(), f"run {call.run} taken back")
-        rolled = serving.roll(self.on, service)
+        rolled = self.roll_behind(settled)
         if rolled.status is outcomes.Status.FAILED:
             return rolled
         return kinds.undone(f"{move.plane} is {move.live.name} again")
+
+    def roll_behind(self, settled: Mapping[str, str]) -> outcomes.Outcome:
+        """The server loads what is live again."""
+        return serving.roll(self.on, settled["service"])
 
 
 def _spoken(revision: revisions.Revision) -> str:
@@ -97,7 +102,8 @@ def _spoken(revision: revisions.Revision) -> str:
     return f"{revision.name}{bytes_}"
 
 
-def _move(settled: Mapping[str, str]) -> plans.Move:
+def move_of(settled: Mapping[str, str]) -> plans.Move:
+    """The move that a switch was settled on."""
     plane = planes.Plane(settled["plane"])
     live = revisions.Revision(plane, settled["object"], settled["live"], settled["live_digest"])
     target = revisions.Revision(plane, settled["object"], settled["target"], settled["target_digest"])

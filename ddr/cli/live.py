@@ -25,7 +25,7 @@ def exit_code(status: str) -> int:
 
     if status == "contained":
         return errors.EXIT_FINDING
-    return errors.EXIT_OK if status in ("recovered", "undone", "injected") else errors.EXIT_FAILED
+    return errors.EXIT_OK if status in ("recovered", "switched", "undone", "injected") else errors.EXIT_FAILED
 
 
 @dataclass

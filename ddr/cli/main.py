@@ -21,6 +21,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("status", "ddr.cli.status", "Show planes, live revisions, signals, open incidents, backups."),
     ("changes", "ddr.cli.changes", "Show what changed, over all planes, newest last."),
     ("diagnose", "ddr.cli.diagnose", "Say which plane is to blame, with the evidence."),
+    (
+        "rollback",
+        "ddr.cli.rollback",
+        "Take back only the plane that is wrong: a plan by default, --apply to do it.",
+    ),
     ("runbook", "ddr.cli.runbook", "Check, plan, run, approve, resume and undo runbooks."),
     ("incident", "ddr.cli.incident", "Declare, note, resolve and list incidents."),
     ("release", "ddr.cli.release", "Record what is live together, and what is known to be good."),

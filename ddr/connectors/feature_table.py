@@ -238,6 +238,9 @@ class FeaturePlane:
         facts = {fact: str(said[fact]) for fact in _FACTS if said.get(fact)}
         return revisions.Revision(self.which, self._settings.table, name, self._pointer.digest(name), facts)
 
+    def write(self, to: revisions.Revision, expect: revisions.Revision) -> str:
+        return f"move the link {self._pointer.link} from {expect.name} to {to.name}, under its lock"
+
     def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
         live = self.revision()
         if not revisions.must_move(live=live, to=to, expect=expect):

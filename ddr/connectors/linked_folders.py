@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ddr.domain import changes, planes, revisions
+from ddr.errors import Damaged
 from ddr.lib import jsonl, pointer
 
 
@@ -39,8 +40,17 @@ class LinkedPlane:
         facts = self.facts(self.pointer.path(name))
         return revisions.Revision(self.which, self.object, name, self.pointer.digest(name), facts)
 
+    def pointed(self) -> revisions.Revision:
+        try:
+            return self.revision()
+        except Damaged:
+            return revisions.Revision(self.which, self.object, self.pointer.read())
+
+    def write(self, to: revisions.Revision, expect: revisions.Revision) -> str:
+        return f"move the link {self.pointer.link} from {expect.name} to {to.name}, under its lock"
+
     def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
-        live = self.revision()
+        live = self.pointed()
         if not revisions.must_move(live=live, to=to, expect=expect):
             return live
         revisions.must_be(self.find(to.name), to)

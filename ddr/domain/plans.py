@@ -34,6 +34,17 @@ class Move:
 
 
 @dataclass(frozen=True)
+class Reverter:
+    """Who could put back what a plan takes away; `stop` is what stops them, '' where nobody said how."""
+
+    plane: planes.Plane
+    name: str
+    how: str
+    stop: str = ""
+    is_stopped: bool = False
+
+
+@dataclass(frozen=True)
 class Plan:
     """What would be done to a service, why it may be done, and what speaks against it."""
 

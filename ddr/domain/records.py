@@ -198,7 +198,7 @@ class RunPaused:
 class RunEnded:
     kind: ClassVar[str] = "run.ended"
     run: str
-    status: Literal["recovered", "contained", "failed", "undone", "injected"]
+    status: Literal["recovered", "contained", "switched", "failed", "undone", "injected"]
     why: str = ""
 
 

@@ -20,6 +20,8 @@ REQUIREMENTS = "requirements"  # digest of the file that lists the packages
 PACKAGES = "packages"  # those of it that are pinned, as `packages_of` writes them: a model's can be held to a release's
 COMMIT = "commit"
 DATA = "data"  # the data a model was trained on, `name@digest` each
+PYTHON = "python"  # the version a model was made with / code runs on
+REQUIREMENTS = "requirements"  # digest of the requirements
 BLOCKED = "blocked"  # why nothing may promote this revision any more
 
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from ddr.domain import incidents, planes
 
 StepKind = Literal["probe", "action", "gate"]
-EndStatus = Literal["recovered", "contained", "failed"]
+EndStatus = Literal["recovered", "contained", "switched", "failed"]
+"""`switched`: done and read back, and nobody waited for proof that it helped."""
 
 APPROVAL = "approval"
 """The one gate that is built into the engine: a person agrees to what all following actions will do."""

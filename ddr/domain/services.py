@@ -57,6 +57,16 @@ class SignalSpec:
 
 
 @dataclass(frozen=True)
+class Promoter:
+    """Whoever moves a plane by itself: a retraining, a promotion bot. `stop` is the command that stops it."""
+
+    name: str
+    plane: planes.Plane
+    how: str = ""
+    stop: str = ""
+
+
+@dataclass(frozen=True)
 class Service:
     """`planes` names the connector of each plane; `customers` says who notices when it is wrong."""
 
@@ -68,3 +78,4 @@ class Service:
     customers: str = ""
     serving: str = ""
     consumers: tuple[str, ...] = field(default=())
+    promoters: tuple[Promoter, ...] = ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from ddr.domain import changes, health, outcomes, planes, revisions
+from ddr.domain import changes, health, outcomes, planes, plans, revisions
 
 
 @runtime_checkable
@@ -51,6 +51,32 @@ class Switchable(Protocol):
 
 
 @runtime_checkable
+class Pointing(Protocol):
+    def pointed(self) -> revisions.Revision:
+        """As `revision`, also where what is live is damaged: then its name, without digest or facts.
+
+        So that one can go away from it. `switch` of such a plane takes it as `expect`.
+        """
+        ...
+
+
+@runtime_checkable
+class Spoken(Protocol):
+    def write(self, to: revisions.Revision, expect: revisions.Revision) -> str:
+        """The write that `switch` would do, in the words of its own system. Touches nothing."""
+        ...
+
+
+@runtime_checkable
+class Reverting(Protocol):
+    """The place of GitOps: Argo CD, Flux, Helm, an autoscaler that owns what this plane switches."""
+
+    def who_reverts(self) -> Sequence[plans.Reverter]:
+        """Who would put back what is switched here, and what stops each. Nobody where nobody is known."""
+        ...
+
+
+@runtime_checkable
 class Freezable(Protocol):
     """Containment: stop whatever would bring the bad revision back."""
 
@@ -64,6 +90,23 @@ class Freezable(Protocol):
 
     def frozen(self) -> str:
         """Why it is frozen, '' when it is not."""
+        ...
+
+
+@runtime_checkable
+class Isolatable(Protocol):
+    """Containment: give an agreed stand-in instead of what is there, and touch nothing else."""
+
+    def isolate(self, why: str) -> None:
+        """Repeatable; an existing isolation is kept. Refused where nothing was agreed on."""
+        ...
+
+    def join(self) -> None:
+        """What was there before is given again. Repeatable. Conflict when something else was put there meanwhile."""
+        ...
+
+    def isolated(self) -> str:
+        """Why it is isolated, '' when it is not."""
         ...
 
 

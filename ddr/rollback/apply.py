@@ -20,22 +20,22 @@ def apply(platform: platforms.Platform, plan: plans.Plan, why: str = "rollback")
     if plan.refusals:
         raise Refused(f"{plan.service}: " + "; ".join(check.detail for check in plan.refusals))
     done: list[plans.Move] = []
-    live = []
+    after = []
     for move in plan.moves:
         try:
-            live.append(switch(platform, plan.service, move, why))
+            after.append(switch(platform, plan.service, move, why))
         except DdrError:
             for earlier in reversed(done):
                 switch(platform, plan.service, earlier.reversed(), f"taken back: {why}")
             raise
         done.append(move)
-    return tuple(live)
+    return tuple(after)
 
 
 def switch(platform: platforms.Platform, service: str, move: plans.Move, why: str) -> revisions.Revision:
     """One move. The target's bytes are read again first; the change is recorded when something was changed."""
     acting = switchable(platform, service, move.plane)
-    before = acting.revision()
+    before = live(acting)
     if before.is_same(move.target):
         return before
     target = acting.find(move.target.name)
@@ -66,6 +66,11 @@ def switch(platform: platforms.Platform, service: str, move: plans.Move, why: st
     )
     platform.journal.append(records.ChangeRecorded(service, change))
     return after
+
+
+def live(acting: connector.Observable) -> revisions.Revision:
+    """What is live; where that is damaged its name alone, because one can still go away from it."""
+    return acting.pointed() if isinstance(acting, connector.Pointing) else acting.revision()
 
 
 class Acting(connector.Observable, connector.Switchable, Protocol):

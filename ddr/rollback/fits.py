@@ -66,6 +66,18 @@ def _check(
 def smallest_fit(
     plane: planes.Plane, after: Mapping[planes.Plane, revisions.Revision], good: Sequence[releases.Release]
 ) -> str:
+    """The fewest other planes to take back as well, as text."""
+    found = smallest(plane, after, good)
+    if found is None:
+        return "no known-good combination fits it"
+    back, release = found
+    spoken = " and ".join(f"{other} to {revision.name}" for other, revision in back.items())
+    return f"it fits together with {spoken} (release {release.id})"
+
+
+def smallest(
+    plane: planes.Plane, after: Mapping[planes.Plane, revisions.Revision], good: Sequence[releases.Release]
+) -> tuple[Mapping[planes.Plane, revisions.Revision], releases.Release] | None:
     """The fewest other planes to take back as well, to revisions of known-good releases, newest first."""
     others = [other for other in after if other is not plane and other in planes.ROLLED_BACK]
     for size in range(1, len(others) + 1):
@@ -73,10 +85,45 @@ def smallest_fit(
             for release in good:
                 back = {other: release.revisions[other] for other in chosen if other in release.revisions}
                 moves = all(other in back and _is_way(after[other], back[other]) for other in chosen)
-                if moves and _agree({**after, **back}):
-                    spoken = " and ".join(f"{other} to {revision.name}" for other, revision in back.items())
-                    return f"it fits together with {spoken} (release {release.id})"
-    return "no known-good combination fits it"
+                if moves and agree({**after, **back}):
+                    return back, release
+    return None
+
+
+def runtime(
+    after: Mapping[planes.Plane, revisions.Revision], was: Mapping[planes.Plane, revisions.Revision]
+) -> plans.Check:
+    """Whether the code that will run can load the model that will be live: flavor, Python, requirements.
+
+    What is as it is now fits, because it runs now. A Python of another minor version than the code's is BAD where the
+    model that runs now has the code's; what nobody says is UNKNOWN, and the server's own loading is the proof.
+    """
+    name = "fits the code's runtime"
+    model, code = after.get(planes.Plane.MODEL), after.get(planes.Plane.CODE)
+    if model is None or code is None:
+        return plans.Check(name, signals.State.UNKNOWN, "model or code cannot be read")
+    before = was.get(planes.Plane.MODEL, model)
+    same_code = planes.Plane.CODE in was and was[planes.Plane.CODE].is_same(code)
+    fine, open_ = [], []
+    for fact in (revisions.FLAVOR, revisions.PYTHON, revisions.REQUIREMENTS):
+        needs, has, ran = model.facts.get(fact, ""), code.facts.get(fact, ""), before.facts.get(fact, "")
+        if fact == revisions.PYTHON:
+            needs, has, ran = _minor(needs), _minor(has), _minor(ran)
+        if needs and needs in (has, ran if same_code else has):
+            fine.append(f"{fact} {digest.short(needs)}")
+        elif not needs or not (has or ran):
+            open_.append(f"{fact}: {'the model' if not needs else 'the code'} does not say")
+        elif fact == revisions.PYTHON and has and has == ran:
+            what = f"{model.object} {model.name} was made with Python {needs}, code {code.name} runs {has}"
+            return plans.Check(name, signals.State.BAD, f"{what}; roll the code back with it, or name another model")
+        else:
+            open_.append(f"{fact} {digest.short(needs)} is new to the code, which has {digest.short(has or ran)}")
+    state = signals.State.UNKNOWN if open_ else signals.State.OK
+    return plans.Check(name, state, "; ".join([*open_, *fine]))
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])
 
 
 def _is_way(now: revisions.Revision, back: revisions.Revision) -> bool:
@@ -84,7 +131,7 @@ def _is_way(now: revisions.Revision, back: revisions.Revision) -> bool:
     return not back.is_same(now) and all(fact in back.facts for fact in _CARRIERS if fact in now.facts)
 
 
-def _agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:
+def agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:
     for fact in _CARRIERS:
         if len({revision.facts[fact] for revision in all_planes.values() if fact in revision.facts}) > 1:
             return False

@@ -14,7 +14,7 @@ from ddr.journal import views
 from ddr.lib import digest, timetext
 from ddr.ports import connector
 from ddr.ports import platform as platforms
-from ddr.rollback import fits, targets
+from ddr.rollback import apply, fits, targets
 
 LAST_GOOD = "last-good"
 
@@ -52,7 +52,7 @@ def look(platform: platforms.Platform, service: str, plane: planes.Plane, to: st
     """Every question the decision needs answered."""
     board = views.fold(platform.journal.events())
     acting = platform.plane(service, plane)
-    live = {plane: acting.revision()}
+    live = {plane: apply.live(acting)}
     unread = {}
     for other in platform.service(service).planes:
         if other is not plane:

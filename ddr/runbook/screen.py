@@ -251,6 +251,8 @@ def _after_the_end(view: View, undo: str) -> list[str]:
         return [f"what is named above is left; then again: {undo}"]
     if ended == "injected":
         return [f"next: {undo} takes it back"]
+    if ended == "switched":
+        return [f"next: ddr status {view.service}   nobody waited for proof that it helped", f"({undo} takes it back)"]
     if ended == "recovered":
         close = f"ddr incident resolve {view.incident}" if view.incident else f"ddr status {view.service}"
         return [f"next: {close}", f"({undo} would bring the bad state back)"]

@@ -14,7 +14,7 @@ from ddr.runbook import flow, procedure
 class Ending:
     """The run is over. A failed critical step, or a validation that did not pass, never ends as recovered."""
 
-    status: Literal["recovered", "contained", "failed", "injected"]
+    status: Literal["recovered", "contained", "switched", "failed", "injected"]
     why: str = ""
 
 

@@ -100,6 +100,7 @@ class ServiceEntry:
     customers: str = ""
     consumers: tuple[str, ...] = ()
     serving: str = ""
+    promoters: tuple[services.Promoter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -393,4 +394,5 @@ def _service(name: str, entry: ServiceEntry, bound: Mapping[planes.Plane, PlaneE
         customers=entry.customers,
         serving=entry.serving,
         consumers=entry.consumers,
+        promoters=entry.promoters,
     )
