@@ -6,14 +6,14 @@ and goes on where it was cut off. It is not thinned with the first one: each pla
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from ddr.backup import layout
 from ddr.errors import Conflict, Damaged, Missing
 from ddr.ports import store
 
-_ORDER = (layout.KEYS, layout.PACKS, layout.INDEX, layout.SNAPSHOTS)
+_ORDER = (layout.KEYS, layout.PACKS, layout.INDEX, layout.KEPT, layout.SNAPSHOTS)
 """What a later kind needs is there before it: a copy that is cut off never has a snapshot without its bytes."""
 
 
@@ -42,28 +42,61 @@ def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None]
             found="another one",
             hint="name an empty place for the copy",
         )
-    entries = [entry for kind in _ORDER for entry in of.list(kind)]
-    known = {entry.key for kind in _ORDER for entry in to.list(kind)}
-    objects = size_bytes = 0
-    skipped = []
-    for at, entry in enumerate(entries, 1):
-        if there is None and not entry.key.startswith(layout.KEYS):
-            there = to.create(layout.CONFIG, config)  # behind the slots: what has a configuration can be opened
-        if entry.key not in known:
-            try:
-                content = of.get(entry.key)
-            except Missing:
-                continue  # pruned meanwhile
-            if layout.name_of(content) != layout.hash_in(entry.key):
-                skipped.append(entry.key)
-                continue
-            layout.create_named(to, entry.key, content)
-            objects, size_bytes = objects + 1, size_bytes + len(content)
-        if told:
-            told("objects", at, len(entries))
+    there_before = {entry.key for kind in _ORDER for entry in to.list(kind)}
+    work = _Work(of, to, there_before, told)
+    snapshots_ = [*of.list(layout.KEPT), *of.list(layout.SNAPSHOTS)]  # first of all: what they need is there already
+    work.bring(of.list(layout.KEYS))
     if there is None:
-        to.create(layout.CONFIG, config)
-    return Copied(objects, size_bytes, len(entries) - objects - len(skipped), tuple(skipped))
+        to.create(layout.CONFIG, config)  # behind the slots: what has a configuration can be opened
+    while True:
+        merged = work.missing
+        index = list(of.list(layout.INDEX))
+        work.bring(of.list(layout.PACKS))
+        work.bring(index)
+        if work.missing == merged:
+            break  # else a prune has written the index anew meanwhile
+    work.bring(snapshots_)
+    return Copied(work.objects, work.size_bytes, work.there, tuple(work.skipped))
+
+
+@dataclass
+class _Work:
+    """Objects on their way. `missing` counts those that were gone when their turn came."""
+
+    of: store.Store
+    to: store.Store
+    known: set[str]
+    told: Callable[[str, int, int], None] | None
+    objects: int = 0
+    size_bytes: int = 0
+    there: int = 0
+    missing: int = 0
+    skipped: list[str] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+
+    def bring(self, entries: Iterable[store.Entry]) -> None:
+        wanted = [entry.key for entry in entries if entry.key not in self._seen]
+        for at, key in enumerate(wanted, 1):
+            self._bring(key)
+            if self.told:
+                self.told(key.split("/")[1], at, len(wanted))
+
+    def _bring(self, key: str) -> None:
+        if key in self.known:
+            self._seen.add(key)
+            self.there += 1
+            return
+        try:
+            content = self.of.get(key)
+        except Missing:
+            self.missing += key.startswith(layout.INDEX)
+            return  # pruned meanwhile
+        self._seen.add(key)
+        if layout.name_of(content) != layout.hash_in(key):
+            self.skipped.append(key)
+            return
+        layout.create_named(self.to, key, content)
+        self.objects, self.size_bytes = self.objects + 1, self.size_bytes + len(content)
 
 
 def keys(of: store.Store) -> list[str]:

@@ -21,6 +21,9 @@ KEYS = f"{ROOT}keys/"
 PACKS = f"{ROOT}packs/"
 INDEX = f"{ROOT}index/"
 SNAPSHOTS = f"{ROOT}snapshots/"
+KEPT = f"{ROOT}kept/"
+"""Kept states of single planes: snapshots that no backup, restore or drill takes for its own (`keeping`)."""
+
 TOMBSTONES = f"{ROOT}tombstones/"
 LEASE = f"{ROOT}leases/gc"
 
@@ -41,8 +44,9 @@ def index_key(name: str) -> str:
     return f"{INDEX}{name}"
 
 
-def snapshot_key(at: datetime, name: str) -> str:
-    return f"{SNAPSHOTS}{at.astimezone(UTC).strftime(_STAMP)}-{name}"
+def snapshot_key(at: datetime, name: str, among: str = SNAPSHOTS) -> str:
+    """`among` is SNAPSHOTS or KEPT."""
+    return f"{among}{at.astimezone(UTC).strftime(_STAMP)}-{name}"
 
 
 def tombstone_key(at: datetime, name: str) -> str:

@@ -76,7 +76,7 @@ def give_back(at: store.Store, lease: Lease | None, *, is_full: bool = False) ->
 
 def check_names(repository: repositories.Repository, now: datetime) -> None:
     """Refused where something is dated in the future, unless the store knows that it was not written then."""
-    dated = [(head.key, head.at) for head in repository.heads()]
+    dated = [(head.key, head.at) for head in repository.all_heads()]
     dated += [(stone.key, stone.at) for stone in graves.read(repository)]
     for key, at in dated:
         if at - now <= SKEW:

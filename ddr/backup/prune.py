@@ -13,7 +13,8 @@ hidden all the same; they can be made anew from the packs.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,12 +55,16 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
     Refused when the clock here and the names in the repository do not agree.
     """
     leases.check_names(repository, now)
+    return _look(repository, forget, now)
+
+
+def _look(repository: repositories.Repository, forget: Iterable[repositories.Head], now: datetime) -> Plan:
     asked = tuple(forget)
     held = locks.held(repository.store, [head.key for head in asked], now)
     staying = {one.key for one in held}
     given_up = tuple(head for head in asked if head.key not in staying)
     gone = {head.key for head in given_up}
-    heads = [head for head in repository.heads() if head.key not in gone]
+    heads = [head for head in repository.all_heads() if head.key not in gone]
     index = repository.index()
     stored = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
     stones = graves.read(repository)
@@ -69,7 +74,7 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
     except Damaged:  # a listing may be in a pack that was buried while its backup was about to commit
         _take_buried(repository, index, doomed & set(stored))
         needed = _needed(repository, index, heads)
-    live = _live_bytes(index, needed)
+    live = _live_bytes(index, needed, doomed)
     spare = {pack for pack in doomed if live.get(pack)} | _last_copies(repository, index, needed, doomed & set(stored))
     due = {pack for stone in stones if stone.not_before <= now for pack in stone.packs}
     bury = {pack for pack in stored if pack not in doomed and not live.get(pack)}
@@ -85,7 +90,7 @@ def plan(repository: repositories.Repository, forget: Iterable[repositories.Head
         tuple(sorted(spare)),
         sum(stored[pack] for pack in bury | thin),
         sum(stored[pack] for pack in delete),
-        len(heads),
+        sum(head.key.startswith(layout.SNAPSHOTS) for head in heads),
         held,
     )
 
@@ -98,18 +103,25 @@ def apply(
     Raises Refused while somebody else prunes or a clock is wrong, Full where not even deleting made room enough for a
     tombstone: all that was due is deleted then. On a full disk it goes without a lease.
     """
+    began = time.monotonic()
+
+    def moment() -> datetime:
+        """A prune may take hours, and what others write meanwhile is not from the future."""
+        return now + timedelta(seconds=time.monotonic() - began)
+
     lease = leases.take_if_room(repository.store, owner, now)
     try:
         if lease is not None:
             leases.check_store_clock(repository.store, now)
         for head in made.forget:
             repository.forget(head)
-        fresh = plan(repository, (), now)
+        fresh = plan(repository, (), moment())
         fresh = dataclasses.replace(fresh, forget=made.forget, held=(*_snapshots_held(made), *fresh.held))
         try:
             _unlist(repository, fresh.delete)
             _delete(repository, fresh)
-            _bury(repository, fresh, graves.Tombstone(now, now + grace, ()), lease)
+            at = moment()
+            _bury(repository, fresh, graves.Tombstone(at, at + grace, ()), lease, moment)
         except store.Full as problem:
             raise _still_full(repository, fresh, problem) from problem
         return fresh
@@ -118,7 +130,11 @@ def apply(
 
 
 def _bury(
-    repository: repositories.Repository, fresh: Plan, stone: graves.Tombstone, lease: leases.Lease | None
+    repository: repositories.Repository,
+    fresh: Plan,
+    stone: graves.Tombstone,
+    lease: leases.Lease | None,
+    moment: Callable[[], datetime],
 ) -> None:
     """Phase 1, and an index that says what is there. Tombstones whose time has come go last: what one of them names and
     is needed again must be listed before."""
@@ -137,7 +153,7 @@ def _bury(
     _forget_tombstones(repository, fresh, stone.at)
     if doomed:
         # Whoever commits from now on sees the tombstone; who has committed meanwhile has not, and needs the index.
-        again, index = plan(repository, (), stone.at), repository.index()
+        again, index = _look(repository, (), moment()), repository.index()
         if unlisted := [pack for pack in again.spare if not index.knows(pack)]:
             _rewrite_index(repository, without=set(), add_from=unlisted)
 
@@ -184,13 +200,19 @@ def _take_buried(repository: repositories.Repository, index: chunk_index.ChunkIn
             index.take(pack, len(content), packs.Opened(repository.ring, pack, content[:64]).table(content))
 
 
-def _live_bytes(index: chunk_index.ChunkIndex, needed: set[bytes]) -> dict[str, int]:
-    """Stored bytes that are needed, for each pack that has any."""
+def _live_bytes(index: chunk_index.ChunkIndex, needed: set[bytes], doomed: set[str]) -> dict[str, int]:
+    """Stored bytes that are needed, for each pack that has any.
+
+    Of a chunk in several packs every prune counts the same one: of two that ran at once, each would else bury the pack
+    that the other one relies on.
+    """
     live: dict[str, int] = {}
     for chunk in needed:
-        found = index.find(chunk)
+        found = min(
+            ((pack in doomed, pack, packs.span_of(place)[1]) for pack, place in index.places(chunk)), default=None
+        )
         if found is not None:
-            live[found[0]] = live.get(found[0], 0) + packs.span_of(found[1])[1]
+            live[found[1]] = live.get(found[1], 0) + found[2]
     return live
 
 
@@ -226,10 +248,14 @@ def _thin(repository: repositories.Repository, sparse: Sequence[str]) -> tuple[s
     """Copy what is needed of these packs into new ones; the packs that nobody needs now."""
     if not sparse:
         return ()
+    heads = repository.all_heads()  # before the index: what a backup commits later is not in it
     index = repository.index()
-    needed = _needed(repository, index, repository.heads())
     chosen = set(sparse)
-    chunks = [chunk for chunk in needed if (found := index.find(chunk)) and found[0] in chosen]
+    chunks = [
+        chunk
+        for chunk in _needed(repository, index, heads)
+        if (found := index.places(chunk)) and chosen.issuperset(pack for pack, _ in found)
+    ]
     reader = reading.Reader(repository, index)
     try:
         with writing.Writer(repository, index) as writer:

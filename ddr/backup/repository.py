@@ -50,15 +50,19 @@ class Repository:
     ring: keys.Keyring
     config: Config
 
-    def heads(self) -> tuple[Head, ...]:
-        """Every snapshot, oldest first. Names that are none are left to `verify`."""
+    def heads(self, among: str = layout.SNAPSHOTS) -> tuple[Head, ...]:
+        """Every snapshot, oldest first; among `layout.KEPT` the kept states. Names that are none are left to `verify`."""
         found = []
-        for entry in self.store.list(layout.SNAPSHOTS):
+        for entry in self.store.list(among):
             try:
                 found.append(Head(entry.key, layout.hash_in(entry.key)[: layout.ID_DIGITS], layout.time_in(entry.key)))
             except ValueError:
                 continue
         return tuple(found)
+
+    def all_heads(self) -> tuple[Head, ...]:
+        """Everything that needs chunks: snapshots, and the kept states of planes."""
+        return (*self.heads(), *self.heads(layout.KEPT))
 
     def head(self, wanted: str) -> Head:
         """The one that is meant: `latest`, or the beginning of an id. Raises Missing, UnknownName."""
@@ -77,7 +81,13 @@ class Repository:
     def read(self, head: Head) -> snapshots.Snapshot:
         """Raises Damaged, Missing when it was forgotten meanwhile."""
         what = f"snapshot {head.id[:8]}"
-        stored = self.store.get(head.key)
+        try:
+            stored = self.store.get(head.key)
+        except Missing as problem:
+            raise Missing(
+                f"{self.store.name}: {what} is gone: it was forgotten just now",
+                hint="`ddr backup list` shows the others",
+            ) from problem
         try:
             content = sealing.unseal(self.ring, "snapshot", stored, what)
             layout.check_name(head.key, stored, what)
@@ -100,11 +110,11 @@ class Repository:
                 continue
         return None
 
-    def commit(self, snapshot: snapshots.Snapshot) -> snapshots.Snapshot:
+    def commit(self, snapshot: snapshots.Snapshot, among: str = layout.SNAPSHOTS) -> snapshots.Snapshot:
         """Store it; from then on it exists. The one commit point of a backup."""
         stored = sealing.seal(self.ring, "snapshot", msgspec.json.encode(dataclasses.replace(snapshot, id="")))
         name = layout.name_of(stored)
-        key = layout.snapshot_key(snapshot.at, name)
+        key = layout.snapshot_key(snapshot.at, name, among)
         try:
             layout.create_named(self.store, key, stored)
         except store.Full:

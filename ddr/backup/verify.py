@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +20,8 @@ from ddr.errors import Damaged, DdrError, Missing
 
 Level = Literal["structure", "stored", "full"]
 Told = Callable[[str, int, int], None]
+
+_GONE = "the pack is gone"
 
 MOST_AFFECTED = 20
 """So many lines a finding lists; behind that it counts."""
@@ -92,13 +94,14 @@ def verify(
     Raises Unavailable when the store is away.
     """
     findings = _keys(repository)
+    listed = repository.all_heads()  # before the index: what a backup commits later is not in it
     index, broken = repository.index_with_problems()
     findings += [Finding(one.key, one.message, (), one.hint) for one in broken]
     stored = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
     harm = _Harm()
     for pack in index.pack_names:
         if pack not in stored:
-            harm.note(pack, "the pack is gone", [place.chunk for place in index.places_in(pack)])
+            harm.note(pack, _GONE, [place.chunk for place in index.places_in(pack)])
         elif stored[pack] != index.size_of(pack) and level == "structure":
             _inspect(repository, index, pack, harm, deep=False)
     checked = 0
@@ -107,7 +110,7 @@ def verify(
         checked = _read_packs(repository, index, chosen, harm, deep=level == "full", workers=workers, told=told)
     reader = reading.Reader(repository, index)
     follower = references.Follower(reader)
-    hurt, needed = _follow(repository, index, follower, harm, findings)
+    hurt, needed, forgotten = _follow(repository, index, follower, harm, findings, listed)
     known = set(index.pack_names)
     unneeded = [pack for pack in stored if pack not in needed]
     notes = []
@@ -119,7 +122,10 @@ def verify(
     unlisted = [pack for pack in stored if pack not in known]
     if unlisted:
         notes.append(f"{len(unlisted)} packs are in no index: a backup was cut off, or is at work now")
-    heads = repository.heads()
+    unlamented = harm.objects.keys() - {layout.hash_in(one.object) for one in findings}
+    if unlamented:
+        notes.append(f"{len(unlamented)} packs that the index lists are gone and nobody needs them: they were pruned")
+    heads = [head for head in listed if head.id not in forgotten]
     lock, loose = _lock(repository, now)
     findings += loose
     return Report(
@@ -200,7 +206,7 @@ def _inspect(
     try:
         content = memoryview(repository.store.get(layout.pack_key(pack)))
     except Missing:
-        harm.note(pack, "the pack is gone", [place.chunk for place in known()])
+        harm.note(pack, _GONE, [place.chunk for place in known()])
         return 0
     problem = "" if layout.name_of(content) == pack else "the pack has other bytes than its name says"
     if not problem and not deep:
@@ -237,24 +243,28 @@ def _follow(
     follower: references.Follower,
     harm: _Harm,
     findings: list[Finding],
-) -> tuple[set[str], set[str]]:
-    """Every reference of every snapshot; (ids of snapshots that are hurt, packs that are needed).
+    heads: Sequence[repositories.Head],
+) -> tuple[set[str], set[str], set[str]]:
+    """Every reference of every snapshot; (ids of snapshots that are hurt, packs that are needed, ids of snapshots that
+    were forgotten meanwhile).
 
     What is lost is told under the pack that is to blame; a chunk that no index knows under the index.
     """
     hurt: set[str] = set()
     needed: set[str] = set()
-    affected: dict[str, list[str]] = {}
+    found: dict[str, list[tuple[str, str]]] = {}
 
     def blame(chunk: bytes) -> str | None:
         return harm.culprit(index, chunk)
 
     judge = references.Follower(follower.reader)
-    for head in repository.heads():
+    for head in heads:
         try:
             snapshot = repository.read(head)
         except DdrError as problem:
             hurt.add(head.id)
+            if isinstance(problem, Missing) and repository.store.head(head.key) is None:
+                continue  # forgotten since it was listed
             move = "its data may be whole; an older snapshot has most of it (`ddr backup list`)"
             findings.append(Finding(head.key, problem.message, (f"snapshot {head.id[:8]}, all of it",), move))
             continue
@@ -262,9 +272,17 @@ def _follow(
             needed.update(pack for chunk in _readable(follower, part) for pack, _ in index.places(chunk))
             for culprit, what in judge.lost(part, blame):
                 hurt.add(head.id)
-                affected.setdefault(culprit, []).append(f"snapshot {head.id[:8]}, {part.component}, {what}")
+                found.setdefault(culprit, []).append((head.id, f"snapshot {head.id[:8]}, {part.component}, {what}"))
+    forgotten = {head.id for head in heads if head.id in hurt and repository.store.head(head.key) is None}
+    affected = {
+        culprit: lines
+        for culprit, told in found.items()
+        if (lines := [line for id_, line in told if id_ not in forgotten])
+    }
     for pack, what in harm.objects.items():
         lines = affected.pop(pack, [])
+        if what == _GONE and not lines:
+            continue  # a prune took it
         findings.append(Finding(layout.pack_key(pack), what, _shortened(lines), _move(lines)))
     for culprit, lines in affected.items():
         if culprit:
@@ -273,7 +291,7 @@ def _follow(
             what, move = "chunks are in no pack that the index knows", "`ddr backup repair` rebuilds it from the packs"
         key = layout.pack_key(culprit) if culprit else layout.INDEX
         findings.append(Finding(key, what, _shortened(lines), move))
-    return hurt, needed
+    return hurt, needed, forgotten
 
 
 def _readable(follower: references.Follower, part: references.Part) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -69,13 +70,29 @@ class Bucket:
         return house.World({"rows": list(self.rows)}, {"stream": self.stream}, files)
 
 
+class Salts:
+    """Random bytes that are the same in the same life, whichever of its threads is faster."""
+
+    def __init__(self) -> None:
+        self._sources: dict[threading.Thread, random.Random] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, nbytes: int | None = None) -> bytes:
+        thread = threading.current_thread()
+        with self._lock:
+            if thread not in self._sources:
+                role = thread.name.rstrip("0123456789")
+                number = sum(known.name.startswith(role) for known in self._sources)
+                self._sources[thread] = random.Random(f"{role} {number}")
+        return self._sources[thread].randbytes(nbytes or 32)
+
+
 class Life(stateful.RuleBasedStateMachine):
     """One repository, two writers, a prune; `kept` is what every snapshot must give back."""
 
     def __init__(self) -> None:
         super().__init__()
-        salts = random.Random(0)  # names depend on them, and what happens on the order of names: the same life twice
-        secrets.token_bytes = lambda nbytes=None: salts.randbytes(nbytes or 32)
+        secrets.token_bytes = Salts()  # names depend on them, and what happens on the order of names
         self.place = memory.MemoryStore()
         self.now = house.Clock()
         self.marks = 0
