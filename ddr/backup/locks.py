@@ -13,7 +13,7 @@ from concurrent import futures
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.backup import layout, reading, references
+from ddr.backup import graves, layout, reading, references
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Damaged, DdrError, Missing
@@ -73,9 +73,17 @@ def of(at: store.Store) -> store.Lockable | None:
 def needed(
     repository: repositories.Repository, heads: Sequence[repositories.Head]
 ) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The keys of everything that somebody must have to read these snapshots, and what of it was damaged."""
+    """The keys of everything that somebody must have to read these snapshots, and what of it was damaged.
+
+    Of a chunk in several packs the one counts that a prune counts, too: what that buries must not be locked anew.
+    """
     index, broken = repository.index_with_problems()
     problems = [problem.message for problem in broken]
+    try:
+        doomed = {pack for stone in graves.read(repository) for pack in stone.packs}
+    except Damaged as problem:
+        doomed = set()
+        problems.append(problem.message)
     follower = references.Follower(reading.Reader(repository, index))
     packs: set[str] = set()
     found = {layout.CONFIG, *(entry.key for entry in repository.store.list(layout.KEYS))}
@@ -83,7 +91,8 @@ def needed(
         found.add(head.key)
         try:
             for chunk in follower.needed(repository.read(head)):
-                packs.add(index.require(chunk)[0])
+                index.require(chunk)
+                packs.add(min((pack in doomed, pack) for pack, _ in index.places(chunk))[1])
         except Missing:
             found.discard(head.key)  # forgotten meanwhile
         except Damaged as problem:
