@@ -39,7 +39,10 @@ def run(session: sessions.Session, dry_run: bool) -> int:
     made = session.backups()
     origins = made.origins()
     if dry_run:
-        rows = [(origin.name, origin.kind, origin.source) for origin in origins.values()]
+        rows = [
+            (origin.name, origin.kind, origin.source, getattr(origin.made, "fidelity", ""))
+            for origin in origins.values()
+        ]
         session.show({"would_capture": list(origins)}, lambda: output.table(rows))
         return 0
     with backup_watch.watched(session):

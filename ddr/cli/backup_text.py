@@ -54,6 +54,8 @@ def made(
     sizes = f"{output.size(snapshot.size_bytes)} in {snapshot.took_s:.1f} s, {output.size(snapshot.added_bytes)} new"
     lines = [f"{head}: {sizes}"]
     for component in snapshot.components:
+        fidelity = component.facts.get("fidelity", "")
+        lines += [f"  {component.name}: fidelity {fidelity}"] if fidelity else []
         lines += [f"  {component.name}: {component.problem}"] if component.problem else []
         lines += [f"  {component.name}: {text}" for text in component.warnings[:5]]
         more = len(component.warnings) - 5

@@ -41,6 +41,11 @@ def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[Visit, ...]:
     for name, made in wired.connectors.items():
         if name not in used | serving and isinstance(made, signal.Signal):
             visits.append(_source(wired, name, made))
+    visits += [
+        Visit(f"backups of {name}", signals.State.OK, f"fidelity {fidelity}")
+        for name, made in wired.connectors.items()
+        if (fidelity := getattr(made, "fidelity", ""))
+    ]
     return tuple(visits)
 
 

@@ -176,7 +176,8 @@ class RestTransport:
         message = redact.foreign(said.get("message", ""))
         text = f"{self.where}: {what}: {answer.status} {code or answer.text()}: {message}".rstrip(": ")
         if answer.status in (401, 403):
-            return Refused(text, hint="give username and password, or a token, that may do this")
+            who = "in ddr.yaml `token: ${env:MLFLOW_TRACKING_TOKEN}`, or username and password, of one who may do this"
+            return Refused(text, hint=who)
         if 300 <= answer.status < 400:
             to = answer.headers.get("Location", answer.headers.get("location", "elsewhere"))
             return InputError(f"{self.where} redirects to {to}", hint="write the final address in `tracking`")

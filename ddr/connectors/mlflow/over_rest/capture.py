@@ -73,6 +73,7 @@ class Gathered:
         seen.experiments()
         seen.runs()
         self._try("logged models", seen.logged_models)
+        seen.model_inputs()
         self._try("traces", self.traces.traces)
         models = registry.Registry(self.client, self.rows, self.doubts, self.began_ms, scope.models)
         models.models()
@@ -133,7 +134,6 @@ def _facts(gathered: Gathered, sink: restorable.Sink) -> None:
         )
     ]
     sink.fact("counted", f"{', '.join(held)}: each list read from both ends, the same")
-    sink.fact("calls", f"{gathered.client.calls} calls, {gathered.client.repeats} repeated")
     if gathered.absent:
         sink.fact("not offered", ", ".join(gathered.absent))
     if gathered.doubts.texts:

@@ -1,7 +1,7 @@
 """Calls to an MLflow server for long work: many at once, repeated while the server is busy, page after page.
 
-What only looks is repeated whenever nobody answered; what makes something is repeated only when the server said that
-it did nothing (429, 503): a second run would be a duplicate.
+What only looks is repeated whenever nobody answered; what makes something new is repeated only when the server said
+that it did nothing (429, 503): a second run would be a duplicate.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ _UNKNOWN = (404, 405, 501)
 _NO_SUCH_CALL = ("ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED", "UNIMPLEMENTED", "FEATURE_DISABLED", "")
 _LONGEST_PAUSE_S = 20.0
 _HELD_BYTES, _PIECE_BYTES = 8 * 2**20, 2**20
+
+# What sets and does not add: asked for twice it is the same.
+_REPEATABLE = (
+    *("/log-batch", "/log-inputs", "/set-tag", "/set-experiment-tag", "/alias", "/transition-stage", "/traces"),
+    *("/runs/update", "/runs/delete", "/runs/restore", "/records"),
+)
+_IDLE_S = 1.0  # servers hang up on idle connections, after 5 s MLflow's own: a write would not know whether it was done
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,8 +86,9 @@ class Client:
         return self._value("POST", path, None, body, is_look=True)
 
     def make(self, path: str, body: object, method: str = "POST") -> dict[str, Any]:
-        """Changes something. Unavailable when the connection broke: then the effect is not known."""
-        return self._value(method, path, None, body, is_look=False)
+        """Changes something. Unavailable when the connection broke where something new was to be made: then the effect
+        is not known, and asked again it might be made twice."""
+        return self._value(method, path, None, body, is_look=method == "PATCH" or path.endswith(_REPEATABLE))
 
     def put(self, path: str, pieces: Callable[[], Iterable[bytes]], size_bytes: int) -> None:
         """Upload a file; repeatable, as the same bytes under the same name are the same file."""
@@ -171,6 +179,7 @@ class Client:
             asked_s = 0.0
             try:
                 answer = send(self._line())
+                self._lines.used = time.monotonic()
                 if answer.status not in _BUSY or time.monotonic() > until:
                     return answer
                 asked_s = _seconds(answer.headers)
@@ -184,9 +193,13 @@ class Client:
 
     def _line(self) -> endpoint.Line:
         line: endpoint.Line | None = getattr(self._lines, "line", None)
+        now = time.monotonic()
         if line is None:
             with self._lock:
                 line = self._lines.line = self._open.enter_context(self.server.session())
+        elif now - self._lines.used > _IDLE_S:
+            line.connection.close()  # it opens again by itself
+        self._lines.used = now
         return line
 
 

@@ -58,6 +58,17 @@ class Tracking:
         for _ in self.client.each(self._experiment_ids(), self._models_of):
             pass
 
+    def model_inputs(self) -> None:
+        """Which logged models a run read: `runs/search` leaves that out, so where there are any each run is asked."""
+        if self.rows.count("logged_models"):
+            for _ in self.client.each(sorted(map(str, self.rows.keys("runs"))), self._inputs_of):
+                pass
+
+    def _inputs_of(self, run: str) -> None:
+        said = self.client.get(f"{clients.API2}/runs/get", {"run_id": run}).get("run") or {}
+        links = (said.get("inputs") or {}).get("model_inputs", ())
+        self.rows.add("run_models", (shapes.row("run_models", link, run_id=run, direction="input") for link in links))
+
     def _experiment_ids(self) -> list[str]:
         return sorted(map(str, self.rows.keys("experiments")))
 
@@ -108,11 +119,11 @@ class Tracking:
             run = str(one["info"]["run_id"])
             inputs, outputs = one.get("inputs") or {}, one.get("outputs") or {}
             self.rows.add("run_inputs", (_input(run, given) for given in inputs.get("dataset_inputs", ())))
-            links = [("input", link) for link in inputs.get("model_inputs", ())]
-            links += [("output", link) for link in outputs.get("model_outputs", ())]
-            self.rows.add(
-                "run_models", (shapes.row("run_models", link, run_id=run, direction=way) for way, link in links)
+            links = (
+                shapes.row("run_models", link, run_id=run, direction="output")
+                for link in outputs.get("model_outputs", ())
             )
+            self.rows.add("run_models", links)
 
     def _models_of(self, experiment: str) -> None:
         def pages(is_reversed: bool) -> Iterator[Sequence[listing.Said]]:

@@ -83,6 +83,8 @@ class Models:
                     self._stage(name, row)
             elif number in there and one.does == "update":
                 self._update(name, row)
+            elif number in there and self._stage_of(name, number) in ("", "None"):
+                self._stage(name, row)  # a restore was cut off before it
 
     def _make(self, name: str, row: tuple[rowbatch.Cell, ...], *, is_prompt: bool, at: int) -> int:
         """The number that it got; below the wanted one it was a stand-in, and is gone."""
@@ -128,6 +130,11 @@ class Models:
         if row[5] not in (None, "", "None"):
             body = {"name": name, "version": str(row[0]), "stage": row[5], "archive_existing_versions": False}
             self.client.make(f"{_API}/model-versions/transition-stage", body)
+
+    def _stage_of(self, name: str, number: int) -> str:
+        query = "SELECT current_stage FROM model_versions WHERE name = ? AND version = ?"
+        found = self.job.there.ask(query, [name, number])
+        return str(found[0][0] or "") if found else ""
 
     def _update(self, name: str, row: tuple[rowbatch.Cell, ...]) -> None:
         of_version = {"name": name, "version": str(row[0])}

@@ -29,7 +29,11 @@ class Traces:
 
     def all(self) -> None:
         chosen = {identity for identity, _ in self.job.experiments()}
-        there = self.job.there.keys("traces")
+        # One that has only spans was cut off: the server marks what it was told all of.
+        query = "SELECT trace_id FROM trace_metadata WHERE key = 'mlflow.trace.infoFinalized'"
+        marked = {row[0] for row in self.job.there.ask(query)}
+        unmarked = self.job.rows.keys("traces") - {row[0] for row in self.job.rows.ask(query)}
+        there = self.job.there.keys("traces") & (marked | unmarked)
         todo = {
             str(row[0]): row
             for piece in self.job.rows.pieces("traces")

@@ -15,12 +15,16 @@ from typing import Any
 
 from ddr.connectors.mlflow.over_rest import client as clients
 from ddr.connectors.mlflow.over_rest import job as jobs
-from ddr.connectors.mlflow.over_rest import mapping, shapes
+from ddr.connectors.mlflow.over_rest import mapping, shapes, spool
 from ddr.lib import rowbatch
 
 _RUN_NAME = "mlflow.runName"
-_POINTS_AN_ITEM = 20_000
+_POINTS_AN_ITEM, _ITEMS_HELD = 20_000, 5
 _API = clients.API2
+
+
+Part = tuple[str, list[list[shapes.Row]], bool]
+"""A run, points of it, and whether these are the last."""
 
 
 class Runs:
@@ -29,6 +33,7 @@ class Runs:
         self.client = job.client
         self._done = {old for old, new in job.known.runs.items() if self._is_whole(old, new)}
         self._one_at_a_time = threading.Lock()
+        self.closed: set[str] = set()
         self._linked = {
             (str(run), str(way), str(model))
             for run, way, model in job.there.ask("SELECT run_id, direction, model_id FROM run_models")
@@ -48,7 +53,9 @@ class Runs:
                 made = self.client.make(f"{_API}/experiments/create", body)
                 self.job.known.experiments[identity] = str(made["experiment_id"])
                 continue
-            if self._stage_there(there) == "deleted":
+            if self._is_closed(identity):
+                self.closed.add(identity)
+            elif self._is_deleted(self.job.there, there):
                 self.client.make(f"{_API}/experiments/restore", {"experiment_id": there})
             if decision.does == "update":
                 for key, value in tags.items():
@@ -74,37 +81,62 @@ class Runs:
         self.job.run_together("logged models made", models, self._make_model)
 
     def contents(self) -> None:
-        """Params, tags, data sets, links and points of those that are not whole yet."""
-        todo = [str(run) for run in self._open()]
-        self.job.run_together("runs filled", todo, self._fill)
-        for _ in self.client.each(self._points(set(todo)), self._log_points):
-            pass
+        """Each run filled and ended before the next: a restore that is cut off has whole ones behind it."""
+        todo = [run for run in sorted(self.job.known.runs) if run not in self._done or self.job.is_update]
+        points = self._points(set(todo))
+        ahead = next(points, None)
+
+        def given() -> Iterator[Part]:
+            nonlocal ahead
+            for run in todo:
+                mine = []
+                while ahead is not None and str(ahead[0][0]) == run:
+                    mine.append(ahead)
+                    ahead = next(points, None)
+                    if ahead is not None and str(ahead[0][0]) == run and len(mine) == _ITEMS_HELD:
+                        yield run, mine, False
+                        mine = []
+                yield run, mine, True
+
+        last = ""
+        for done, run in enumerate(self.client.each(given(), self._fill), 1):
+            if run != last and (done % 20 == 0 or run == todo[-1]):
+                self.job.progress("runs filled", min(done, len(todo)), len(todo))
+            last = run
 
     def ends(self) -> None:
-        """Status and times; then what was deleted is deleted again."""
-        todo = [str(run) for run in self._open()]
-        self.job.run_together("runs finished", todo, self._finish)
+        """What is ended last: logged models become ready, experiments that were deleted are deleted again."""
+        query = "SELECT status FROM logged_models WHERE model_id = ?"
         for identity, status in self.job.rows.ask("SELECT model_id, status FROM logged_models"):
             new = self.job.known.models.get(str(identity))
-            if new and status != "LOGGED_MODEL_PENDING" and status:
+            if new and status and status != "LOGGED_MODEL_PENDING" and self.job.there.ask(query, [new]) != [(status,)]:
                 self.client.make(f"{_API}/logged-models/{new}", {"model_id": new, "status": status}, "PATCH")
-        for identity, decision in self.job.experiments():
-            query = "SELECT lifecycle_stage FROM experiments WHERE experiment_id = ?"
-            if self.job.rows.ask(query, [identity]) == [("deleted",)]:
-                self.client.make(f"{_API}/experiments/delete", {"experiment_id": self.job.known.experiments[identity]})
-            del decision
+        for identity, _ in self.job.experiments():
+            new = self.job.known.experiments[identity]
+            if self._is_deleted(self.job.rows, identity) and identity not in self.closed:
+                self.client.make(f"{_API}/experiments/delete", {"experiment_id": new})
 
     def _set_aside(self, there: str, name: str) -> None:
         """Renamed and deleted, which in MLflow is a state and no loss."""
         aside = f"{name} (replaced by ddr {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())})"
-        if self._stage_there(there) == "deleted":
+        if self._is_deleted(self.job.there, there):
             self.client.make(f"{_API}/experiments/restore", {"experiment_id": there})
         self.client.make(f"{_API}/experiments/update", {"experiment_id": there, "new_name": aside})
         self.client.make(f"{_API}/experiments/delete", {"experiment_id": there})
 
-    def _stage_there(self, experiment: str) -> str:
-        found = self.job.there.ask("SELECT lifecycle_stage FROM experiments WHERE experiment_id = ?", [experiment])
-        return str(found[0][0]) if found else ""
+    def _is_closed(self, identity: str) -> bool:
+        """Deleted here and there, and nothing in it is left to do."""
+        new = self.job.known.experiments.get(identity, "")
+        if not self._is_deleted(self.job.rows, identity) or not self._is_deleted(self.job.there, new):
+            return False
+        runs = self.job.rows.ask("SELECT run_id FROM runs WHERE experiment_id = ?", [identity])
+        traces = self.job.rows.ask("SELECT trace_id FROM traces WHERE experiment_id = ?", [identity])
+        known = self.job.there.keys("traces")
+        return all(run in self._done for (run,) in runs) and all(trace in known for (trace,) in traces)
+
+    def _is_deleted(self, rows: spool.Spool, experiment: str) -> bool:
+        query = "SELECT lifecycle_stage FROM experiments WHERE experiment_id = ?"
+        return rows.ask(query, [experiment]) == [("deleted",)]
 
     def _make(self, row: shapes.Row) -> None:
         old, experiment, name, user, _, started = map(_text, row[:6])
@@ -144,11 +176,6 @@ class Runs:
         if before and before[0][0] and new_place:
             self.job.known.places[str(before[0][0]).rstrip("/")] = new_place.rstrip("/")
 
-    def _open(self) -> Iterator[rowbatch.Cell]:
-        for run in sorted(self.job.known.runs):
-            if run not in self._done or self.job.is_update:
-                yield run
-
     def _is_whole(self, old: str, new: str) -> bool:
         """RUNNING has no end that could be seen: that is filled again."""
         query = "SELECT status, end_time, lifecycle_stage FROM runs WHERE run_id = ?"
@@ -162,18 +189,25 @@ class Runs:
             tags[mapping.PARENT] = self.job.known.runs.get(tags[mapping.PARENT], tags[mapping.PARENT])
         return tags
 
-    def _fill(self, old: str) -> None:
+    def _fill(self, part: Part) -> str:
+        """One run, or a part of one that has very many points; gives its id."""
+        old, points, is_last = part
         new = self.job.known.runs[old]
         if self.job.there.ask("SELECT 1 FROM runs WHERE run_id = ? AND lifecycle_stage = 'deleted'", [new]):
             self.client.make(f"{_API}/runs/restore", {"run_id": new})
-        for part, table, most in (
+        for name, table, most in (
             ("params", "run_params", jobs.MOST_PARAMS),
             ("tags", "run_tags", jobs.MOST_TAGS),
         ):
-            given = dict(self._pairs(table, "run_id", old)) if part == "params" else self._tags(old)
+            given = dict(self._pairs(table, "run_id", old)) if name == "params" else self._tags(old)
             for portion in jobs.portions(jobs.pairs(given), most):
-                self.client.make(f"{_API}/runs/log-batch", {"run_id": new, part: portion})
+                self.client.make(f"{_API}/runs/log-batch", {"run_id": new, name: portion})
         self._inputs(old, new)
+        for some in points:
+            self._log_points(some)
+        if is_last:
+            self._finish(old)
+        return old
 
     def _inputs(self, old: str, new: str) -> None:
         columns = ("name", "digest", "source_type", "source", "schema", "profile")

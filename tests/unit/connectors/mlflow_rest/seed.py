@@ -46,7 +46,7 @@ def fill(address: str) -> dict[str, Any]:
 def _run(client: Any, experiment: str, number: int, before: list[str]) -> str:
     from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
-    tags = {"mlflow.user": "anna", "note": "naïve – 日本 " + "x" * 4000 if number == 1 else f"run {number}"}
+    tags = {"mlflow.user": "anna", "note": "naïve 日本 " + "x" * 4000 if number == 1 else f"run {number}"}
     if number == 2:
         tags["mlflow.parentRunId"] = before[0]
     run = client.create_run(experiment, start_time=T0 + number * 1000, tags=tags, run_name=f"rûn {number}")
