@@ -7,7 +7,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ddr.errors import Conflict, DdrError, InputError, Missing, Unavailable
@@ -154,6 +154,18 @@ class S3Store:
         except s3_wire.Answered as answer:
             if answer.code != "NoSuchKey":
                 raise self._translated(answer, doing) from answer
+
+    def written_at(self, key: str) -> datetime | None:
+        """By the server's clock, to the second."""
+        keys.check(key)
+        doing = f"look at {key!r}"
+        try:
+            response = self._wire.ask(doing, "head_object", Key=self._root + key)
+        except s3_wire.Answered as answer:
+            self._check_bucket(answer, doing)
+            return None
+        written = response.get("LastModified")
+        return written.astimezone(UTC) if isinstance(written, datetime) else None
 
     def check_lock(self) -> None:
         self._locks.check()

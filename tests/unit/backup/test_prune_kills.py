@@ -154,6 +154,4 @@ def test_a_backup_that_slept_while_a_prune_was_killed(phase: str, at: str, every
             assert done
             yard.check(place, more)
             yard.end(place, more)
-    print(
-        f"{phase}, asleep before {at}: {len(MODES) * len(range(1, len(calls) + 2, every))} nights, {late} times too late"
-    )
+    print(f"{phase}, asleep before {at}: {len(MODES) * len(range(1, len(calls) + 2, every))} nights, {late} too late")
