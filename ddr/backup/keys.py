@@ -10,7 +10,7 @@ A slot is a JSON object. Adding or removing one rewraps 32 bytes and touches not
 The repository's id follows from the master key and stands in every slot: a slot or the recovery key is enough to read
 everything, also when the configuration is lost.
 
-`recovery` is reserved for write-only recipients (X25519), which format 1 does not write and refuses to guess at.
+`recipient` is reserved for hosts that write and cannot read (X25519). Format 1 never has it: where one is, it is named.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import blake3
 import msgspec
 
 from ddr.backup import layout
-from ddr.errors import Damaged, InputError, Refused, UnknownName
+from ddr.errors import Damaged, InputError, Refused, UnknownName, Unsupported
 from ddr.lib import durable, redact
 from ddr.ports import store
 
@@ -98,6 +98,11 @@ class Slot:
     format: int = 1
 
 
+@dataclass(frozen=True)
+class _AnySlot:
+    kind: str
+
+
 def keyring_of(master: bytes) -> Keyring:
     """Of the repository that this master key makes."""
     return Keyring(blake3.blake3(master, derive_key_context=_CONTEXT + "repository id").digest(_ID), master)
@@ -151,12 +156,36 @@ def slots(of: store.Store) -> Iterator[tuple[str, Slot]]:
         name = layout.hash_in(entry.key)
         try:
             slot = _slot(of, entry.key)
+        except msgspec.ValidationError as problem:
+            if kind := _newer_kind(of, entry.key):
+                raise _too_new(of, name, kind) from problem
+            raise _broken(of, name, problem) from problem
         except (ValueError, msgspec.MsgspecError) as problem:
-            raise Damaged(
-                f"{of.name}: key slot {name[:12]} is damaged: {redact.foreign(problem)}",
-                hint="open with another key or the recovery key, then `ddr backup key remove` and add it anew",
-            ) from problem
+            raise _broken(of, name, problem) from problem
         yield name, slot
+
+
+def _broken(of: store.Store, name: str, problem: Exception) -> Damaged:
+    return Damaged(
+        f"{of.name}: key slot {name[:12]} is damaged: {redact.foreign(problem)}",
+        hint="open with another key or the recovery key, then `ddr backup key remove` and add it anew",
+    )
+
+
+def _too_new(of: store.Store, name: str, kind: str) -> Unsupported:
+    return Unsupported(
+        f"{of.name}: key slot {name[:12]} is of the kind {kind!r}, which this ddr does not know", hint="use a newer ddr"
+    )
+
+
+def _newer_kind(of: store.Store, key: str) -> str:
+    """The kind of a slot that is whole and of none of ours: what a later version wrote."""
+    stored = of.get(key)
+    with contextlib.suppress(msgspec.MsgspecError):
+        kind = msgspec.json.decode(stored, type=_AnySlot).kind
+        if layout.name_of(stored) == layout.hash_in(key) and kind not in get_args(Kind):
+            return kind
+    return ""
 
 
 def _slot(of: store.Store, key: str) -> Slot:
@@ -220,6 +249,9 @@ def _unlock(of: store.Store, opening: Opening, repository: str) -> Keyring:
     if tried:
         what = "the passphrase" if wanted == "passphrase" else "the key file"
         raise Refused(f"{of.name}: {what} opens none of its {tried} slots", hint="`ddr backup key list` shows them")
+    for entry in of.list(layout.KEYS):
+        if kind := _newer_kind(of, entry.key):
+            raise _too_new(of, layout.hash_in(entry.key), kind)
     broken = [layout.hash_in(entry.key)[:12] for entry in of.list(layout.KEYS) if entry.key not in whole]
     raise Refused(
         f"{of.name}: there is no slot of kind {wanted}" + (f"; slot {broken[0]} is damaged" if broken else ""),

@@ -15,7 +15,7 @@ import pytest
 
 from ddr.backup import keys, layout
 from ddr.backup import repository as repositories
-from ddr.errors import Damaged, DdrError, InputError, Missing, Refused
+from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unsupported
 from ddr.ports import store
 from ddr.stores import memory
 from tests.unit.backup import house
@@ -287,3 +287,45 @@ def test_a_repository_without_encryption_says_so_in_its_slot() -> None:
     assert (slot.kind, slot.wrapped) == ("none", repository.ring.master.hex())
     assert dataclasses.replace(slot, wrapped="").format == 1
     assert msgspec.json.decode(place.get(keys_in(place, layout.KEYS)[0]), type=keys.Slot) == slot
+
+
+def _recipient(place: store.Store, ring: keys.Keyring) -> str:
+    """A slot as a later version may write it: for a host that writes and cannot read."""
+    slot = {"kind": "recipient", "wrapped": "00" * 48, "created_at": "2027-01-01T00:00:00Z", "label": "edge",
+            "repository": ring.repository.hex(), "format": 2}  # fmt: skip
+    stored = json.dumps(slot).encode()
+    layout.create_named(place, f"{layout.KEYS}{layout.name_of(stored)}", stored)
+    return layout.name_of(stored)
+
+
+def test_a_recipient_s_slot_is_of_a_newer_ddr_and_not_damaged() -> None:
+    """It hinders nobody who has a key of today; who has none is told to use a newer ddr, not of damage."""
+    place, repository = made()
+    name = _recipient(place, repository.ring)
+    assert repositories.open_(place, WITH).ring == repository.ring
+    with pytest.raises(Unsupported, match=f"{name[:12]} is of the kind 'recipient'") as listed:
+        list(keys.slots(place))
+    assert "newer ddr" in listed.value.hint
+    for key in keys_in(place, layout.KEYS):
+        if layout.hash_in(key) != name:
+            place.delete(key)
+    with pytest.raises(Unsupported, match="'recipient', which this ddr does not know"):
+        repositories.open_(place, WITH)
+    assert repositories.open_(place, keys.Opening(recovery=repository.ring.paper())).ring == repository.ring
+    broken = json.dumps({"kind": "passphrase", "wrapped": 7}).encode()
+    layout.create_named(place, f"{layout.KEYS}{layout.name_of(broken)}", broken)
+    with pytest.raises((Damaged, Unsupported)):
+        list(keys.slots(place))
+
+
+def test_a_repository_that_needs_recipients_is_refused_before_anything_else() -> None:
+    """The word in the configuration: packs are sealed so that no key of today opens them."""
+    place, repository = made()
+    plain = dataclasses.replace(repository.config, features=("recipients",), mac="")
+    mac = repositories._mac(repository.ring, msgspec.json.encode(plain))
+    replace(place, layout.CONFIG, msgspec.json.encode(dataclasses.replace(plain, mac=mac)))
+    for opening in (WITH, keys.Opening(passphrase="wrong"), keys.Opening(recovery=repository.ring.paper())):
+        with pytest.raises(Unsupported, match="the feature recipients, which this ddr does not know") as caught:
+            repositories.open_(place, opening)
+        assert caught.value.hint == "use a newer ddr"
+        assert caught.value.exit_code == 64
