@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.backup import chunk_index, graves, leases, planting, reading, scanner, scanning, sink, writing
+from ddr.backup import chunk_index, graves, layout, leases, planting, reading, scanner, scanning, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Conflict, DdrError, Refused
@@ -115,15 +115,18 @@ def run(
     scan: scanner.Scanner | None = None,
     report: Report = _nowhere,
     workers: int = 0,
+    among: str = layout.SNAPSHOTS,
 ) -> snapshots.Snapshot:
     """Capture everything and commit one snapshot. A component that fails is kept as far as it came, with its problem.
+
+    Among `layout.KEPT` it becomes a kept state of a plane: without a parent, and nobody's newest backup.
 
     Raises Refused when nothing at all could be captured or a secret was found, Unavailable and Damaged of the store;
     nothing was committed then.
     """
     began = time.monotonic()
     at, warning = _dated(repository, maker.now())
-    parent = repository.newest()
+    parent = repository.newest() if among == layout.SNAPSHOTS else None
     index = _usable_index(repository)
     reader = reading.Reader(repository, index)
     with (
@@ -161,12 +164,14 @@ def run(
             took_s=round(time.monotonic() - began, 3),
             added_bytes=writer.added_bytes,
         )
-        committed = repository.commit(snapshot)
+        committed = repository.commit(snapshot, among)
     slept = max(maker.now() - looked[0], timedelta(seconds=time.clock_gettime(_BOOTTIME) - looked[1]))
     try:
         graves.recheck(repository, index, used, slept)
     except Conflict:
-        repository.forget(repository.head(committed.id))  # it slept between its last look and the commit
+        mine = [head for head in repository.heads(among) if head.id == committed.id]
+        for head in mine:  # it slept between its last look and the commit
+            repository.forget(head)
         raise
     return committed
 

@@ -51,7 +51,10 @@ class Repository:
     config: Config
 
     def heads(self, among: str = layout.SNAPSHOTS) -> tuple[Head, ...]:
-        """Every snapshot, oldest first; among `layout.KEPT` the kept states. Names that are none are left to `verify`."""
+        """Every snapshot, oldest first; among `layout.KEPT` the kept states of planes.
+
+        Names that are none are left to `verify`.
+        """
         found = []
         for entry in self.store.list(among):
             try:

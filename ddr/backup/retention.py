@@ -80,6 +80,10 @@ DEFAULT = Policy(keep_within=timedelta(days=14), keep_daily=14, keep_weekly=8, k
 keep-within), then a year that thins out."""
 
 
+RECOVERY_WINDOW = timedelta(days=14)
+"""How far back each plane can be taken where ddr.yaml does not say: kept states of planes stay so long (`keeping`)."""
+
+
 @dataclass(frozen=True)
 class Kept:
     """`reasons` are the rules and guards that hold it, at least one. `warning` is what a person should look at."""

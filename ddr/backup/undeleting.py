@@ -17,7 +17,7 @@ from ddr.backup import layout
 from ddr.errors import DdrError, Unavailable, Unsupported
 from ddr.ports import store
 
-_KINDS = (layout.KEYS, layout.PACKS, layout.INDEX, layout.SNAPSHOTS)
+_KINDS = (layout.KEYS, layout.PACKS, layout.INDEX, layout.KEPT, layout.SNAPSHOTS)
 """What is named by its hash, in the order in which it comes back: snapshots last."""
 
 _AT_ONCE = 8

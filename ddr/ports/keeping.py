@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ddr.ports import restorable
 
@@ -38,3 +38,25 @@ class Shelf(Protocol):
     def open(self, object_: str, name: str) -> restorable.Source:
         """To read it back. Missing when it is not there (any more), Damaged."""
         ...
+
+
+@runtime_checkable
+class Keepable(Protocol):
+    """A connector whose plane has no versions of its own: its states are kept on a shelf and found there again."""
+
+    @property
+    def keeps(self) -> str:
+        """The object whose states are kept: what `Kept.object` says of them."""
+        ...
+
+    def shelved(self, shelf: Shelf) -> None:
+        """Where they are kept. Called once, before anything else; nothing is asked of the shelf yet."""
+        ...
+
+    def keep(self, why: str) -> Kept:
+        """The live state, now. Repeatable: what is kept already takes no room twice. As `Shelf.keep`."""
+        ...
+
+
+REVISION = "revision"
+"""The fact of a kept state that says which revision it is: `Switchable.find` takes it."""

@@ -11,6 +11,10 @@ from ddr.backup import retention
 from ddr.lib import located
 
 
+RECOVERY_WINDOW = retention.RECOVERY_WINDOW
+"""`recoveryWindow` of ddr.yaml: how far back every plane can be taken; what that needs is kept."""
+
+
 @dataclass(frozen=True)
 class BackupEntry:
     """As it is written. Exactly one of `passphrase`, `keyFile` and `encryption: none` says how it is opened.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import ddr
-from ddr.backup import capture, journal_origin, keys, undeleting
+from ddr.backup import capture, journal_origin, keeping, keys, undeleting
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
 from ddr.domain import snapshots
@@ -136,6 +136,10 @@ class Backups:
     @property
     def _secrets(self) -> Iterator[tuple[int, str]]:
         return enumerate(sorted(self.wired.config.secrets), 1)
+
+    def shelf(self) -> keeping.BackupShelf:
+        """Where states of planes are kept. Nothing is asked of the store yet."""
+        return keeping.BackupShelf(self.open, lambda: self.open_or_create()[0], self.maker, self.scanner)
 
     def program(self) -> str:
         """The `ddr` that is running, for units that start it."""

@@ -16,9 +16,9 @@ from ddr.errors import DdrError, Unsupported
 from ddr.journal import log, salvage, views
 from ddr.lib import clock as clocks
 from ddr.lib import process
-from ddr.ports import connector, platform, replayable, signal, store, verb
+from ddr.ports import connector, keeping, platform, replayable, signal, store, verb
 from ddr.wiring import config as configs
-from ddr.wiring import connector_types, repository
+from ddr.wiring import connector_types, repository, shelf
 
 Warn = Callable[[str], None]
 
@@ -90,8 +90,13 @@ class Wired:
         journal = self.platform.journal
         return journal.trouble if isinstance(journal, salvage.Salvaged) else None
 
-    def interrupted(self) -> Sequence[views.Run]:
-        """Runs that were cut off and have no end yet; and the faults of a game day that was cut off."""
+    def interrupted(self, known: views.Board | None = None) -> Sequence[views.Run]:
+        """Runs that were cut off and have no end yet; and the faults of a game day that was cut off.
+
+        `known` was folded from at least `views.ENDS`. Only where some run has no end all is read.
+        """
+        if (known or views.fold(self.platform.journal.events(0, views.ENDS))).is_settled:
+            return []
         board = self.board()
         cut_off = board.interrupted_runs(self.platform.clock.now(), _is_owner_alive)
         played = [board.runs[name] for day in board.interrupted_gamedays() for name in day.runs]
@@ -136,7 +141,11 @@ def assemble(config: configs.Config, environ: Mapping[str, str], *, actor: str, 
         name: connector_types.module(entry.type).connect(entry.settings, config.base, clock)
         for name, entry in config.connectors.items()
     }
-    return Wired(config, _platform(config, opened, journal, clock, connectors, who), journal, connectors)
+    wired = Wired(config, _platform(config, opened, journal, clock, connectors, who), journal, connectors)
+    for made in connectors.values():
+        if isinstance(made, keeping.Keepable):
+            made.shelved(shelf.LazyShelf(wired, environ))
+    return wired
 
 
 def _login() -> str:

@@ -73,7 +73,6 @@ class Sandbox:
 @dataclass(frozen=True)
 class Notify:
     """Where messages go: a file that a person or a program follows."""
-
     type: Literal["file"] = "file"
     path: str = "messages.jsonl"
 
@@ -112,6 +111,7 @@ class _Document:
     sandbox: Sandbox | None = None
     notify: Notify = field(default_factory=Notify)
     backup: backup_settings.BackupEntry | None = None
+    recovery_window: timedelta = backup_settings.RECOVERY_WINDOW
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ class Config:
     backup: backup_settings.BackupEntry | None = None
     copies: Mapping[str, Repository] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    recovery_window: timedelta = backup_settings.RECOVERY_WINDOW
 
 
 def find(named: str | None, environ: Mapping[str, str], here: Path) -> Path:
@@ -226,6 +227,7 @@ class _Reader:
             backup=document.backup,
             copies=copies,
             secrets=frozenset(self.resolver.values),
+            recovery_window=document.recovery_window,
         )
 
     def _copies(self, document: _Document | None) -> dict[str, Repository]:

@@ -14,6 +14,7 @@ TYPES: dict[str, str] = {
     "mlflow": "ddr.connectors.mlflow.connector",
     "feature-table": "ddr.connectors.feature_table",
     "release-folder": "ddr.connectors.release_folder",
+    "oci-image": "ddr.connectors.oci_image.connector",  # Kubernetes, Argo CD and KServe come beside it
     "faiss-index": "ddr.connectors.faiss_index",
     "config-file": "ddr.connectors.config_file",
     "model-server": "ddr.connectors.model_server",
@@ -21,6 +22,7 @@ TYPES: dict[str, str] = {
     "metrics-endpoint": "ddr.connectors.metrics_endpoint",
     "files": "ddr.connectors.files.connector",
     "feast": "ddr.connectors.feast.connector",
+    "feast-online": "ddr.connectors.feast.online.connector",
     "secret-references": "ddr.connectors.secret_references.connector",
 }
 

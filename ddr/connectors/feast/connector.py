@@ -132,6 +132,17 @@ class FeatureRepo:
             )
         return self.root / said.removeprefix("file://")
 
+    def config(self) -> str:
+        """The text of feature_store.yaml. Missing, Unavailable."""
+        return self._config()
+
+    def read_registry(self) -> tuple[Path | places.Place, registry.Registry]:
+        """Where the registry is, and what is in it; of one in a database the definitions alone."""
+        place = self._place(self._config())
+        if not isinstance(place, places.Place):
+            return place, self._read(place)
+        return place, registry.Registry(b"", sql.objects(place), "", None)
+
     def _spelled(self, place: Path) -> str:
         return str(place.relative_to(self.root)) if place.is_relative_to(self.root) else str(place)
 

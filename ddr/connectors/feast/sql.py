@@ -42,6 +42,12 @@ def capture(place: places.Place, sink: restorable.Sink) -> tuple[registry.Object
         return tuple(_objects(reader, shapes))
 
 
+def objects(place: places.Place) -> tuple[registry.Object, ...]:
+    """The definitions alone. Damaged when a proto is none."""
+    with place.opened() as reader:
+        return tuple(_objects(reader, feast_tables(reader.shapes)))
+
+
 def feast_tables(shapes: Sequence[reflect.Shape]) -> Sequence[reflect.Shape]:
     """Those with a project and a proto, and Feast's own notes."""
     return [
