@@ -42,33 +42,35 @@ class WorkTree:
     is_pushed: bool | None = None
 
 
-class _Silent(Exception):
-    """git gave no answer."""
+class Silent(Exception):
+    """git gave no answer, for the reason it says."""
 
 
 def look(folder: Path, *, program: str = "git", timeout_s: float = TIMEOUT_S) -> WorkTree:
     """Never raises for what git does or lacks: it says so in `why`."""
-    ask = _Asker(folder, program, timeout_s)
+    ask = Asker(folder, program, timeout_s)
     try:
         top = Path(os.fsdecode(ask("rev-parse", "--show-toplevel").removesuffix(b"\n")))
         changed = _changed(ask("status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."), folder, top)
         remotes = {name: plain_url(ask.text("remote", "get-url", name)) for name in ask.text("remote").split()}
         try:
             commit = ask.text("rev-parse", "--verify", "HEAD")
-        except _Silent:
+        except Silent:
             return WorkTree("", top, "", "", remotes, changed)
         ahead = ask.text("rev-list", "--max-count=1", "HEAD", "--not", "--remotes") if remotes else ""
         branch = ask.text("rev-parse", "--abbrev-ref", "HEAD")
-    except _Silent as problem:
+    except Silent as problem:
         return WorkTree(str(problem))
     return WorkTree("", top, commit, branch, remotes, changed, not ahead if remotes else None)
 
 
 @dataclass(frozen=True)
-class _Asker:
+class Asker:
+    """Runs git in a folder: what it prints. Raises Silent."""
+
     folder: Path
-    program: str
-    timeout_s: float
+    program: str = "git"
+    timeout_s: float = TIMEOUT_S
 
     def __call__(self, *words: str) -> bytes:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -78,13 +80,13 @@ class _Asker:
                 check=False, capture_output=True, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except FileNotFoundError:
-            raise _Silent("git is not installed" if self.folder.is_dir() else "there is no such folder") from None
+            raise Silent("git is not installed" if self.folder.is_dir() else "there is no such folder") from None
         except subprocess.TimeoutExpired:
-            raise _Silent(f"git did not answer within {self.timeout_s:g} s") from None
+            raise Silent(f"git did not answer within {self.timeout_s:g} s") from None
         except OSError as problem:
-            raise _Silent(f"git cannot be run: {redact.foreign(problem)}") from None
+            raise Silent(f"git cannot be run: {redact.foreign(problem)}") from None
         if done.returncode:
-            raise _Silent(_complaint(done.stderr.decode(errors="replace")))
+            raise Silent(_complaint(done.stderr.decode(errors="replace")))
         return done.stdout
 
     def text(self, *words: str) -> str:

@@ -21,6 +21,7 @@ TYPES: dict[str, str] = {
     "prediction-log": "ddr.connectors.prediction_log",
     "metrics-endpoint": "ddr.connectors.metrics_endpoint",
     "files": "ddr.connectors.files.connector",
+    "dvc": "ddr.connectors.files.pinned",
     "feast": "ddr.connectors.feast.connector",
     "feast-online": "ddr.connectors.feast.online.connector",
     "secret-references": "ddr.connectors.secret_references.connector",

@@ -12,14 +12,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from ddr.connectors import folder_tree
 from ddr.lib import git, globs, located, redact
 
 LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
-_TRACKED = globs.Globs((LOCK, "*.dvc"), (".git", ".dvc", "__pycache__", ".venv", "node_modules"))
-_FOLDER = ".dir"
+TRACKED = globs.Globs((LOCK, "*.dvc"), (".git", ".dvc", "__pycache__", ".venv", "node_modules"))
+FOLDER = ".dir"  # how the hash of a folder ends
+_PIECE_BYTES = 1 << 20
 
 
 class LookUp(Protocol):
@@ -48,6 +49,15 @@ class Remote:
     region: str = ""
 
 
+@runtime_checkable
+class Streaming(Protocol):
+    """A LookUp that need not hold a whole object in memory."""
+
+    def pieces(self, key: str) -> Iterator[bytes] | None:
+        """None where it is not there or cannot be read."""
+        ...
+
+
 class LookUps(Protocol):
     def __call__(self, remote: Remote) -> LookUp | None:
         """Where to look for a remote's objects; None for a kind of address that cannot be asked."""
@@ -69,9 +79,23 @@ class LocalObjects:
         except OSError:
             return None
 
+    def pieces(self, key: str) -> Iterator[bytes] | None:
+        """Implements Streaming."""
+        try:
+            file = (self.root / key).open("rb")
+        except OSError:
+            return None
+        return _pieces(file)
+
     @property
     def trouble(self) -> str:
         return ""
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
 
 
 def local_only(remote: Remote) -> LookUp | None:
@@ -126,12 +150,12 @@ def folder_of(root: Path) -> Path | None:
 def examine(root: Path, look_ups: LookUps = local_only) -> Report | None:
     """Look at everything DVC tracks below `root`; None when there is no DVC. Changes nothing."""
     base = folder_of(root.resolve())
-    tracked = [seen.path for seen in folder_tree.LocalTree(root, _TRACKED).entries() if seen.kind == "file"]
+    tracked = [seen.path for seen in folder_tree.LocalTree(root, TRACKED).entries() if seen.kind == "file"]
     if not tracked and not (base and base == root.resolve()):
         return None
     report = Report()
     outs = [out for path in tracked for out in _outs(root, path, report)]
-    remotes = _remotes(base / ".dvc", report) if base else Remotes()
+    remotes = remotes_of(base / ".dvc", report) if base else Remotes()
     cache = LocalObjects(remotes.cache) if remotes.cache else None
     search = _Search(report, cache, {}, remotes, look_ups)
     search.ask(outs)
@@ -151,55 +175,59 @@ def _outs(root: Path, path: str, report: Report) -> Iterator[Out]:
     if not isinstance(document, dict):
         return
     if path.rpartition("/")[2] != LOCK:
-        yield from _listed(document, path, {})
+        yield from listed(document, path, {})
         return
     unkept = _unkept((root / path).with_name(PIPELINE))
-    for name, stage in _dict(document.get("stages")).items():
+    for name, stage in mapping(document.get("stages")).items():
         if isinstance(stage, dict):
-            yield from _listed(stage, f"{path}: stage {name}", unkept.get(str(name).partition("@")[0], {}))
+            yield from listed(stage, f"{path}: stage {name}", unkept.get(str(name).partition("@")[0], {}))
 
 
-def _listed(holder: Mapping[str, Any], where: str, unkept: Mapping[str, Any]) -> Iterator[Out]:
-    for entry in _list(holder.get("outs")):
+def listed(holder: Mapping[str, Any], where: str, unkept: Mapping[str, Any]) -> Iterator[Out]:
+    """What a stage of `dvc.lock` or a `.dvc` file keeps in a remote."""
+    for entry in entries(holder.get("outs")):
         if not isinstance(entry, dict) or entry.get("cache") is False or entry.get("push") is False:
             continue
         path = str(entry.get("path", ""))
         if unkept.get(path) is False:
             continue
         remote = str(entry.get("remote") or "")
-        for one in _list(entry.get("files")) or [entry]:  # a remote with versions lists the files of a folder itself
+        for one in entries(entry.get("files")) or [entry]:  # a remote with versions lists the files of a folder itself
             if isinstance(one, dict) and one.get("md5"):
                 name = f"{path}/{one['relpath']}" if one.get("relpath") else path
                 yield Out(where, name, str(one["md5"]), remote, "hash" not in entry)
 
 
 def _unkept(pipeline: Path) -> dict[str, dict[str, bool]]:
-    """For each stage of `dvc.yaml` the outs that DVC keeps in no cache, as False."""
     try:
-        document = located.parse_yaml(pipeline.read_text()).plain()
+        return unkept_in(located.parse_yaml(pipeline.read_text()).plain())
     except (OSError, UnicodeDecodeError, located.Malformed):
         return {}
+
+
+def unkept_in(document: object) -> dict[str, dict[str, bool]]:
+    """For each stage of `dvc.yaml` the outs that DVC keeps in no cache, as False."""
     found: dict[str, dict[str, bool]] = {}
-    for name, stage in _dict(_dict(document).get("stages")).items():
-        told = _dict(_dict(stage).get("do", stage))
+    for name, stage in mapping(mapping(document).get("stages")).items():
+        told = mapping(mapping(stage).get("do", stage))
         for kind in ("outs", "metrics", "plots"):
-            for entry in _list(told.get(kind)):
-                for path, said in _dict(entry).items():
-                    if _dict(said).get("cache") is False or _dict(said).get("push") is False:
+            for entry in entries(told.get(kind)):
+                for path, said in mapping(entry).items():
+                    if mapping(said).get("cache") is False or mapping(said).get("push") is False:
                         found.setdefault(str(name), {})[str(path)] = False
     return found
 
 
-def _dict(value: object) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, Any]:
     """A file that another program wrote may have anything anywhere."""
     return value if isinstance(value, dict) else {}
 
 
-def _list(value: object) -> list[Any]:
+def entries(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _remotes(folder: Path, report: Report) -> Remotes:
+def remotes_of(folder: Path, report: Report) -> Remotes:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     for name in ("config", "config.local"):
         try:
@@ -240,17 +268,17 @@ class _Search:
     def _ask(self, name: str, wanted: Sequence[tuple[str, ...]]) -> None:
         place = self._remote(name)
         todo = [places for places in wanted if (name, places) not in self.far]
-        for places, found in zip(todo, _has_each(place, todo), strict=True):
+        for places, found in zip(todo, has_each(place, todo), strict=True):
             self.far[name, places] = found
 
     def check(self, out: Out) -> None:
         """The object, and those that it lists when it is a folder."""
         remote = self._remote(out.remote)
         wanted = [(out.path, out.places())]
-        if out.hash.endswith(_FOLDER):
+        if out.hash.endswith(FOLDER):
             wanted += self._inside(out, remote)
         self._ask(out.remote, [keys for _, keys in wanted])
-        kept = _has_each(self.cache, [keys for _, keys in wanted])
+        kept = has_each(self.cache, [keys for _, keys in wanted])
         lost, here = [], []
         for (path, keys), is_here in zip(wanted, kept, strict=True):
             self.looked += 1
@@ -316,7 +344,7 @@ class _Search:
         )
 
 
-def _has_each(place: LookUp | None, wanted: Sequence[tuple[str, ...]]) -> list[bool | None]:
+def has_each(place: LookUp | None, wanted: Sequence[tuple[str, ...]]) -> list[bool | None]:
     """True in any layout; None when it cannot be known. The other layout is asked for only where the first has none."""
     if place is None:
         return [None] * len(wanted)

@@ -18,6 +18,7 @@ from ddr.lib import redact
 
 _AT_ONCE = 16
 _FEW = 4
+_PIECE_BYTES = 1 << 20
 _READ_TIMEOUT_S = 30
 _MOST_LIST_BYTES = 256 * 2**20
 """A folder's list larger than this is not read: a million files are about 100 MiB."""
@@ -101,6 +102,18 @@ class S3Objects:
                 with contextlib.closing(found["Body"]) as body:
                     return bytes(body.read()) if int(found["ContentLength"]) <= _MOST_LIST_BYTES else None
         return None
+
+    def pieces(self, key: str) -> Iterator[bytes] | None:
+        """Implements Streaming. A connection that breaks midway ends it early: whoever reads holds it to its hash."""
+        with self._watched(f"read {key}") as ask:
+            if ask:
+                body = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key)["Body"]
+                return self._streamed(key, body)
+        return None
+
+    def _streamed(self, key: str, body: Any) -> Iterator[bytes]:
+        with self._watched(f"read {key}"), contextlib.closing(body):
+            yield from body.iter_chunks(_PIECE_BYTES)
 
     def _headed(self, key: str) -> dict[str, bool | None]:
         found: bool | None = None
