@@ -31,7 +31,7 @@ def run(session: sessions.Session, dry_run: bool) -> int:
 
     Exit codes: 0 complete, 1 nothing was captured, a secret was found or the bucket has no Object Lock where ddr.yaml
     asks for it, 2 partial, a source shrank suddenly or something could not be locked, 64 ddr.yaml does not say how to
-    seal it, 69 the store is away.
+    seal it, 69 the store is away or full (then nothing of this backup stays).
     """
     from ddr.backup import capture, locks, shrink
     from ddr.domain import backup_records

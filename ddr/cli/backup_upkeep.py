@@ -21,7 +21,8 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
 
     What Object Lock still holds stays, is told, and goes with a later prune; that is no failure.
 
-    Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged and nothing was deleted.
+    Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged and nothing was deleted,
+    69 the store is away, or so full that after deleting what is due no tombstone can be written.
     """
     from ddr.backup import prune as pruning
     from ddr.backup import retention
@@ -47,10 +48,14 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
 
 @click.command()
 @click.argument("to")
+@click.option("--server-side", is_flag=True, help="Packs are copied by the S3 server that keeps both places.")
 @sessions.json_option
 @sessions.pass_session
-def copy(session: sessions.Session, to: str) -> int:
+def copy(session: sessions.Session, to: str, server_side: bool) -> int:
     """Bring the second repository TO (a name under `backup.copies`) up to date. Needs no key.
+
+    With --server-side the bytes of packs do not come through this machine, and are not checked on their way: the server
+    says that they are the same. `ddr backup verify` with TO as repository reads them.
 
     Where TO has `lock`, what the first repository has now is locked there, as long as the newest snapshot is.
 
@@ -64,7 +69,7 @@ def copy(session: sessions.Session, to: str) -> int:
     place = made.place(to)
     made.check_lock(place)
     with working.shown(session) as at_work:
-        done = copying.copy(made.store, place, at_work.told)
+        done = copying.copy(made.store, place, at_work.told, by_server=server_side)
         there = copying.keys(made.store)
         lock = locks.keep_copied(place, there, made.now(), at_work.told) if locks.of(place) else None
     newest = max((entry.key for entry in place.list(backup_text.SNAPSHOTS)), default="")
