@@ -29,7 +29,7 @@ connectors: {{}}
 #   requests: {{type: prediction-log, predictions: /var/log/app/predictions.jsonl, truths: /var/log/app/truths.jsonl}}
 #   metrics: {{type: metrics-endpoint, url: "http://127.0.0.1:8080"}}
 #   pipelines: {{type: files, root: /srv/pipelines, include: ["*.yaml", dvc.lock, "*.dvc"]}}   ## for backups
-#   features: {{type: feast, repo: /srv/feature_repo}}   ## definitions; a registry in a file
+#   features: {{type: feast, repo: /srv/feature_repo}}   ## definitions; a registry in a file or a database
 #   needs: {{type: secret-references, envFiles: [/srv/app/.env], manifests: [/srv/k8s]}}   ## names, never values
 
 ## What you are responsible for: which connector holds each plane, how it is watched, what was promised, who decides.

@@ -18,18 +18,28 @@ Rows = dict[str, set[str]]
 
 # Of `parcels`: what somebody did to it after the snapshot. Of `letters`: the same, and it must stay.
 CHANGES = (
-    "INSERT INTO model_versions (name, version, creation_time, workspace, status, current_stage, source, run_id) "
-    "SELECT name, 9, 5, workspace, 'READY', 'None', source, run_id FROM model_versions WHERE version = 1 "
-    "AND name LIKE '%-model'",
-    "INSERT INTO registered_model_aliases (name, alias, version, workspace) "
-    "SELECT name, 'later', 9, workspace FROM registered_models WHERE name LIKE '%-model'",
+    (
+        "INSERT INTO model_versions (name, version, creation_time, workspace, status, current_stage, source, run_id) "
+        "SELECT name, 9, 5, workspace, 'READY', 'None', source, run_id FROM model_versions WHERE version = 1 "
+        "AND name LIKE '%-model'"
+    ),
+    (
+        "INSERT INTO registered_model_aliases (name, alias, version, workspace) "
+        "SELECT name, 'later', 9, workspace FROM registered_models WHERE name LIKE '%-model'"
+    ),
     "UPDATE registered_model_aliases SET version = 9 WHERE alias = 'champion'",
-    "INSERT INTO registered_model_tags (name, key, value, workspace) "
-    "SELECT name, 'since', 'x', workspace FROM registered_models WHERE name LIKE '%-model'",
-    "INSERT INTO model_version_tags (name, version, key, value, workspace) "
-    "SELECT name, 9, 'since', 'x', workspace FROM registered_models WHERE name LIKE '%-model'",
-    "INSERT INTO runs (run_uuid, name, experiment_id, lifecycle_stage, status, artifact_uri, start_time) "
-    "SELECT 'late' || experiment_id, 'late', experiment_id, 'active', 'FINISHED', 'x', 1 FROM experiments",
+    (
+        "INSERT INTO registered_model_tags (name, key, value, workspace) "
+        "SELECT name, 'since', 'x', workspace FROM registered_models WHERE name LIKE '%-model'"
+    ),
+    (
+        "INSERT INTO model_version_tags (name, version, key, value, workspace) "
+        "SELECT name, 9, 'since', 'x', workspace FROM registered_models WHERE name LIKE '%-model'"
+    ),
+    (
+        "INSERT INTO runs (run_uuid, name, experiment_id, lifecycle_stage, status, artifact_uri, start_time) "
+        "SELECT 'late' || experiment_id, 'late', experiment_id, 'active', 'FINISHED', 'x', 1 FROM experiments"
+    ),
     "INSERT INTO tags (key, value, run_uuid) SELECT 'since', 'x', run_uuid FROM runs",
     "UPDATE experiment_tags SET value = 'changed'",
 )

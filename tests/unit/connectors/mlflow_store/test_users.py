@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from ddr.connectors.mlflow import connector
-from ddr.connectors.tables import places
 from ddr.errors import InputError, Refused
 from ddr.lib import clock
 from ddr.ports import restorable
