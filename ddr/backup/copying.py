@@ -7,14 +7,17 @@ and goes on where it was cut off. It is not thinned with the first one: each pla
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent import futures
 from dataclasses import dataclass, field
 
 from ddr.backup import layout
-from ddr.errors import Conflict, Damaged, Missing
+from ddr.errors import Conflict, Damaged, Missing, Unsupported
 from ddr.ports import store
 
 _ORDER = (layout.KEYS, layout.PACKS, layout.INDEX, layout.KEPT, layout.SNAPSHOTS)
 """What a later kind needs is there before it: a copy that is cut off never has a snapshot without its bytes."""
+
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,28 @@ class Copied:
     there: int
     skipped: tuple[str, ...] = ()
     """Objects that are damaged here and were therefore not copied."""
+    by_server: int = 0
+    """How many of the objects the server copied by itself: their bytes were not looked at."""
 
 
-def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None] | None = None) -> Copied:
+def copy(
+    of: store.Store,
+    to: store.Store,
+    told: Callable[[str, int, int], None] | None = None,
+    *,
+    by_server: bool = False,
+) -> Copied:
     """Bring `to` up to `of`. Raises Missing where there is nothing to copy, Conflict where `to` is another repository.
 
-    Damaged objects are not copied and are told. Repeatable.
+    Damaged objects are not copied and are told. Repeatable. With `by_server` packs are copied by the server that keeps
+    both, without their bytes coming here: it is its word that they are the same, and a damaged pack is copied damaged.
+    Raises Unsupported where there are two servers or two logins.
     """
+    if by_server and not (isinstance(to, store.Copying) and to.copies_from(of)):
+        raise Unsupported(
+            f"{of.name} and {to.name} are not on one server behind one login, so it cannot copy by itself",
+            hint="leave --server-side away: the bytes then go through this machine, and are checked on their way",
+        )
     config = _config(of)
     there = to.head(layout.CONFIG)
     if there is not None and to.get(layout.CONFIG) != config:
@@ -43,7 +61,7 @@ def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None]
             hint="name an empty place for the copy",
         )
     there_before = {entry.key for kind in _ORDER for entry in to.list(kind)}
-    work = _Work(of, to, there_before, told)
+    work = _Work(of, to, there_before, told, to if by_server and isinstance(to, store.Copying) else None)
     snapshots_ = [*of.list(layout.KEPT), *of.list(layout.SNAPSHOTS)]  # first of all: what they need is there already
     work.bring(of.list(layout.KEYS))
     if there is None:
@@ -51,12 +69,12 @@ def copy(of: store.Store, to: store.Store, told: Callable[[str, int, int], None]
     while True:
         merged = work.missing
         index = list(of.list(layout.INDEX))
-        work.bring(of.list(layout.PACKS))
+        work.bring(work.without_copied(of.list(layout.PACKS)))
         work.bring(index)
         if work.missing == merged:
             break  # else a prune has written the index anew meanwhile
     work.bring(snapshots_)
-    return Copied(work.objects, work.size_bytes, work.there, tuple(work.skipped))
+    return Copied(work.objects, work.size_bytes, work.there, tuple(work.skipped), work.by_server)
 
 
 @dataclass
@@ -67,12 +85,38 @@ class _Work:
     to: store.Store
     known: set[str]
     told: Callable[[str, int, int], None] | None
+    server: store.Copying | None = None
+    by_server: int = 0
     objects: int = 0
     size_bytes: int = 0
     there: int = 0
     missing: int = 0
     skipped: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
+
+    def without_copied(self, entries: Iterable[store.Entry]) -> list[store.Entry]:
+        """Those that are left when the server has copied what it can."""
+        todo = list(entries)
+        if self.server is None:
+            return todo
+        lacking = [one for one in todo if one.key not in self.known and one.key not in self._seen]
+        with futures.ThreadPoolExecutor(_AT_ONCE, "ddr-copy") as pool:
+            for at, (one, is_copied) in enumerate(zip(lacking, pool.map(self._by_server, lacking), strict=True), 1):
+                if is_copied:
+                    self._seen.add(one.key)
+                    self.objects, self.size_bytes = self.objects + 1, self.size_bytes + one.size_bytes
+                    self.by_server += 1
+                if self.told:
+                    self.told("packs, by the server", at, len(lacking))
+        return [one for one in todo if one.key not in self._seen]
+
+    def _by_server(self, entry: store.Entry) -> bool:
+        """False also where it is gone or somebody else has brought it: the ordinary way settles that."""
+        assert self.server is not None
+        try:
+            return self.server.copy_from(self.of, entry)
+        except (Missing, store.Exists):
+            return False
 
     def bring(self, entries: Iterable[store.Entry]) -> None:
         wanted = [entry.key for entry in entries if entry.key not in self._seen]

@@ -264,6 +264,7 @@ def files(found: Mapping[str, str]) -> str:
 
 def copied(done: copying.Copied, to: str, lock: locks.Standing | None, now: datetime) -> str:
     lines = [f"{done.objects} objects ({output.size(done.size_bytes)}) copied to {to}; {done.there} were there"]
+    lines += [f"  {done.by_server} packs by the server itself, unread here"] if done.by_server else []
     lines += [f"  {output.mark('bad')} left out, damaged here: {key}" for key in done.skipped]
     lines += [f"  {line}" for line in locked(lock, now).splitlines()] if lock else []
     return "\n".join([*lines, *(["  next: ddr backup verify"] if done.skipped else [])])

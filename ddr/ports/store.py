@@ -134,6 +134,21 @@ class Lockable(Protocol):
         ...
 
 
+@runtime_checkable
+class Copying(Protocol):
+    """A store that can have another one's bytes without their going through this machine."""
+
+    def copies_from(self, other: Store) -> bool:
+        """Whether the two are on one server, behind one login."""
+        ...
+
+    def copy_from(self, other: Store, entry: Entry) -> bool:
+        """Create the key with the bytes that it has there; False where the server's word is not enough that they are
+        the same: then nothing is there. Exists as `create`, Missing when `other` has it no more, or other bytes.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Version:
     """Bytes that lie or lay under a key. `is_marker`: a deletion that only hides what is older."""

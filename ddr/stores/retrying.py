@@ -90,6 +90,16 @@ class Retrying:
     def bring_back(self, version: store.Version) -> None:
         self._repeated(lambda: self._versioned.bring_back(version))
 
+    def copies_from(self, other: store.Store) -> bool:
+        source = other._inner if isinstance(other, Retrying) else other
+        return isinstance(self._inner, store.Copying) and self._inner.copies_from(source)
+
+    def copy_from(self, other: store.Store, entry: store.Entry) -> bool:
+        source, inner = other._inner if isinstance(other, Retrying) else other, self._inner
+        if not isinstance(inner, store.Copying):
+            raise Unsupported(f"{self.name} cannot copy by itself", hint="copy through this machine")
+        return self._repeated(lambda: inner.copy_from(source, entry))
+
     @property
     def _lockable(self) -> store.Lockable:
         if not isinstance(self._inner, store.Lockable):

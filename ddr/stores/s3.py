@@ -167,6 +167,36 @@ class S3Store:
         written = response.get("LastModified")
         return written.astimezone(UTC) if isinstance(written, datetime) else None
 
+    def copies_from(self, other: store.Store) -> bool:
+        return isinstance(other, S3Store) and self._wire.is_beside(other._wire)
+
+    def copy_from(self, other: store.Store, entry: store.Entry) -> bool:
+        """The word of the server: the same ETag, an MD5 unless the bucket encrypts with keys of its own."""
+        assert isinstance(other, S3Store)
+        keys.check(entry.key)
+        doing = f"copy {entry.key!r} from {other.name}"
+        try:
+            self._wire.ask(
+                doing,
+                "copy_object",
+                Key=self._root + entry.key,
+                CopySource={"Bucket": other._bucket, "Key": other._root + entry.key},
+                CopySourceIfMatch=f'"{entry.version}"',
+                IfNoneMatch="*",
+            )
+        except s3_wire.Answered as answer:
+            if answer.status == 412 and self.head(entry.key) is not None:
+                raise store.Exists(f"{self.name} has {entry.key!r} already") from answer
+            if answer.status in (404, 412) and answer.code != "NoSuchBucket":
+                raise Missing(f"{other.name} has no {entry.key!r} as it was") from answer
+            raise self._translated(answer, doing) from answer
+        made = self.head(entry.key)
+        if made is None or (made.size_bytes, made.version) != (entry.size_bytes, entry.version):
+            self.delete(entry.key)
+            return False
+        self._locks.lock_new(entry.key)
+        return True
+
     def check_lock(self) -> None:
         self._locks.check()
 

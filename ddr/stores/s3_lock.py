@@ -143,9 +143,13 @@ class Locks:
             self.wire.ask(doing, "copy_object", Key=self.root + version.key, CopySource=source)
         except s3_wire.Answered as answer:
             raise self._translated(answer, doing) from answer
-        span = self._span(version.key)
+        self.lock_new(version.key)
+
+    def lock_new(self, key: str) -> None:
+        """Lock what was copied by the server: some take no lock with a copy."""
+        span = self._span(key)
         if span is not None:
-            self.lock(version.key, self.now() + span)
+            self.lock(key, self.now() + span)
 
     def _check_versioned(self, doing: str) -> None:
         """An unversioned bucket lists its objects as versions, as if nothing had ever been hidden."""

@@ -66,6 +66,11 @@ class Wire:
         """Where the requests go, for people."""
         return self._access.endpoint or f"AWS S3 ({self._access.region or 'default region'})"
 
+    def is_beside(self, other: Wire) -> bool:
+        """Whether both speak to one server with one login."""
+        mine, its = self._access, other._access
+        return (mine.endpoint, mine.region, mine.access_key) == (its.endpoint, its.region, its.access_key)
+
     def ask(self, doing: str, operation: str, **arguments: Any) -> dict[str, Any]:
         """The response of one S3 operation, its body read into `Body`.
 
