@@ -30,8 +30,8 @@ def run(session: sessions.Session, dry_run: bool) -> int:
     """Capture everything into one snapshot and commit it. The first call makes the repository.
 
     Exit codes: 0 complete, 1 nothing was captured, a secret was found or the bucket has no Object Lock where ddr.yaml
-    asks for it, 2 partial, a source shrank suddenly or something could not be locked, 64 ddr.yaml does not say how to
-    seal it, 69 the store is away or full (then nothing of this backup stays).
+    asks for it, 2 partial, a source shrank suddenly, or something could not be locked or recorded, 64 ddr.yaml does
+    not say how to seal it, 69 the store is away or full (then nothing of this backup stays).
     """
     from ddr.backup import capture, locks, shrink
     from ddr.domain import backup_records
@@ -60,7 +60,8 @@ def run(session: sessions.Session, dry_run: bool) -> int:
             if locks.of(repository.store) is not None:
                 session.notice(_BENEATH)
             raise
-        session.wired().log.append(
+        recorded = backup_watch.record(
+            session,
             backup_records.BackupMade(
                 snapshot.id,
                 snapshot.at,
@@ -70,14 +71,15 @@ def run(session: sessions.Session, dry_run: bool) -> int:
                 snapshot.size_bytes,
                 snapshot.added_bytes,
                 snapshot.took_s,
-            )
+            ),
         )
         with working.shown(session) as at_work:
             lock = backup_lock.extended(session, repository, at_work)
     shrunk = shrink.of_snapshot(snapshot, before) if before else ()
     document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk, "lock": lock}
     session.show(document, lambda: backup_text.made(snapshot, shrunk, lock, made.now()))
-    return 2 if shrunk or snapshot.status != "complete" or (lock and not lock.holds) else 0
+    is_well = recorded and not shrunk and snapshot.status == "complete" and (not lock or lock.holds)
+    return 0 if is_well else 2
 
 
 @command.command(name="list")

@@ -30,7 +30,7 @@ _LEVELS = click.Choice(["structure", "stored", "full"])
 def verify(session: sessions.Session, level: Literal["structure", "stored", "full"], share: str) -> int:
     """Read the repository back: what is damaged, what that affects, what to do.
 
-    Exit codes: 0 all is whole, 1 there is no repository, 2 findings, 64 usage, 69 the store is away.
+    Exit codes: 0 all is whole, 1 there is no repository, 2 findings or not recorded, 64 usage, 69 the store is away.
     """
     from ddr.backup import verify as verifying
     from ddr.domain import backup_records
@@ -47,14 +47,15 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
             now=made.now(),
         )
     took_s = round(time.monotonic() - began, 3)
-    session.wired().log.append(
+    recorded = backup_watch.record(
+        session,
         backup_records.BackupVerified(
             repository.store.name, report.level, report.is_all, report.whole, len(report.findings), took_s
-        )
+        ),
     )
     backup_watch.write_metrics(session)
     session.show(report, lambda: backup_text.verified(report, took_s, made.now()))
-    return 2 if report.findings else 0
+    return 0 if recorded and not report.findings else 2
 
 
 @click.command()
@@ -84,12 +85,13 @@ def drill(session: sessions.Session, snapshot: str, is_random: bool, place: Path
     with working.shown(session) as at_work:
         done = drilling.rehearse(repository, found, made.restorables(found), place, at_work.told)
     compared = sum(part.compared for part in done.parts)
-    session.wired().log.append(
-        backup_records.BackupDrilled(found.id, done.passed, found.at, done.phases, done.took_s, compared, done.why)
+    recorded = backup_watch.record(
+        session,
+        backup_records.BackupDrilled(found.id, done.passed, found.at, done.phases, done.took_s, compared, done.why),
     )
     backup_watch.write_metrics(session)
     session.show(backup_text.drill_document(done), lambda: backup_text.drilled(done))
-    return 0 if done.passed else 2
+    return 0 if done.passed and recorded else 2
 
 
 @click.command()

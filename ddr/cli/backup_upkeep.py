@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from ddr.cli import backup_lock, backup_text, working
+from ddr.cli import backup_lock, backup_text, backup_watch, working
 from ddr.cli import session as sessions
 
 
@@ -22,7 +22,8 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     What Object Lock still holds stays, is told, and goes with a later prune; that is no failure.
 
     Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged and nothing was deleted,
-    69 the store is away, or so full that after deleting what is due no tombstone can be written.
+    or what was done could not be recorded, 69 the store is away, or so full that after deleting what is due no
+    tombstone can be written.
     """
     from ddr.backup import prune as pruning
     from ddr.backup import retention
@@ -34,16 +35,16 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     decisions = [one for one in backup_lock.decided(session, repository) if one.snapshot.id in heads]
     forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
     plan = pruning.plan(repository, forget, made.now())
+    recorded = True
     if not dry_run:
         plan = pruning.apply(repository, plan, made.now(), made.wired.platform.actor, grace=made.settings.grace)
-        session.wired().log.append(
-            backup_records.BackupsForgotten(
-                tuple(head.id for head in plan.forget), plan.deleted_bytes, plan.buried_bytes
-            )
+        forgotten = tuple(head.id for head in plan.forget)
+        recorded = backup_watch.record(
+            session, backup_records.BackupsForgotten(forgotten, plan.deleted_bytes, plan.buried_bytes)
         )
     document = {"decisions": backup_text.decisions(decisions), "plan": plan, "dry_run": dry_run}
     session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, is_dry=dry_run))
-    return 0
+    return 0 if recorded else 2
 
 
 @click.command()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.domain import records
 
 
 @contextlib.contextmanager
@@ -28,6 +32,22 @@ def watched(session: sessions.Session) -> Iterator[None]:
         raise
     tell("success")
     write_metrics(session)
+
+
+def record(session: sessions.Session, event: records.Record) -> bool:
+    """Say in the journal what was done. Done it is, also where the journal and its spool have no room to say so: then
+    that is told, and the caller ends with 2."""
+    from ddr.errors import Unavailable
+
+    try:
+        session.wired().log.append(event)
+    except Unavailable as problem:
+        session.notice(
+            f"it was done, and the journal does not know of it: {problem.message}\n"
+            "  next: make room for the spool, then run it again: `ddr status` counts only what is in the journal"
+        )
+        return False
+    return True
 
 
 def write_metrics(session: sessions.Session) -> None:

@@ -144,6 +144,7 @@ def restores(disk: Disk, place: local.LocalStore, id_: str, shop: house.Shop) ->
         except Unavailable as problem:
             told(problem)
         assert not target.exists(), "half of it looks like all of it"
+        assert not list(disk.folder.glob(".ddr-*")), "half of it keeps the disk full"
         refused += 1
     assert refused >= 10
     assert dict(sorted(house.Shop(target).world().files.items())) == dict(sorted(shop.world().files.items()))

@@ -215,6 +215,7 @@ def test_a_spared_pack_is_listed_before_its_tombstone_goes_also_without_room(sce
             pruned(disk, clock)
         except store.Full:
             full += 1
+            assert graves.read(repositories.open_(disk, house.OPEN)), "who would know of the pack now?"
         disk.room = sys.maxsize
         pruned(disk, clock)
         scene.check(disk, gone=(first,))
@@ -253,3 +254,33 @@ def test_a_real_disk_that_becomes_full(tmp_path: Path) -> None:
     )
     assert child.returncode == 0, child.stdout + child.stderr
     print(child.stdout)
+
+
+def test_what_no_journal_has_room_for_is_told_as_done() -> None:
+    """Nothing takes the record: what was done is told as done, with the next move."""
+    from ddr.cli import backup_watch
+    from ddr.domain import backup_records
+    from ddr.errors import Unavailable
+
+    class Session:
+        notices: tuple[str, ...] = ()
+
+        def wired(self) -> Session:
+            return self
+
+        @property
+        def log(self) -> Session:
+            return self
+
+        def append(self, _event: object) -> None:
+            raise Unavailable("the journal can be written nowhere")
+
+        def notice(self, text: str) -> None:
+            self.notices = (*self.notices, text)
+
+    session = Session()
+    event = backup_records.BackupsForgotten((), 0, 0)
+    assert not backup_watch.record(session, event)  # type: ignore[arg-type]
+    (told,) = session.notices
+    assert "it was done" in told
+    assert "next:" in told
