@@ -103,9 +103,23 @@ class Plane:
 
 @dataclass
 class FeaturePlane(Plane):
-    """Also Refreshable: a good release writes rows, one whose bytes say `frozen` writes none."""
+    """Also Refreshable and Isolatable: a good release writes rows, one whose bytes say `frozen` writes none."""
 
     rows_from: str = ""
+    isolated_why: str = ""
+
+    def isolate(self, why: str) -> None:
+        if not self.isolated_why:
+            self.effects["isolate"] += 1
+        self.isolated_why = self.isolated_why or why
+
+    def join(self) -> None:
+        if self.isolated_why:
+            self.effects["join"] += 1
+        self.isolated_why = ""
+
+    def isolated(self) -> str:
+        return self.isolated_why
 
     def refresh(self) -> outcomes.Outcome:
         if b"frozen" in self.contents[self.live]:

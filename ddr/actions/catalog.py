@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from ddr.actions import gates, looking, promotions, rollbacks, serving, switching, telling
+from ddr.actions import gates, isolating, looking, promotions, rollbacks, serving, switching, telling
 from ddr.domain import runbooks
 from ddr.ports import platform as platforms
 from ddr.ports import verb
@@ -28,6 +28,7 @@ VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
     rollbacks.SwitchPinned,
     rollbacks.HoldsStill,
     rollbacks.Prove,
+    isolating.Isolate,
     telling.Post,
     telling.Move,
 )

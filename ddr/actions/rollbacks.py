@@ -214,7 +214,7 @@ class HoldsStill(kinds.Probe):
         span = timetext.format_duration(self.on.clock.now() - start)
         many = f"seen {looks} time{'' if looks == 1 else 's'} in {span}"
         moved = ", ".join(f"{move.plane} {move.target}" for move in inputs.moves)
-        summary = f"{moved or 'it'} holds, {many}" + (f"; untouched: {kept}" if kept else "")
+        summary = f"{moved or 'all of it'} holds, {many}" + (f"; untouched: {kept}" if kept else "")
         lines = [f"unchanged: {stay.revision}" for stay in inputs.stays]
         return kinds.ok(summary, *lines, looks=str(looks))
 

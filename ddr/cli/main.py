@@ -26,6 +26,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "ddr.cli.rollback",
         "Take back only the plane that is wrong: a plan by default, --apply to do it.",
     ),
+    ("contain", "ddr.cli.contain", "Stop the harm while the cause is still there: freeze, fall back, pin, isolate."),
     ("runbook", "ddr.cli.runbook", "Check, plan, run, approve, resume and undo runbooks."),
     ("incident", "ddr.cli.incident", "Declare, note, resolve and list incidents."),
     ("release", "ddr.cli.release", "Record what is live together, and what is known to be good."),

@@ -32,6 +32,7 @@ def plan(
     for move in made.moves:
         lines += _row("now", _revision(move.live))
         lines += _row("target", f"{_revision(move.target)}{_good(made.checks, move)}")
+    lines += _row("nothing", f"to do for {found.there}") if found.there else []
     stays = ", ".join(f"{plane} {revision.name}" for plane, revision in found.stays.items())
     lines += _row("stays", stays or "no other plane could be read")
     for check in _worth_saying(made.checks):

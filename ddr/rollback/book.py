@@ -100,7 +100,8 @@ def of_containment(
     steps.append(_step("holds", "gate", "rollback.hold", inputs, "What was switched is so.", 1))
     steps[-1] |= {"isEnd": True, "endStatus": "contained"}
     plane = next(iter(service.planes), planes.Plane.MODEL)
-    first = next(step["name"] for step in steps if "action" in step)
+    names = [step["name"] for step in steps if "action" in step]
+    first = next((name for name in ("fallback", "isolate") if name in names), names[0])
     summary = "contain: " + ", ".join(str(step["name"]) for step in doings)
     return _document(service, CONTAIN, summary, plane, first, ["holds"], steps, at)
 

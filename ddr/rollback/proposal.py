@@ -6,6 +6,7 @@ procedure `book` writes from it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ _ALTERNATIVES = 3
 
 @dataclass(frozen=True)
 class Proposal:
-    """`there` says why nothing has to be done, '' where something has to. `stays` are the planes that are not moved.
+    """`there` says which planes need nothing done and why, '' where all of them do. `stays` are the planes that are not moved.
 
     `companions` is the smallest set of planes that would have to go back as well, where the plan does not fit.
     `possible` are targets that would still do where this one does not.
@@ -96,7 +97,7 @@ def propose(platform: platforms.Platform, service: str, wanted: Mapping[planes.P
     moves = tuple(plans.Move(plane, looked.live[plane], chosen[plane]) for plane in ORDER if plane in chosen)
     if not moves:
         return Proposal(plans.Plan(service, ()), looked.live, there="; ".join(there))
-    return _proposal(looked, moves, checks)
+    return dataclasses.replace(_proposal(looked, moves, checks), there="; ".join(there))
 
 
 def _look(platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str]) -> _Looked:

@@ -266,11 +266,13 @@ def _after_the_end(view: View, undo: str) -> list[str]:
 def _lifting(view: View, undo: str) -> list[str]:
     """How the fallback alone goes off, and that undo does more than that where it does."""
     names = [step for step, _, _ in view.effects]
+    what = next((did for step, did, _ in view.effects if step == view.containment), "")
+    what = "the fallback" if "fallback" in what else view.containment
     if view.containment not in names:
         return [f"({undo} takes back what was changed)"]
     if names == [view.containment]:
-        return [f"({undo} takes the fallback off again)"]
-    return [f"the fallback alone off: {undo} --only {view.containment}", f"({undo} takes back all of the above)"]
+        return [f"({undo} takes {what} off again)"]
+    return [f"{what} alone off: {undo} --only {view.containment}", f"({undo} takes back all of the above)"]
 
 
 def _cut(line: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ddr.actions import catalog
 from ddr.incident import desk
+from ddr.lib import digest
 from ddr.ports import verb
 from tests import recovery
 
@@ -75,6 +76,19 @@ ACTIONS = [
     Case("promotions.freeze", {"plane": "model"}),
     Case("promotions.thaw", {"plane": "model"}, frozen_by_run),
     Case("plane.switch", {"plane": "model", "to": "last-good"}),
+    Case(
+        "rollback.switch",
+        {
+            "plane": "model",
+            "object": "digit",
+            "live": "3",
+            "liveDigest": digest.of_bytes(b"bad"),
+            "target": "2",
+            "targetDigest": digest.of_bytes(b"good"),
+            "rolls": True,
+        },
+    ),
+    Case("view.isolate", {"plane": "features"}),
     Case("revision.block", {"plane": "model", "revision": "3", "why": "wrong digits"}),
     Case("serving.roll", {}, good_features),
     Case("serving.fallback", {}),

@@ -29,6 +29,11 @@ CONTRACT = {
     "serving.roll",
     "features.refresh",
     "serving.fallback",
+    "view.isolate",
+    "rollback.check",
+    "rollback.switch",
+    "rollback.hold",
+    "rollback.prove",
     "comms.post",
     "incident.move",
 }

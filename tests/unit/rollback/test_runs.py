@@ -1,0 +1,432 @@
+"""A rollback as a run: what it refuses, who may be beside it, what proves it, and that nothing else is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from ddr.domain import changes, outcomes, planes, records, releases, revisions, services, signals
+from ddr.errors import Conflict, InputError, Interrupted, Missing, Refused, UnknownName
+from ddr.lib import decode
+from ddr.rollback import book, moments, proposal
+from ddr.runbook import engine, parse
+from tests import recovery
+from tests.unit.rollback import runs
+
+MODEL, FEATURES, CODE = runs.MODEL, runs.FEATURES, runs.CODE
+GOOD = {MODEL: runs.LAST_GOOD}
+
+
+def promoted() -> recovery.World:
+    world = recovery.World()
+    world.promote()
+    world.effects.clear()
+    return world
+
+
+def carried_out(
+    world: recovery.World, wanted: Mapping[planes.Plane, str] = GOOD, options: book.Options | None = None
+) -> engine.Finish:
+    return runs.runner(world).start(runs.document(runs.platform(world), wanted, options), "postcode", run="r1")
+
+
+def summary(world: recovery.World, step: str) -> str:
+    return [record.outcome.summary for record in world.journal.of_kind(records.StepEnded) if record.step == step][-1]
+
+
+@pytest.mark.parametrize("wanted", [GOOD, {MODEL: "1"}, {MODEL: "1h ago"}, {MODEL: "2", FEATURES: "v1"}], ids=str)
+def test_a_plan_writes_nothing(wanted: Mapping[planes.Plane, str]) -> None:
+    world = promoted()
+    before, world.journal.read_only = world.state(), True
+    found = runs.propose(world, wanted)
+    service = runs.platform(world).service("postcode")
+    parse.read_text(book.of_rollback(service, found, book.Options(), world.clock.now()), book.SOURCE)
+    assert (world.state(), world.effects) == (before, {})
+    assert found.plan.moves
+    assert json.dumps(decode.encode(found))
+
+
+def test_only_the_plane_goes_back_and_the_bad_one_is_marked() -> None:
+    world = promoted()
+    assert carried_out(world).status == "recovered"
+    assert (world.model.live, world.features.live, world.code.live) == ("2", "v2", "1.4.0")
+    assert world.server.memory[MODEL][0] == "2"
+    assert list(world.model.marks) == ["3"]
+    assert world.model.frozen_why == ""
+    assert "untouched: features v2, code 1.4.0" in summary(world, "hold")
+    world.model.live = "3"
+    found = runs.propose(world, {MODEL: "3", FEATURES: "v1"})
+    assert (
+        found.there == "model is at digit 3 (" + world.model.find("3").digest.removeprefix("sha256:")[:12] + ") already"
+    )
+    world.model.live = "2"
+    with_bad = runs.propose(world, {MODEL: "3"})
+    assert "it is blocked" in with_bad.plan.refusals[0].detail
+    assert with_bad.possible == ("1",)
+
+
+def test_the_newest_good_one_is_live_then_another_plane_is_wrong() -> None:
+    found = runs.propose(recovery.World(), GOOD)
+    assert found.plan.moves == ()
+    assert found.there.startswith("model is at digit 2 (")
+    assert "known good since" in found.there
+
+
+def test_moved_by_somebody_between_plan_and_apply() -> None:
+    world = promoted()
+    document = runs.document(runs.platform(world), GOOD)
+    world.model.live = "1"
+    finish = runs.runner(world).start(document, "postcode", run="r1")
+    assert finish.status == "failed"
+    assert "the plan was made for digit@3" in finish.why
+    assert (world.model.live, world.effects) == ("1", {})
+
+
+def test_moved_by_somebody_behind_the_check_is_a_conflict_too() -> None:
+    """The check is not the lock: the switch itself compares."""
+    world = promoted()
+    document = runs.document(runs.platform(world), GOOD)
+    freeze = world.model.freeze
+
+    def frozen_and_moved(why: str) -> None:
+        freeze(why)
+        world.model.live = "1"
+
+    world.model.freeze = frozen_and_moved  # type: ignore[method-assign]
+    finish = runs.runner(world).start(document, "postcode", run="r1")
+    assert finish.status == "failed"
+    assert "not at digit@3" in finish.why
+    assert (world.model.live, world.model.marks) == ("1", {})
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["deleted", "damaged"])
+def test_a_target_that_is_not_what_it_was(gone: bool) -> None:
+    world = promoted()
+    document = runs.document(runs.platform(world), {MODEL: "2"})
+    if gone:
+        del world.model.contents["2"]
+        with pytest.raises(Missing) as told:
+            runs.propose(world, {MODEL: "2"})
+        assert not isinstance(told.value, UnknownName), "it was there once"
+        assert told.value.hint == "still possible: --to 1"
+    else:
+        world.model.contents["2"] += b"!"
+        found = runs.propose(world, {MODEL: "2"})
+        assert "changed in place" in found.plan.refusals[0].detail
+        assert found.possible == ("1",)
+    finish = runs.runner(world).start(document, "postcode", run="r1")
+    assert finish.status == "failed"
+    assert world.model.live == "3"
+    assert runs.propose(world, GOOD).plan.moves[0].target.name == "1", "the next good one"
+
+
+def test_nothing_good_is_left() -> None:
+    world = promoted()
+    for name in ("1", "2"):
+        world.model.contents[name] += b"!"
+    with pytest.raises(Missing, match="cannot go to last-good") as told:
+        runs.propose(world, GOOD)
+    assert "ddr contain postcode" in told.value.hint
+
+
+def test_what_is_live_is_damaged_and_can_be_left_all_the_same() -> None:
+    world = promoted()
+    find = world.model.find
+
+    def pointed() -> revisions.Revision:
+        return revisions.Revision(MODEL, "digit", world.model.live)
+
+    world.model.pointed = pointed  # type: ignore[attr-defined]
+    assert runs.propose(world, GOOD).plan.moves[0].live == pointed()
+    assert find("3").digest
+    assert carried_out(world).status == "recovered"
+    assert world.model.live == "2"
+
+
+def test_two_engineers_at_once() -> None:
+    world = promoted()
+    document = runs.document(runs.platform(world), GOOD)
+    refused: list[str] = []
+    freeze = world.model.freeze
+
+    def second(why: str) -> None:
+        freeze(why)
+        with pytest.raises((Interrupted, Refused)) as told:
+            runs.runner(world, "ben").start(document, "postcode", run="r2")
+        refused.append(told.value.message)
+
+    world.model.freeze = second  # type: ignore[method-assign]
+    assert runs.runner(world).start(document, "postcode", run="r1").status == "recovered"
+    assert refused == ["run r1 (rollback-model) of postcode is worked on by anna on laptop"]
+    assert world.effects["switch model 3 -> 2"] == 1
+    third = runs.runner(world, "ben").start(document, "postcode", run="r3")
+    assert third.status == "failed"
+    assert "plan again" in third.why
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["with a log", "without"])
+def test_a_twin_that_takes_it_back_after_five_seconds(tells: bool) -> None:
+    world = promoted()
+
+    def revert() -> None:
+        now = world.clock.now()
+        world.model.live = "3"
+        if tells:
+            log = changes.Change(MODEL, "digit", now, "2", "3", "promotion-bot", source="deployments.jsonl")
+            world.model.changes = lambda since: [log] if log.at >= since else []  # type: ignore[method-assign]
+
+    runs.later(world, timedelta(seconds=5), revert)
+    finish = carried_out(world)
+    assert finish.status == "failed"
+    assert "somebody took it back" in finish.why
+    if tells:
+        assert "by promotion-bot at" in finish.why
+        assert "deployments.jsonl" in finish.why
+    else:
+        assert "no system remembers who did it" in finish.why
+    assert world.model.frozen_why, "what was frozen stays frozen until somebody decides"
+
+
+def test_another_plane_that_moves_meanwhile_is_told() -> None:
+    world = promoted()
+    runs.later(world, timedelta(seconds=3), lambda: setattr(world.features, "live", "v1"))
+    finish = carried_out(world)
+    assert finish.status == "failed"
+    assert "features was" in finish.why
+    assert "ddr did not touch it" in finish.why
+
+
+def test_a_rollback_that_does_not_help_stays_and_says_so() -> None:
+    world = promoted()
+    world.spoiled.add("model")
+    finish = carried_out(world)
+    assert finish.status == "failed"
+    assert "it is taken back and loaded, and still bad: golden" in finish.why
+    assert world.model.live == "2"
+
+
+def test_without_enough_traffic_it_is_not_called_recovered() -> None:
+    world = promoted()
+    world.silent |= {"model", "rows"}
+    with pytest.raises(Interrupted, match="no signal could be judged in 5m"):
+        carried_out(world)
+    world.silent.clear()
+    assert runs.runner(world).resume("r1").status == "recovered"
+
+
+def test_nobody_waited_so_it_is_switched_and_not_recovered() -> None:
+    world = promoted()
+    before = world.clock.now()
+    assert carried_out(world, options=book.Options(prove=False)).status == "switched"
+    assert world.clock.now() == before
+
+
+def test_a_server_that_does_not_load_it() -> None:
+    world = promoted()
+    roll = world.server.roll
+    calls: list[int] = []
+
+    def once() -> Mapping[planes.Plane, revisions.Revision]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise Refused("weights of another library")
+        return roll()
+
+    world.server.roll = once  # type: ignore[method-assign]
+    finish = carried_out(world)
+    assert finish.status == "failed"
+    assert runs.runner(world).undo("r1").status == "undone"
+    assert (world.model.live, world.server.memory[MODEL][0]) == ("3", "3")
+
+
+def test_a_model_that_does_not_fit_needs_its_features() -> None:
+    world = recovery.World()
+    runs.both_bad(world)
+    alone = runs.propose(world, GOOD)
+    assert "input columns" in alone.plan.refusals[0].detail
+    assert {plane: revision.name for plane, revision in alone.companions.items()} == {FEATURES: "v2"}
+    both = runs.propose(world, {MODEL: runs.LAST_GOOD, FEATURES: "v2"})
+    assert [move.plane for move in both.plan.moves] == [FEATURES, MODEL]
+    assert both.plan.refusals == ()
+    assert runs.propose(world, {MODEL: runs.LAST_GOOD, FEATURES: ""}).plan.digest == both.plan.digest
+    assert carried_out(world, {MODEL: "2", FEATURES: ""}).status == "recovered"
+    assert runs.runner(world).undo("r1").status == "undone"
+    assert (world.model.live, world.features.live, world.server.memory[MODEL][0]) == ("3", "v3", "3")
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "state", "told"),
+    [
+        ({"python": "3.11.9", "flavor": "sklearn", "requirements": "a"}, {}, "ok", "flavor sklearn; python 3.11"),
+        ({"python": "3.9.1", "flavor": "sklearn", "requirements": "a"}, {"python": "3.11.2"}, "bad", "Python 3.9"),
+        ({"python": "3.9.1", "flavor": "sklearn", "requirements": "a"}, {}, "unknown", "python 3.9 is new"),
+        ({"flavor": "xgboost", "python": "3.11", "requirements": "a"}, {}, "unknown", "flavor xgboost is new"),
+        ({}, {}, "unknown", "flavor: the model does not say"),
+        ({"python": "3.11", "flavor": "sklearn", "requirements": "b"}, {}, "unknown", "requirements b is new"),
+    ],
+)
+def test_the_codes_runtime(model: dict[str, str], code: dict[str, str], state: str, told: str) -> None:
+    world = promoted()
+    runs_now = {"python": "3.11.2", "flavor": "sklearn", "requirements": "a"}
+    world.model.facts["3"] = {**recovery.SCHEMA, **runs_now}
+    world.model.facts["2"] = {**recovery.SCHEMA, **model}
+    world.code.facts["1.4.0"] = code
+    check = next(check for check in runs.propose(world, GOOD).plan.checks if check.name == "fits the code's runtime")
+    assert check.state == signals.State(state), check
+    assert told in check.detail
+
+
+def test_who_could_put_it_back() -> None:
+    world = promoted()
+    by = [
+        changes.Change(MODEL, "digit", world.clock.now(), "", "3", actor) for actor in ("bot", "bot", "ddr-x", "anna")
+    ]
+    world.model.changes = lambda since: by  # type: ignore[method-assign]
+    on = runs.platform(world)
+    promoter = services.Promoter("nightly", MODEL, "CronJob ml/retrain", "kubectl patch cronjob retrain")
+    entry = dataclasses.replace(on.service("postcode"), promoters=(promoter,))
+    found = proposal.propose(dataclasses.replace(on, services={"postcode": entry}), "postcode", GOOD)
+    assert [(one.name, one.stop) for one in found.reverters] == [("nightly", promoter.stop), ("bot", "")]
+    assert found.reverters[1].how == "changed it 2 times in 7d"
+    assert not any("who else" in text for text in found.blind)
+
+
+NOW = recovery.START + timedelta(hours=30)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"),
+    [
+        ("2h ago", 28),
+        ("90m ago", 28.5),
+        ("yesterday 14:05", 8 + 5 / 60),
+        ("2026-11-02T08:00Z", 2),
+        ("today 1:30", 19.5),
+    ],
+)
+def test_times(text: str, hours: float) -> None:
+    assert moments.parse(text, NOW) == recovery.START + timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["2026-13-45", "soonish ago", "yesterday", "2027-01-01T00:00Z", "today 29:00"])
+def test_times_that_cannot_be(text: str) -> None:
+    with pytest.raises(InputError):
+        moments.parse(text, NOW)
+
+
+def test_names_are_no_times() -> None:
+    assert [moments.parse(text, NOW) for text in ("v2", "3", "1.4.0", "soon")] == [None] * 4
+
+
+def test_back_to_what_was_live_at_a_time() -> None:
+    world = promoted()
+    assert runs.propose(world, {MODEL: "90m ago"}).plan.moves[0].target.name == "1"
+    assert runs.propose(world, {MODEL: "30m ago"}).plan.moves[0].target.name == "2"
+    with pytest.raises(Missing, match="nobody recorded what was live on model") as told:
+        runs.propose(world, {MODEL: "2026-11-01T00:00Z"})
+    assert "release list" in told.value.hint
+    world.model.contents["1"] += b"!"
+    then = runs.propose(world, {MODEL: "90m ago"})
+    assert any("had other bytes then" in check.detail for check in then.plan.refusals)
+    with pytest.raises(UnknownName):
+        runs.propose(world, {MODEL: "77"})
+
+
+def test_undo_of_undo_of_undo() -> None:
+    world = promoted()
+    document = runs.document(runs.platform(world), GOOD)
+    seen = []
+    for run in ("r1", "r2"):
+        assert runs.runner(world).start(document, "postcode", run=run).status == "recovered"
+        seen.append((world.model.live, list(world.model.marks), world.server.memory[MODEL][0]))
+        assert runs.runner(world).undo(run).status == "undone"
+        seen.append((world.model.live, list(world.model.marks), world.server.memory[MODEL][0]))
+    assert seen == [("2", ["3"], "2"), ("3", [], "3")] * 2
+
+
+def test_an_undo_after_somebody_moved_it_on_changes_nothing() -> None:
+    world = promoted()
+    carried_out(world)
+    world.model.live = "1"
+    finish = runs.runner(world).undo("r1")
+    assert finish.status == "failed"
+    assert "someone else moved it since" in finish.why
+    assert world.model.live == "1"
+
+
+def test_of_two_rollbacks_the_newer_one_is_undone_first() -> None:
+    world = promoted()
+    carried_out(world)
+    document = runs.document(runs.platform(world), {MODEL: "1"})
+    assert runs.runner(world).start(document, "postcode", run="r2").status == "recovered"
+    with pytest.raises(Refused) as told:
+        runs.runner(world).undo("r1")
+    assert "`ddr runbook undo r2` first" in told.value.hint
+    assert runs.runner(world).undo("r2").status == "undone"
+    assert runs.runner(world).undo("r1").status == "undone"
+    assert world.model.live == "3"
+
+
+NAMES = {MODEL: ["1", "2", "3"], FEATURES: ["v1", "v2", "v3"], CODE: ["1.4.0", "1.4.1"]}
+ACTS = strategies.lists(
+    strategies.one_of(
+        *(strategies.tuples(strategies.just(plane), strategies.sampled_from(names)) for plane, names in NAMES.items()),
+        strategies.just(("undo", "")),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+def contents(world: recovery.World, plane: planes.Plane) -> object:
+    at = world.planes[plane]
+    return at.live, dict(at.contents), dict(at.marks), at.frozen_why
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(ACTS)
+def test_planes_that_are_not_named_are_untouched_by_any_sequence(acts: list[tuple[str, str]]) -> None:
+    world = promoted()
+    world.features.contents["v3"] = b"third"
+    world.code.contents["1.4.1"] = b"app, patched"
+    world.server.roll()
+    done: list[tuple[str, planes.Plane]] = []
+    options = book.Options(prove=False)
+    for at, (plane, to) in enumerate(acts):
+        run = f"r{at}"
+        before = {each: contents(world, each) for each in world.planes}
+        touched: planes.Plane | None = None
+        if plane == "undo":
+            if done:
+                last, touched = done.pop()
+                assert runs.runner(world).undo(last).status == "undone"
+        else:
+            touched = planes.Plane(plane)
+            try:
+                found = runs.propose(world, {touched: to})
+            except (Missing, Conflict):
+                continue
+            if found.plan.moves and not found.plan.refusals:
+                document = runs.document(runs.platform(world), {touched: to}, options)
+                assert runs.runner(world).start(document, "postcode", run=run).status == "switched"
+                done.append((run, touched))
+        for each in world.planes:
+            assert each is touched or contents(world, each) == before[each], (plane, to, each)
+    for run, _ in reversed(done):
+        assert runs.runner(world).undo(run).status == "undone"
+    assert (world.model.live, world.features.live, world.code.live) == ("3", "v2", "1.4.0")
+    assert not any(at.marks or at.frozen_why for at in world.planes.values())
+
+
+def test_a_release_by_hand_is_no_target_until_somebody_vouches() -> None:
+    world = promoted()
+    seen = releases.Release("r-9", "postcode", world.clock.now(), {MODEL: world.model.find("3")})
+    world.journal.append(records.ReleaseRecorded(seen))
+    assert runs.propose(world, GOOD).plan.moves[0].target.name == "2"
+    assert outcomes.Status.OK
