@@ -114,6 +114,7 @@ def _done(plan: object, compared: object, took_s: float) -> str:
     held = f"{len(compared) - len(unequal)} of {len(compared)} compared equal"
     lines = [f"{state} restored into {plan.target} in {took_s:.1f} s; {held}"]
     lines += [f"  {one.what}: {one.expected} in the snapshot, {one.found} there" for one in unequal[:20]]
+    lines += [f"  fidelity {line.detail}" for line in plan.lines if line.what == "fidelity"]
     again = [line for line in plan.lines if line.does == "enter-again"]
     lines += [f"  enter again: {line.what}  {line.detail}".rstrip() for line in again]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,11 +25,6 @@ from ddr.errors import Conflict, Damaged, Refused, Unavailable
 from ddr.lib import durable, redact
 from ddr.ports import restorable
 
-_BY_HAND = (
-    ("webhooks", "SELECT name, host FROM webhooks ORDER BY name", "webhook {} (at {}): its address and its secret"),
-    ("other_objects", "SELECT id, kind FROM other_objects ORDER BY kind, id", "{1} {0}"),
-)
-
 
 def plan(
     server: capture.Server, source: restorable.Source, options: restorable.RestoreOptions
@@ -37,7 +33,7 @@ def plan(
     refusals: list[str] = []
     with _opened(server, source, options) as work:
         lines = [restorable.PlanLine("note", "fidelity", fidelity.CLASS_B)]
-        lines += scheme.lines(work.scheme, work.rows, work.known)
+        lines += scheme.lines(work.scheme, work.rows, work.there, work.known)
         lines += _more_lines(work)
         refusals += [f"{one.kind} {one.name}: {one.why}; say another --policy" for one in work.scheme.conflicts]
         refusals += _file_refusals(work)
@@ -124,20 +120,33 @@ def _forget(made: scheme.Scheme, rows: spool.Spool, known: mapping.Map) -> None:
 def _more_lines(work: job.Job) -> Iterator[restorable.PlanLine]:
     for table, words in (("scorers", "scorer versions"), ("evaluation_datasets", "evaluation data sets")):
         count = work.rows.count(table)
-        if count:
-            yield restorable.PlanLine("create" if not work.there.count(table) else "update", words, str(count))
+        left = count - min(count, work.there.count(table))
+        if left:
+            yield restorable.PlanLine("create", words, str(left))
     tree = work.source.component.tree(served.TREE)
     if tree is not None:
         skip = work.options.more.get("artifacts") == "skip"
         count = 0 if skip else tree.files
-        detail = "left out, as asked for" if skip else f"{count} files in the snapshot, through the server's proxy"
+        detail = (
+            "left out, as asked for"
+            if skip
+            else f"those of {count} that are not there byte by byte, through the server's proxy"
+        )
         yield restorable.PlanLine("skip" if skip else "create", "files", detail)
     for (name, number), said in sorted(mapping.rootless(work.rows).items()):
         detail = f"what it came from is gone, and no server takes it back: {redact.foreign(said)}"
         yield restorable.PlanLine("note", f"version {number} of {name} is left out", detail)
-    for _, query, words in _BY_HAND:
-        for row in work.rows.ask(query):
-            yield restorable.PlanLine("enter-again", words.format(*row))
+    for name, host in work.rows.ask("SELECT name, host FROM webhooks ORDER BY name"):
+        yield restorable.PlanLine("enter-again", f"webhook {name} (at {host}): its address and its secret")
+    there = {(kind, _name(body)) for kind, body in work.there.ask("SELECT kind, body FROM other_objects")}
+    lacking = {(kind, _name(body)) for kind, body in work.rows.ask("SELECT kind, body FROM other_objects")} - there
+    for kind, name in sorted(lacking):  # MLflow makes some of them by itself for each experiment
+        yield restorable.PlanLine("enter-again", f"{kind} {name}")
+
+
+def _name(body: str) -> str:
+    said = json.loads(body)
+    return str(said.get("name") or said.get("id") or "without a name")
 
 
 def _file_refusals(work: job.Job) -> Sequence[str]:

@@ -69,7 +69,7 @@ def _one(kind: str, name: str, policy: restorable.Policy, *, is_there: bool, is_
     return Decision(kind, name, "recreate", "another one has that name: it is renamed and kept beside")
 
 
-def lines(made: Scheme, source: spool.Spool, known: mapping.Map) -> Iterator[restorable.PlanLine]:
+def lines(made: Scheme, source: spool.Spool, target: spool.Spool, known: mapping.Map) -> Iterator[restorable.PlanLine]:
     """One line for each experiment and model, with what would be added to it."""
     words: dict[Does, str] = {"fill": "skip", "leave": "skip"}
     for one in made.experiments.values():
@@ -84,6 +84,10 @@ def lines(made: Scheme, source: spool.Spool, known: mapping.Map) -> Iterator[res
         gaps = int(str(most or 0)) - int(str(count))
         text = f"{count} versions" + (f", {gaps} numbers left free in between" if gaps else "")
         does = words.get(one.does, one.does)
+        if one.does == "fill":
+            query = "SELECT version FROM model_versions WHERE name = ?"
+            lacking = set(source.ask(query, [one.name])) - set(target.ask(query, [one.name]))
+            does, text = ("update", f"+{len(lacking)} of {text}") if lacking else (does, text)
         yield restorable.PlanLine(does, f"model {one.name}", "; ".join(filter(None, (one.why, text))))  # type: ignore[arg-type]
 
 
