@@ -10,7 +10,7 @@ Only complete snapshots count. What is decided here is only said; whoever forget
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -110,6 +110,7 @@ def decide(
     drilled: Collection[str],
     minimum: int | None = None,
     accepted_at: datetime | None = None,
+    needed: Mapping[str, str] | None = None,
 ) -> tuple[Decision, ...]:
     """One decision for each snapshot, the newest first. Pure; the order of `listed` does not matter.
 
@@ -120,7 +121,8 @@ def decide(
     - the newest `minimum` complete ones, filled up with the newest partial ones where there are not so many;
     - one dated after `now`: it counts for no rule, so that a wrong clock or an attacker pushes nothing out with it;
     - the last one before a component shrank suddenly, as long as no later one has it back (`shrink`);
-    - a partial one that is newer than every complete one.
+    - a partial one that is newer than every complete one;
+    - one that `needed` names, with the known-good release that needs it.
 
     What is kept of the result's kept ones, with the same arguments, is all of them; a policy that asks for more of
     anything keeps at least the same.
@@ -141,6 +143,9 @@ def decide(
     for snapshot in [*complete, *partial][:least]:
         keep(snapshot, f"one of at least {least}")
     _guard_shrunken(complete, accepted_at, keep)
+    for snapshot in ordered:
+        if needed and snapshot.id in needed:
+            keep(snapshot, f"release {needed[snapshot.id]} needs it")
     for snapshot in partial:
         if not complete or snapshot.at >= complete[0].at:
             keep(snapshot, "partial, and no complete one is newer")

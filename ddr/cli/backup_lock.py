@@ -18,7 +18,8 @@ def decided(session: sessions.Session, of: repository.Repository) -> list[retent
     """What retention says of every snapshot now. Damaged where one cannot be read."""
     from ddr.backup import retention
 
-    made, known = session.backups(), session.board().backups
+    made, board = session.backups(), session.board()
+    known, wired = board.backups, session.wired()
     return list(
         retention.decide(
             [of.read(head) for head in of.heads()],
@@ -27,6 +28,7 @@ def decided(session: sessions.Session, of: repository.Repository) -> list[retent
             known.verified,
             [drill.snapshot for _, drill in known.drills if drill.passed],
             accepted_at=made.settings.shrunk_accepted,
+            needed=board.needed(wired.platform.clock.now() - wired.config.recovery_window),
         )
     )
 

@@ -20,6 +20,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("doctor", "ddr.cli.doctor", "Try every connector and say what it can and may do."),
     ("status", "ddr.cli.status", "Show planes, live revisions, signals, open incidents, backups."),
     ("changes", "ddr.cli.changes", "Show what changed, over all planes, newest last."),
+    ("affected", "ddr.cli.affected", "Walk lineage: what hangs on a model, a view, a run, and what it was made from."),
     ("diagnose", "ddr.cli.diagnose", "Say which plane is to blame, with the evidence."),
     (
         "rollback",

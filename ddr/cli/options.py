@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -22,6 +22,14 @@ class Duration(click.ParamType[timedelta]):
             return timetext.parse_duration(str(value))
         except ValueError as problem:
             self.fail(str(problem), param, ctx)
+
+
+def moment(text: str, now: datetime, option: str) -> datetime:
+    """`24h`, `2h ago`, `last tuesday 14:05` as a time. Raises UsageError."""
+    try:
+        return timetext.parse_moment(text, now)
+    except ValueError as problem:
+        raise click.UsageError(f"{option}: {problem}") from None
 
 
 def pairs(texts: Sequence[str]) -> dict[str, str]:

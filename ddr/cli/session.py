@@ -112,9 +112,9 @@ class Session:
 
         return json.dumps(decode.encode(value), indent=2, ensure_ascii=False)
 
-    def warn_interrupted(self) -> None:
-        """Tell of runs that were cut off, with the two ways to end them."""
-        for run in self.wired().interrupted():
+    def warn_interrupted(self, known: views.Board | None = None) -> None:
+        """Tell of runs that were cut off, with the two ways to end them. `known`: as `Wired.interrupted`."""
+        for run in self.wired().interrupted(known):
             last = next(reversed(run.steps.values()), None)
             where = f" at step {last.name!r}" if last else ""
             resume = "" if run.end else f"ddr runbook resume {run.id}   or   "

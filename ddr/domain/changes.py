@@ -15,7 +15,8 @@ class Change:
     """When, by whom, from what to what.
 
     `recorded` is false where no one announced it and ddr found it: then `at` is when it was first seen, and it
-    happened after `not_before` where that is known.
+    happened after `not_before` where that is known. `layer` names what changed where that is no plane of its own
+    (`dependencies`, `data`); `link` is where a person reads on, `detail` what is different inside, on one line.
     """
 
     plane: planes.Plane
@@ -28,6 +29,14 @@ class Change:
     source: str = ""
     recorded: bool = True
     not_before: datetime | None = None
+    layer: str = ""
+    link: str = ""
+    detail: str = ""
+
+    @property
+    def what(self) -> str:
+        """The layer or the plane, as a timeline's column says it."""
+        return self.layer or str(self.plane)
 
     @property
     def name(self) -> str:
@@ -38,7 +47,7 @@ class Change:
 def of_deployments(
     records: Iterable[Mapping[str, object]], since: datetime, plane: planes.Plane, name: str, source: str
 ) -> tuple[Change, ...]:
-    """A deployment log's `{"at", "from", "to", "actor"?, "summary"?}` from `since` on, oldest first.
+    """A deployment log's `{"at", "from", "to", "actor"?, "summary"?, "link"?, "diff"?}` from `since` on, oldest first.
 
     A record without a time or a target is left out.
     """
@@ -62,4 +71,6 @@ def _of_deployment(record: Mapping[str, object], plane: planes.Plane, name: str,
         actor=str(record.get("actor") or "unknown"),
         summary=str(record.get("summary") or ""),
         source=source,
+        link=str(record.get("link") or ""),
+        detail=str(record.get("diff") or ""),
     )

@@ -22,6 +22,7 @@ COMMIT = "commit"
 DATA = "data"  # the data a model was trained on, `name@digest` each
 PYTHON = "python"  # the version a model was made with / code runs on
 REQUIREMENTS = "requirements"  # digest of the requirements
+BACKUP = "backup"  # the snapshot of the repository that holds what this revision needs
 BLOCKED = "blocked"  # why nothing may promote this revision any more
 
 

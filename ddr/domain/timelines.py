@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from ddr.domain import changes, planes, releases, revisions
+from ddr.domain import changes, differences, planes, releases, revisions
 from ddr.lib import digest
 
 SAME_MOVE = timedelta(hours=1)
 """Two sources that tell of the same move within this time tell of one move: answers come after deployments."""
+
+DEPENDENCIES, DATA = "dependencies", "data"
+"""Layers that change and are no planes of their own."""
+
+LAYERS = (DEPENDENCIES, DATA)
+LEDGER = "ledger"
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,15 @@ class _Group:
     def best(self) -> changes.Change:
         """The recorded one before the found one, the one with an actor before the one without, then the earliest.
 
-        Where it does not know what was there before (a registry knows arrivals, not moves), another one may.
+        Where it does not know what was there before (a registry knows arrivals, not moves), another one may; so for
+        a link and for what is different inside.
         """
         best = min(self.told, key=lambda change: (not change.recorded, change.actor == "unknown", change.at))
-        if best.before:
-            return best
-        return dataclasses.replace(best, before=next((change.before for change in self.told if change.before), ""))
+        lacking = [name for name in ("before", "link", "detail") if not getattr(best, name)]
+        said: dict[str, Any] = {
+            name: next((getattr(one, name) for one in self.told if getattr(one, name)), "") for name in lacking
+        }
+        return dataclasses.replace(best, **said) if any(said.values()) else best
 
     def holds(self, change: changes.Change) -> bool:
         """Whether `change` is this move, told by someone who has not told of it yet.
@@ -48,7 +57,7 @@ class _Group:
         first = self.best
         if any(one.source == change.source for one in self.told) or abs(change.at - first.at) > SAME_MOVE:
             return False
-        if (first.plane, first.after) != (change.plane, change.after):
+        if (first.plane, first.layer, first.after) != (change.plane, change.layer, change.after):
             return False
         sighted = not (first.recorded and change.recorded)
         return sighted or not first.before or not change.before or first.before == change.before
@@ -56,70 +65,163 @@ class _Group:
 
 def merged(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
     """Every move once, oldest first, told by the best source. One source's own repetitions all stay."""
-    groups: list[_Group] = []
+    groups: dict[tuple[planes.Plane, str, str], list[_Group]] = {}
     for change in sorted(found, key=lambda change: change.at):
-        group = next((group for group in reversed(groups) if group.holds(change)), None)
+        alike = groups.setdefault((change.plane, change.layer, change.after), [])
+        group = next((group for group in reversed(alike) if group.holds(change)), None)
         if group is None:
-            groups.append(_Group([change]))
+            alike.append(_Group([change]))
         else:
             group.told.append(change)
-    return tuple(sorted((group.best for group in groups), key=lambda change: change.at))
+    every = (group.best for alike in groups.values() for group in alike)
+    return tuple(sorted(every, key=lambda change: change.at))
 
 
-def completed(told: Sequence[changes.Change], ledgered: Sequence[releases.Release]) -> tuple[changes.Change, ...]:
-    """`told`, merged, with every difference between successive releases that it does not account for.
+def completed(told: Sequence[changes.Change], sighted: Sequence[releases.Sighting]) -> tuple[changes.Change, ...]:
+    """`told`, merged, with every difference between two sightings of a plane that it does not account for.
 
-    The time of such a difference is not known: it is seen at the later release and happened after the earlier one.
-    Bytes overwritten under one name may have been sighted without their digests; the sighting then gives the time.
+    The time of such a difference is not known: it is seen at the later sighting and happened after the earlier one,
+    in which the plane need not be the one before: it may have been unreadable for a while. Bytes overwritten under one
+    name may have been noticed without their digests; that then gives the time.
     """
     merged_ = merged(told)
     found: list[changes.Change] = []
     used: list[changes.Change] = []
-    for before, after in itertools.pairwise(ledgered):
-        between = [change for change in merged_ if before.at <= change.at <= after.at]
-        for was, now in differences(before, after.revisions):
-            if any(_accounts_for(change, was, now) for change in between):
-                continue
-            sightings = [change for change in between if _sights_overwriting(change, now)]
-            used += sightings
-            found.append(_unrecorded(was, now, before.at, sightings[-1].at if sightings else after.at))
+    for step in steps(sighted):
+        between = [change for change in merged_ if step.not_before <= change.at <= step.seen.at]
+        noticed = [change for change in between if _notices_overwriting(change, step.was, step.now)]
+        used += noticed
+        if not any(_accounts_for(change, step.was, step.now) for change in between):
+            found.append(_untold(step, noticed[-1].at if noticed else step.seen.at))
     kept = [*(change for change in merged_ if change not in used), *found]
     return tuple(sorted(kept, key=lambda change: change.at))
 
 
+@dataclass(frozen=True)
+class Step:
+    """A plane was seen as `was` at `not_before`, and as `now` the next time it was seen."""
+
+    not_before: datetime
+    seen: releases.Sighting
+    was: revisions.Revision
+    now: revisions.Revision
+
+
+def steps(sighted: Sequence[releases.Sighting]) -> list[Step]:
+    """Successive sightings of a plane that differ, oldest first."""
+    last: dict[planes.Plane, tuple[datetime, revisions.Revision]] = {}
+    found: list[Step] = []
+    for sighting in sighted:
+        for plane, now in sighting.revisions.items():
+            if plane in last and not last[plane][1].is_same(now):
+                found.append(Step(last[plane][0], sighting, last[plane][1], now))
+            last[plane] = (sighting.at, now)
+    return found
+
+
 def _accounts_for(change: changes.Change, was: revisions.Revision, now: revisions.Revision) -> bool:
-    if change.plane is not now.plane:
+    if change.plane is not now.plane or change.layer:
         return False
     return change.after == (with_digest(now) if was.name == now.name else now.name)
 
 
-def _sights_overwriting(change: changes.Change, now: revisions.Revision) -> bool:
-    return change.plane is now.plane and change.before == change.after == now.name and not change.recorded
+def _notices_overwriting(change: changes.Change, was: revisions.Revision, now: revisions.Revision) -> bool:
+    """Whether it says no more than that one name has other bytes."""
+    return was.name == now.name and change.plane is now.plane and change.before == change.after == now.name
 
 
-def _unrecorded(was: revisions.Revision, now: revisions.Revision, since: datetime, seen_at: datetime) -> changes.Change:
+def _untold(step: Step, seen_at: datetime) -> changes.Change:
+    """Nobody told of it. Whoever recorded the release it is first seen in has recorded it with that."""
+    was, now = step.was, step.now
     same_name = was.name == now.name
+    release = step.seen if isinstance(step.seen, releases.Release) and step.seen.by else None
+    what = "its bytes were overwritten in place" if same_name else "nobody recorded this move"
     return changes.Change(
         plane=now.plane,
         object=now.object,
         at=seen_at,
         before=with_digest(was) if same_name else was.name,
         after=with_digest(now) if same_name else now.name,
-        summary="its bytes were overwritten in place" if same_name else "nobody recorded this move",
-        source="ledger",
-        recorded=False,
-        not_before=since,
+        actor=release.by if release and not same_name else "unknown",
+        summary=f"came with release {release.id}" if release and not same_name else what,
+        source=LEDGER,
+        recorded=release is not None and not same_name,
+        not_before=step.not_before,
+        link=release.lineage.link if release else "",
+        detail=inside(was, now),
+    )
+
+
+def inside(was: revisions.Revision, now: revisions.Revision) -> str:
+    """What is different inside, on one line; without facts that only repeat the names."""
+    found = differences.of_facts(was.facts, now.facts)
+    return differences.line(tuple(one for one in found if (one.before, one.after) != (was.name, now.name)))
+
+
+def described(told: Sequence[changes.Change], sighted: Sequence[releases.Sighting]) -> tuple[changes.Change, ...]:
+    """`told`, with what is different inside where the sightings know both revisions and nobody has said it."""
+    known: dict[tuple[planes.Plane, str], revisions.Revision] = {}
+    for sighting in sighted:
+        for plane, revision in sighting.revisions.items():
+            known[plane, revision.name] = revision
+    return tuple(_described(change, known) for change in told)
+
+
+def _described(change: changes.Change, known: Mapping[tuple[planes.Plane, str], revisions.Revision]) -> changes.Change:
+    was, now = known.get((change.plane, change.before)), known.get((change.plane, change.after))
+    if change.detail or change.layer or was is None or now is None or was is now:
+        return change
+    return dataclasses.replace(change, detail=inside(was, now))
+
+
+def of_layers(recorded: Sequence[releases.Release]) -> tuple[changes.Change, ...]:
+    """What successive releases say of the environment and the data they were made of, where it changed.
+
+    The environment is its lock file, or else the requirements that the code names.
+    """
+    found: list[changes.Change] = []
+    last: dict[str, tuple[str, str]] = {}
+    for release in recorded:
+        for layer, plane, value, packages in _layers(release):
+            before = last.get(layer)
+            if before is not None and before[0] != value:
+                found.append(_of_layer(release, layer, plane, before, (value, packages)))
+            last[layer] = (value, packages)
+    return tuple(found)
+
+
+def _layers(release: releases.Release) -> list[tuple[str, planes.Plane, str, str]]:
+    """(layer, plane, what it is, the packages in it) of what the release says."""
+    code = release.revisions.get(planes.Plane.CODE)
+    facts = code.facts if code is not None else {}
+    lock = release.lineage.lock or facts.get(revisions.REQUIREMENTS, "")
+    found = []
+    if lock:
+        found.append((DEPENDENCIES, planes.Plane.CODE, lock, facts.get(revisions.PACKAGES, "")))
+    if release.lineage.data and planes.Plane.DATA not in release.revisions:
+        found.append((DATA, planes.Plane.MODEL, release.lineage.data, ""))
+    return found
+
+
+def _of_layer(
+    release: releases.Release, layer: str, plane: planes.Plane, was: tuple[str, str], now: tuple[str, str]
+) -> changes.Change:
+    packages = [{revisions.PACKAGES: text} if text else {} for text in (was[1], now[1])]
+    return changes.Change(
+        plane=plane,
+        object="environment" if layer == DEPENDENCIES else "trained on",
+        at=release.at,
+        before=digest.short(was[0]) or was[0],
+        after=digest.short(now[0]) or now[0],
+        actor=release.by or "unknown",
+        summary=f"came with release {release.id}",
+        source=LEDGER,
+        layer=layer,
+        link=release.lineage.link,
+        detail=differences.line(differences.of_facts(*packages)) if all(packages) else "",
     )
 
 
 def with_digest(revision: revisions.Revision) -> str:
     """`2 (0a1b2c3d4e5f)`: the name with its bytes, where the name alone does not tell them apart."""
     return f"{revision.name} ({digest.short(revision.digest)})" if revision.digest else revision.name
-
-
-def differences(
-    recorded: releases.Release, live: Mapping[planes.Plane, revisions.Revision]
-) -> tuple[tuple[revisions.Revision, revisions.Revision], ...]:
-    """(recorded, live) of every plane that both sides know and that is not the same."""
-    pairs = ((recorded.revisions[plane], now) for plane, now in live.items() if plane in recorded.revisions)
-    return tuple((was, now) for was, now in pairs if not was.is_same(now))

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ddr.domain import planes, records, releases, revisions
+from ddr.domain import events, planes, records, releases, revisions
 
 Name = tuple[str, str]
 """A revision as a mark names it: (name, digest)."""
 
 
 class ReleaseFold:
-    """Takes ReleaseRecorded and RevisionMarked, in order."""
+    """Takes ReleaseRecorded, RevisionMarked and PlanesObserved, in order."""
 
     def __init__(self) -> None:
         self._releases: dict[str, dict[str, releases.Release]] = {}
         self._bad: dict[tuple[str, planes.Plane, str], dict[Name, str]] = {}
+        self._observed: dict[str, list[releases.Observation]] = {}
+
+    def observe(self, event: events.Event, seen: records.PlanesObserved) -> None:
+        """What was looked at for another reason, as a game day does, is no part of the ledger."""
+        if seen.moment == releases.OBSERVED:
+            found = releases.Observation(event.at, {one.plane: one for one in seen.revisions})
+            self._observed.setdefault(seen.service, []).append(found)
+
+    def observed(self) -> dict[str, list[releases.Observation]]:
+        """By service, oldest first."""
+        return {name: sorted(found, key=lambda each: each.at) for name, found in self._observed.items()}
 
     def record(self, release: releases.Release) -> None:
         """A release that was recorded before under the same id is replaced: it may have become known good since."""

@@ -16,6 +16,7 @@ from ddr.domain import diagnoses as diagnoses_
 from ddr.domain import events as events_
 from ddr.domain import incidents as incidents_
 from ddr.domain import releases as releases_
+from ddr.domain import revisions as revisions_
 from ddr.journal import backup_view, gameday_view, incident_view, release_view, run_view
 
 Alive = run_view.Alive
@@ -40,6 +41,7 @@ class Board:
     diagnoses: dict[str, list[diagnoses_.Diagnosis]] = field(default_factory=dict)
     messages: dict[str, records.MessagePosted] = field(default_factory=dict)
     gamedays: dict[str, GameDay] = field(default_factory=dict)
+    observed: dict[str, list[releases_.Observation]] = field(default_factory=dict)
     bad: dict[tuple[str, planes.Plane, str], dict[release_view.Name, str]] = field(default_factory=dict)
     backups: backup_view.Backups = field(default_factory=lambda: backup_view.BackupFold().backups())
     newest: events_.Event | None = None
@@ -47,9 +49,23 @@ class Board:
     spooled: int = 0
     foreign: int = 0
 
+    def sightings(self, service: str) -> list[releases_.Sighting]:
+        """Releases and observations, oldest first."""
+        found: list[releases_.Sighting] = [*self.releases.get(service, []), *self.observed.get(service, [])]
+        return sorted(found, key=lambda sighting: sighting.at)
+
     def last_good(self, service: str) -> releases_.Release | None:
         """The newest release recorded known good, none of whose revisions was marked bad since."""
         return release_view.last_good(self.releases.get(service, []), self.bad)
+
+    def needed(self, since: datetime) -> dict[str, str]:
+        """Names that known-good releases of any service that served from `since` on go by, with the release that needs
+        each: revisions, kept states, snapshots. Whoever deletes leaves them be."""
+        found: dict[str, str] = {}
+        for recorded in self.releases.values():
+            for release in releases_.in_window(recorded, since):
+                found |= dict.fromkeys(releases_.names(release), release.id)
+        return found
 
     def blocked(self, service: str, plane: planes.Plane) -> dict[release_view.Name, str]:
         """(name, digest) of revisions that nothing may bring back, with the reason."""
@@ -59,6 +75,12 @@ class Board:
             if (of, on) == (service, plane)
             for name, why in marks.items()
         }
+
+    def blocked_why(self, service: str, revision: revisions_.Revision) -> str:
+        """Why nothing may bring it back, '' where nothing is against it."""
+        marks = self.bad.get((service, revision.plane, revision.object), {})
+        found = (why for name, why in marks.items() if release_view.is_bad(revision, {name: why}))
+        return next((why or "blocked" for why in found), "")
 
     def open_incidents(self, service: str) -> Sequence[incidents_.Incident]:
         """Those not resolved, oldest first."""
@@ -71,6 +93,13 @@ class Board:
         machine, another boot): then the run's lease decides, by `now`.
         """
         return [run for run in self.runs.values() if run.is_interrupted(now, alive)]
+
+    @property
+    def is_settled(self) -> bool:
+        """Every run and game day has its end: nothing can have been interrupted."""
+        return not self.interrupted_gamedays() and all(
+            run.end is not None and not run.half_undone for run in self.runs.values()
+        )
 
     def interrupted_gamedays(self) -> Sequence[GameDay]:
         """Game days that were started and have no end."""
@@ -142,6 +171,9 @@ class Fold:
     def mark(self, _event: events_.Event, record: records.RevisionMarked) -> None:
         self._releases.mark(record)
 
+    def observe(self, event: events_.Event, record: records.PlanesObserved) -> None:
+        self._releases.observe(event, record)
+
     def change(self, _event: events_.Event, record: records.ChangeRecorded) -> None:
         self._changes.setdefault(record.service, []).append(record.change)
 
@@ -174,6 +206,7 @@ class Fold:
             diagnoses={service: list(found) for service, found in self._diagnoses.items()},
             messages=dict(self._messages),
             gamedays=self._gamedays.days(),
+            observed=self._releases.observed(),
             bad=self._releases.bad(),
             backups=self._backups.backups(),
             newest=self._newest,
@@ -201,6 +234,7 @@ _TAKERS: dict[type[records.Record], Callable[[Fold, events_.Event, Any], None]] 
     records.ReleaseRecorded: Fold.release,
     records.RevisionMarked: Fold.mark,
     records.ChangeRecorded: Fold.change,
+    records.PlanesObserved: Fold.observe,
     records.MessagePosted: Fold.message,
     records.GameDayStarted: Fold.of_gameday,
     records.ScenarioStarted: Fold.of_gameday,
@@ -219,6 +253,26 @@ _TAKERS: dict[type[records.Record], Callable[[Fold, events_.Event, Any], None]] 
         Fold.of_backup,
     ),
 }
+
+
+LEDGER: tuple[type[records.Record], ...] = (
+    records.ReleaseRecorded,
+    records.RevisionMarked,
+    records.ChangeRecorded,
+    records.PlanesObserved,
+)
+"""What `releases`, `observed`, `changes` and `bad` of a Board are folded from: for a reader who wants only these."""
+
+ENDS: tuple[type[records.Record], ...] = (
+    records.RunStarted,
+    records.RunClaimed,
+    records.RunEnded,
+    records.UndoIntended,
+    records.UndoEnded,
+    records.GameDayStarted,
+    records.GameDayEnded,
+)
+"""What `is_settled` needs: a tenth of what runs write."""
 
 
 def fold(of: Iterable[events_.Event]) -> Board:

@@ -45,6 +45,57 @@ def parse_time(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_CLOCK = re.compile(r"(?:(last )?(\w+?)(?: at)? )?(\d{1,2}):(\d{2})(?::(\d{2}))?z?")
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """A time in the past as a person says it: `2026-11-17T14:05`, `2h ago`, `90m`, `now`, `14:05`, `yesterday 14:05`,
+    `tuesday 14:05`, `last tuesday 14:05`. UTC, never after `now`.
+
+    A clock time alone is the last one that was. A day of the week is the last such day before today; `last` changes
+    nothing. Raises ValueError with what is allowed.
+    """
+    plain = " ".join(text.lower().replace(",", " ").split())
+    if plain == "now":
+        return now
+    if _ISO.match(plain):
+        at = parse_time(text.strip())
+    elif (clock := _CLOCK.fullmatch(plain)) is not None:
+        at = _of_clock(text, clock, now)
+    else:
+        try:
+            at = now - parse_duration(plain.removesuffix("ago"))
+        except (ValueError, OverflowError):
+            raise _no_moment(text) from None
+    if at > now:
+        raise ValueError(f"{text!r} is {format_clock(at)}, which has not come yet: it is {format_clock(now)}")
+    return at
+
+
+def _of_clock(text: str, clock: re.Match[str], now: datetime) -> datetime:
+    _, day, hour, minute, second = clock.groups()
+    today = now.astimezone(UTC)
+    try:
+        at = today.replace(hour=int(hour), minute=int(minute), second=int(second or 0), microsecond=0)
+    except ValueError:
+        raise _no_moment(text) from None
+    if day in _DAYS:
+        return at - timedelta(days=(today.weekday() - _DAYS.index(day)) % 7 or 7)
+    if day == "yesterday":
+        return at - timedelta(days=1)
+    if day not in (None, "today"):
+        raise _no_moment(text)
+    return at - timedelta(days=1) if day is None and at > now else at
+
+
+def _no_moment(text: str) -> ValueError:
+    return ValueError(
+        f"{text!r} is no time; write 2026-11-17T14:05, 2h ago, 14:05, yesterday 14:05 or last tuesday 14:05 (UTC)"
+    )
+
+
 def format_time(at: datetime) -> str:
     """`2026-11-21T03:13:00.123Z`: UTC, milliseconds; sorts as text."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

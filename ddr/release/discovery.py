@@ -1,0 +1,112 @@
+"""Looking for what nobody recorded: an alias moved by hand, weights overwritten, a tag that names other bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ddr.domain import changes, planes, records, releases, revisions
+from ddr.lib import digest
+from ddr.ports import platform as platforms
+from ddr.release import ledger, timeline
+
+SOURCE = "ddr release observe"
+"""The source of changes that were found here: how they are known again."""
+
+HEARTBEAT = timedelta(hours=6)
+"""So long after the last sighting in the journal one is recorded although nothing is new: `release show --at` then
+knows what was served in quiet weeks, and a journal grows by four events a day."""
+
+
+@dataclass(frozen=True)
+class LastLook:
+    """When this machine looked last, and at what: it makes `not_before` minutes wide where the journal's own last
+    sighting is hours old. No truth: without it the journal's is taken."""
+
+    at: datetime
+    content: str
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """`found` is what nobody recorded and what the journal did not know yet, `announced` what somebody did record
+    since the last sighting. `compared_with` is the time of that sighting, None for the first look of all."""
+
+    live: releases.Release
+    found: tuple[changes.Change, ...]
+    announced: tuple[changes.Change, ...]
+    compared_with: datetime | None
+    silent: tuple[str, ...]
+    is_recorded: bool
+
+    @property
+    def memory(self) -> LastLook:
+        """To be handed in at the next look."""
+        return LastLook(self.live.at, content(self.live.revisions))
+
+
+def content(live: Mapping[planes.Plane, revisions.Revision]) -> str:
+    """Digest of what the planes have live, by names and bytes."""
+    return digest.of_value([[plane, one.object, one.name, one.digest] for plane, one in sorted(live.items())])
+
+
+def observe(
+    platform: platforms.Platform, service: str, *, only_look: bool = False, last: LastLook | None = None
+) -> Discovery:
+    """Hold what is live against the newest sighting in the journal, and record what is new. Unavailable.
+
+    Whatever differs and is told by a source that names it (a deployment log, a rollback) is announced. The rest goes
+    into the journal as changes that nobody recorded, with when they were first seen and when they were not there yet,
+    and behind them the observation that the next look is held against: killed in between, it is told once.
+    """
+    board = ledger.board(platform)
+    known = board.sightings(service)
+    if not known:
+        live = ledger.observe(platform, service)
+        if not only_look:
+            _note(platform, service, live)
+        return Discovery(live, (), (), None, _unread(live), not only_look)
+    newest = known[-1].at
+    looked = timeline.look(platform, service, newest, board)
+    live = looked.live or ledger.observe(platform, service)
+    before = {plane: one for sighting in known for plane, one in sighting.revisions.items()}
+    told = [change for change in looked.timeline.changes if change.at > newest or change.not_before is not None]
+    new = [change for change in told if _is_new(change, before, live)]
+    found = tuple(_narrowed(change, before, last) for change in new)
+    announced = tuple(change for change in told if change.recorded and change.at > newest)
+    differs = any(plane not in before or not before[plane].is_same(one) for plane, one in live.revisions.items())
+    records_ = not only_look and (bool(found) or differs or live.at - newest >= HEARTBEAT)
+    if records_:
+        for change in found:
+            platform.journal.append(records.ChangeRecorded(service, change))
+        _note(platform, service, live)
+    return Discovery(live, found, announced, newest, (*looked.timeline.silent, *_unread(live)), records_)
+
+
+def _is_new(change: changes.Change, before: Mapping[planes.Plane, revisions.Revision], live: releases.Release) -> bool:
+    """Nobody recorded it, and it is not the late echo of what the journal knows: a first answer an hour later."""
+    if change.recorded or change.source == SOURCE:
+        return False
+    was, now = before.get(change.plane), live.revisions.get(change.plane)
+    return not (was is not None and now is not None and was.is_same(now) and change.after == was.name)
+
+
+def _narrowed(
+    change: changes.Change, before: Mapping[planes.Plane, revisions.Revision], last: LastLook | None
+) -> changes.Change:
+    since = change.not_before
+    if last is not None and last.content == content(before) and last.at <= change.at:
+        since = max(since, last.at) if since is not None else last.at
+    summary = change.summary or "found by looking; no log tells of it"
+    return dataclasses.replace(change, source=SOURCE, not_before=since, summary=summary)
+
+
+def _note(platform: platforms.Platform, service: str, live: releases.Release) -> None:
+    seen: Sequence[revisions.Revision] = tuple(live.revisions.values())
+    platform.journal.append(records.PlanesObserved(service, releases.OBSERVED, tuple(seen)))
+
+
+def _unread(live: releases.Release) -> tuple[str, ...]:
+    return (live.note,) if live.note else ()
