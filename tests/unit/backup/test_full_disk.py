@@ -219,7 +219,15 @@ def test_a_spared_pack_is_listed_before_its_tombstone_goes_also_without_room(sce
         disk.room = sys.maxsize
         pruned(disk, clock)
         scene.check(disk, gone=(first,))
-    print(f"{len(rooms)} rooms, {full} too small")
+    counted = house.Faulty(copy_of(scene.base), house.no_rule)
+    pruned(counted, house.Clock(now.at))
+    for number in range(1, len(counted.calls) + 1):  # nor is there a moment at which a kill would leave neither
+        place = copy_of(scene.base)
+        with pytest.raises(house.Killed):
+            pruned(house.Faulty(place, house.at_call(number, "kill-before")), house.Clock(now.at))
+        repository = repositories.open_(place, house.OPEN)
+        assert graves.read(repository) or not verify.verify(repository).findings
+    print(f"{len(rooms)} rooms, {full} too small, {len(counted.calls)} kills")
 
 
 def test_a_copy_to_a_full_disk_goes_on_when_there_is_room(scene: Scene) -> None:
