@@ -1,23 +1,28 @@
 """Versions of a FAISS index as folders with a link that says which one is current. FAISS itself is never loaded.
 
 A version is `index.faiss`, `ids.json` and `card.json`; the card names the embedder whose space the vectors live in.
-Two indexes of one size say nothing about that: only the embedder's fingerprint does.
+Two indexes of one size say nothing about that: only the embedder's fingerprint does. FAISS has no checksum and loads
+most damaged files without a word, so a version whose files are not those of its digests is not gone to; they stand in
+the card (`files: {name: sha256:…}`) or in a `manifest.json` (`files: [{name, sha256}]`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.connectors import linked_folders
 from ddr.domain import health, planes, revisions, signals
-from ddr.errors import Damaged, DdrError
+from ddr.errors import Damaged, DdrError, Unavailable
 from ddr.lib import clock as clocks
-from ddr.lib import jsonl, pointer
+from ddr.lib import digest, jsonl, pointer, redact
 
 _PARTS = ("index.faiss", "ids.json")
-_CARD = "card.json"
+_CARD, _MANIFEST = "card.json", "manifest.json"
+_EMPTY = digest.of_bytes(b"")
+_DIGITS = 64
+_NEXT = "go back to another version, or publish this one again"
 _FACTS = (revisions.EMBEDDER, "dim", "count")
 
 
@@ -54,10 +59,20 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FaissIndex:
 
 @dataclass(frozen=True)
 class IndexPlane(linked_folders.LinkedPlane):
-    """Implements Observable and Switchable; a version with a part missing or empty, or without its card, is Damaged."""
+    """Implements Observable and Switchable; a version with a part missing, empty or other than its digest, or without
+    its card, is Damaged."""
 
-    def facts(self, folder: Path) -> Mapping[str, str]:
-        return _facts(folder)
+    def find(self, name: str) -> revisions.Revision:
+        """Each file is read once: for its own digest and for that of the whole."""
+        folder = self.pointer.path(name)
+        try:
+            entries = digest.tree(folder)
+        except OSError as problem:
+            raise Unavailable(
+                f"{folder} cannot be read: {redact.foreign(problem)}", hint="look at its rights and its disk"
+            ) from problem
+        facts = _facts(folder, entries)
+        return revisions.Revision(self.which, self.object, name, digest.of_entries(entries), facts)
 
     def health(self) -> health.Health:
         cannot: tuple[str, ...] = (pointer.UNLOCKED,)
@@ -67,15 +82,42 @@ class IndexPlane(linked_folders.LinkedPlane):
             return health.Health.of(problem, cannot)
         if revisions.EMBEDDER not in live.facts:
             cannot = (*cannot, f"tell whether {live.name} fits the embedder: its {_CARD} does not name one")
+        if not _digests(self.pointer.path(live.name)):
+            cannot = (*cannot, f"tell whether the files of {live.name} are whole: its {_CARD} has no digests")
         return health.Health(signals.State.OK, f"{self.pointer.link} is at {live.name}", self.can, cannot)
 
 
-def _facts(folder: Path) -> Mapping[str, str]:
+def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
     for part in _PARTS:
-        path = folder / part
-        if not path.is_file() or path.stat().st_size == 0:
-            raise Damaged(f"{path} is not there or empty", hint="go back to another version, or publish this one again")
+        if entries.get(part, _EMPTY) == _EMPTY or not (folder / part).is_file():
+            raise Damaged(f"{folder / part} is not there or empty", hint=_NEXT)
     said = jsonl.of_file(folder / _CARD)
     if said is None:
-        raise Damaged(f"{folder} has no {_CARD}", hint="go back to another version, or publish this one again")
+        raise Damaged(f"{folder} has no {_CARD}", hint=_NEXT)
+    wanted = _digests(folder)
+    for part in (*_PARTS, *wanted) if wanted else ():
+        if part not in wanted:
+            raise Damaged(f"{folder} has digests, and none of {part}", hint=_NEXT)
+        if entries.get(part) != wanted[part]:
+            what = "has other bytes than were published" if part in entries else "is not there"
+            raise Damaged(f"{folder / part} {what}", hint=_NEXT)
     return {name: str(said[name]) for name in _FACTS if said.get(name)}
+
+
+def _digests(folder: Path) -> Mapping[str, str]:
+    """Each file's digest as it was published; nothing where nobody wrote them down. Damaged when they are none."""
+    found: dict[str, str] = {}
+    for name in (_CARD, _MANIFEST):
+        files = (jsonl.of_file(folder / name) or {}).get("files") or {}
+        listed = files.items() if isinstance(files, dict) else _named(files)
+        for part, said in listed:
+            plain = str(said).removeprefix(digest.PREFIX)
+            if len(plain) != _DIGITS or not set(plain) <= set("0123456789abcdef"):
+                raise Damaged(f"{folder / name}: {part} has no SHA-256 digest", hint=_NEXT)
+            found[str(part)] = digest.PREFIX + plain
+    return found
+
+
+def _named(files: object) -> Iterator[tuple[object, object]]:
+    for entry in files if isinstance(files, list) else ():
+        yield (entry.get("name"), entry.get("sha256")) if isinstance(entry, dict) else (entry, None)

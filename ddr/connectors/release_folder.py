@@ -8,22 +8,33 @@ from pathlib import Path
 
 from ddr.connectors import linked_folders
 from ddr.domain import health, planes, revisions, signals
-from ddr.errors import DdrError
+from ddr.errors import Damaged, DdrError
 from ddr.lib import clock as clocks
-from ddr.lib import jsonl, pointer
+from ddr.lib import digest, jsonl, pointer, redact
 
-_FACTS = ("version", "commit", "built_at", revisions.INPUTS_SCHEMA)
+_FACTS = (
+    "version", revisions.COMMIT, "built_at", revisions.INPUTS_SCHEMA, revisions.EMBEDDER,
+    revisions.PYTHON, revisions.REQUIREMENTS,
+)  # fmt: skip
+_LOCKS = ("requirements.lock", "requirements.txt", "uv.lock", "poetry.lock")
+_ONE_LINE = {revisions.PYTHON: ".python-version", revisions.COMMIT: "REVISION"}
+_LONGEST_LINE = 200
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`root` holds the folder `releases`, the link `current` and the log `deployments`."""
+    """`root` holds the folder `releases`, the link `current` and the log `deployments`.
+
+    `lock` is the file of a release that lists its packages; without it, the first that is there of requirements.lock,
+    requirements.txt, uv.lock, poetry.lock.
+    """
 
     root: str
     releases: str = "releases"
     current: str = "current"
     deployments: str = "deployments.jsonl"
     card: str = "release.json"
+    lock: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class ReleaseFolder:
     def plane(self, binding: Binding, plane: planes.Plane) -> ReleasePlane:
         del binding
         link = pointer.Pointer(self.root / self.settings.current, self.root / self.settings.releases)
-        return ReleasePlane(plane, self.root.name, link, self.root / self.settings.deployments, self.settings.card)
+        return ReleasePlane(plane, self.root.name, link, self.root / self.settings.deployments, self.settings)
 
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> ReleaseFolder:
@@ -49,12 +60,18 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> ReleaseFolde
 
 @dataclass(frozen=True)
 class ReleasePlane(linked_folders.LinkedPlane):
-    """Implements Observable and Switchable. `card` is the file in which a release says what it is."""
+    """Implements Observable and Switchable. What a release says of itself stands in its card, and, where the card is
+    silent, in the files that say so by custom: the lock of its packages, `.python-version`, `REVISION`."""
 
-    card: str
+    settings: Settings
 
     def facts(self, folder: Path) -> Mapping[str, str]:
-        return _facts(folder / self.card)
+        said = jsonl.of_file(folder / self.settings.card) or {}
+        lock = self.settings.lock or next((name for name in _LOCKS if (folder / name).is_file()), "")
+        found = {name: _first_line(folder / file) for name, file in _ONE_LINE.items()}
+        found |= _packages(folder / lock) if lock else {}
+        found |= {name: str(said[name]) for name in _FACTS if said.get(name)}
+        return {name: value for name, value in found.items() if value}
 
     def health(self) -> health.Health:
         try:
@@ -71,7 +88,25 @@ class ReleasePlane(linked_folders.LinkedPlane):
         return health.Health(signals.State.OK, why, self.can, (pointer.UNLOCKED,))
 
 
-def _facts(card: Path) -> Mapping[str, str]:
-    """What the release says of itself; a release without a card says nothing."""
-    said = jsonl.of_file(card) or {}
-    return {name: str(said[name]) for name in _FACTS if said.get(name)}
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text()[:_LONGEST_LINE].strip().partition("\n")[0]
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _packages(lock: Path) -> Mapping[str, str]:
+    """Damaged when the file that lists the packages cannot be read: a release cannot be built without it."""
+    try:
+        content = lock.read_bytes()
+        text = content.decode()
+        if lock.name.endswith((".txt", ".lock")) and "[[package]]" in text:
+            import tomllib
+
+            listed = tomllib.loads(text).get("package", ())
+            text = "\n".join(f"{one.get('name')}=={one.get('version')}" for one in listed)
+    except (OSError, ValueError) as problem:
+        raise Damaged(
+            f"{lock} cannot be read: {redact.foreign(problem)}", hint="publish the release again, or correct `lock`"
+        ) from problem
+    return {revisions.REQUIREMENTS: digest.of_bytes(content), revisions.PACKAGES: revisions.packages_of(text)}

@@ -242,9 +242,11 @@ def server_rig(root: Path) -> Iterator[Rig]:
         yield Rig(made(server.url), made(f"http://127.0.0.1:{process.free_port()}"))
 
 
-def mlflow_plane(tracking: str, base: Path, model: str, alias: str = "champion", timeout_s: float = 5.0) -> Any:
+def mlflow_plane(
+    tracking: str, base: Path, model: str, alias: str = "champion", timeout_s: float = 5.0, stage: str = ""
+) -> Any:
     connected = mlflow.connect(mlflow.Settings(tracking, timeout_s=timeout_s), base, clock.ManualClock(NOW))
-    return connected.plane(mlflow.Binding(model, alias), planes.Plane.MODEL)
+    return connected.plane(mlflow.Binding(model, alias, stage), planes.Plane.MODEL)
 
 
 def registered(official: Official, sources: list[str]) -> str:

@@ -17,7 +17,8 @@ import ddr.connectors
 from ddr.domain import planes, revisions, signals
 from ddr.errors import Conflict, DdrError, Missing, Unavailable
 from ddr.ports import connector
-from tests.unit.connectors import rigs
+from ddr.wiring import connector_types
+from tests.unit.connectors import rigs, rigs_code_data
 
 MLFLOW = pytest.mark.xdist_group("mlflow")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -28,12 +29,18 @@ SWITCHABLE = [
     pytest.param("mlflow-sql", marks=MLFLOW),
     pytest.param("mlflow-postgres", marks=MLFLOW),
     pytest.param("mlflow-rest", marks=MLFLOW),
+    pytest.param("mlflow-sql-stage", marks=MLFLOW),
+    pytest.param("mlflow-rest-stage", marks=MLFLOW),
+    pytest.param("oci-image"),
+    pytest.param("dvc"),
 ]
 OBSERVABLE = [*SWITCHABLE, pytest.param("config-file"), pytest.param("model-server")]
-FREEZABLE = [
+FREEZABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith(("feature-table", "mlflow"))]
+# Not those that share their files with other tests, and not what is named by its bytes: an image, a commit.
+OVERWRITABLE = [
     param
     for param in SWITCHABLE
-    if param.values[0] in ("feature-table", "mlflow-sql", "mlflow-postgres", "mlflow-rest")
+    if not str(param.values[0]).startswith("mlflow-rest") and param.values[0] not in ("oci-image", "dvc")
 ]
 MARKABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith("mlflow")]
 
@@ -46,12 +53,19 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.Rig]:
         "faiss-index": rigs.index_rig,
         "feature-table": rigs.feature_rig,
         "config-file": rigs.config_rig,
+        "dvc": rigs_code_data.data_rig,
     }
     if kind in makers:
         yield makers[kind](tmp_path)
     elif kind == "model-server":
         with rigs.server_rig(tmp_path) as made:
             yield made
+    elif kind == "oci-image":
+        with rigs_code_data.image_rig(tmp_path) as made:
+            yield made
+    elif kind.endswith("-stage"):
+        official = request.getfixturevalue("official")
+        yield rigs_code_data.stage_rig(official, tmp_path, over_rest=kind == "mlflow-rest-stage")
     else:
         official = request.getfixturevalue("official")
         if kind == "mlflow-postgres":
@@ -167,7 +181,7 @@ def test_other_bytes_under_the_planned_name_are_a_conflict(rig: rigs.Rig) -> Non
         rig.plane.switch(dataclasses.replace(other, name="12345"), live)
 
 
-@pytest.mark.parametrize("rig", [param for param in SWITCHABLE if param.values[0] != "mlflow-rest"], indirect=True)
+@pytest.mark.parametrize("rig", OVERWRITABLE, indirect=True)
 def test_bytes_that_are_overwritten_change_the_digest(rig: rigs.Rig) -> None:
     live, other, _ = map(rig.plane.find, rig.names)
     rig.overwrite(other.name)
@@ -261,12 +275,10 @@ def test_a_mark_is_kept_and_taken_back(rig: rigs.Rig) -> None:
 
 
 def test_every_switchable_and_observable_type_is_in_the_suite() -> None:
-    """A new connector that serves a plane must come here."""
+    """A new connector that serves a plane must come here, and into the list of types."""
     names = [name for _, name, _ in pkgutil.walk_packages(ddr.connectors.__path__, "ddr.connectors.")]
-    serving = {
-        name.removeprefix("ddr.connectors.").removesuffix(".connector")
-        for name in names
-        if hasattr(importlib.import_module(name), "Binding")
-    }
-    tried = {str(param.values[0]).partition("-sql")[0].partition("-rest")[0].replace("-", "_") for param in OBSERVABLE}
-    assert serving == tried
+    serving = {name for name in names if hasattr(importlib.import_module(name), "Binding")}
+    kinds = {kind for kind, module in connector_types.TYPES.items() if module in serving}
+    assert serving == {connector_types.TYPES[kind] for kind in kinds}
+    tried = {str(param.values[0]) for param in OBSERVABLE}
+    assert kinds == {"mlflow" if kind.startswith("mlflow-") else kind for kind in tried}
