@@ -369,8 +369,9 @@ def _column(reader: _Reader, size: int) -> rowcells.Column:
             values = values.astype(np.uint8)
         return rowcells.Column.spread(name, family, size, values, absent, odd)
     coding, entries = reader.unpack("<BI")
-    lengths = reader.array("<u4", entries).tolist()
-    raw = [reader.take(length) for length in lengths]
+    ends = np.cumsum(reader.array("<u4", entries), dtype=np.int64).tolist()
+    joined_ = reader.take(ends[-1] if ends else 0)
+    raw = [joined_[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)] if ends else []
     codes = reader.array(_WIDTHS[coding], count) if coding else np.arange(entries)
     if len(codes) != count or (count and int(codes.max()) >= entries):
         raise ValueError(f"column {name} names values that are not there")

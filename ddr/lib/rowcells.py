@@ -37,8 +37,10 @@ class Words:
     @classmethod
     def of(cls, raw: Sequence[bytes], *, is_text: bool) -> Words:
         words = cls()
-        for value in cls.read(raw, is_text=is_text):
-            words.number(value)
+        values = list(dict.fromkeys(cls.read(raw, is_text=is_text)))
+        words.numbers.update(zip(values, range(len(values)), strict=True))
+        words.numbers.default_factory = itertools.count(len(values)).__next__
+        words.took(values)
         return words
 
     @staticmethod
@@ -156,6 +158,8 @@ class Column:
         else:
             cells = self.data.tolist()
         if self.absent is not None:
+            if self.absent.all() and not self.odd:
+                return [None] * len(cells)
             for row in self.absent.nonzero()[0].tolist():
                 cells[row] = self.odd.get(row)
         return cells
@@ -291,10 +295,21 @@ def _fits(family: str, cell: Cell) -> bool:
 def _with_gaps(name: str, family: str, cells: Sequence[Cell]) -> Column:
     import numpy as np
 
+    if cells.count(None) == len(cells):
+        return _nothing(name, family, len(cells))
     absent = np.fromiter((not _fits(family, cell) for cell in cells), dtype=np.bool_, count=len(cells))
     data = _fixed(family, [cell for cell in cells if _fits(family, cell)])
     assert data is not None
     return Column.spread(name, family, len(cells), data, _or_none(absent), _odd(cells, absent))
+
+
+def _nothing(name: str, family: str, size: int, words: Words | None = None) -> Column:
+    """All of it NULL: what a column that nobody uses is made of."""
+    import numpy as np
+
+    kind = {"int": "i8", "float": "f8", "bool": "u1"}.get(family, "u4")
+    absent = np.ones(size, dtype=np.bool_) if size else None
+    return Column(name, family, np.zeros(size, dtype=kind), absent, _NO_ODD, words)
 
 
 def _odd(cells: Sequence[Cell], absent: NDArray[numpy.bool_]) -> Mapping[int, Cell]:
@@ -310,6 +325,8 @@ def _odd(cells: Sequence[Cell], absent: NDArray[numpy.bool_]) -> Mapping[int, Ce
 def _worded(name: str, family: str, cells: Sequence[Cell], words: Words) -> Column:
     import numpy as np
 
+    if cells.count(None) == len(cells):
+        return _nothing(name, family, len(cells), words)
     kind = KINDS[family]
     known = len(words.values)
     data = np.fromiter(map(words.numbers.__getitem__, cells), dtype=np.uint32, count=len(cells))

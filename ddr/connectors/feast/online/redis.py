@@ -133,8 +133,8 @@ class RedisOnline:
     def counter(self) -> Counted:
         return Counted()
 
-    def exchange(self, before: stores.Opened, target: stores.Opened, expected: str) -> None:
-        del expected  # each row is held against `before` as it is written
+    def exchange(self, before: stores.Opened, target: stores.Opened, expected: str, wanted: str) -> None:
+        del expected, wanted  # each row is held against `before` as it is written
         columns = _union(before, target)
         if not columns:
             return

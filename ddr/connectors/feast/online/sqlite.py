@@ -25,6 +25,7 @@ _FAMILIES: Mapping[str, snapshots.Family] = {
     "vector_value": "bytes", "event_ts": "int", "created_ts": "int",
 }  # fmt: skip
 _PIECE = 512
+_CACHE_KIB = 64 * 1024  # so that the pages of an index stay while it is filled
 
 
 @dataclass
@@ -79,12 +80,13 @@ class SqliteOnline:
     def counter(self) -> Counted:
         return Counted()
 
-    def exchange(self, before: stores.Opened, target: stores.Opened, expected: str) -> None:
+    def exchange(self, before: stores.Opened, target: stores.Opened, expected: str, wanted: str) -> None:
         """In one transaction: all of it or nothing, and nobody writes meanwhile."""
+        del before  # the digest says it
         columns = self._columns()
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         with sqlitefile.transaction(self._connection):
             live = rowdigest.of_batches(batch.select(_COMPARED) for batch in self._batches(columns))
-            wanted = rowdigest.of_batches(batch.select(_COMPARED) for batch in target())
             if live == wanted:
                 return  # cut off behind its commit
             if live != expected:

@@ -61,9 +61,9 @@ class Online(Protocol):
 
     def counter(self) -> Counter: ...
 
-    def exchange(self, before: Opened, target: Opened, expected: str) -> None:
+    def exchange(self, before: Opened, target: Opened, expected: str, wanted: str) -> None:
         """Put `target` in the place of `before`, and touch nothing else. Repeatable after a crash, from anywhere in
-        between: a row may be as in either. `expected` is the digest of what is compared of `before`.
+        between: a row may be as in either. `expected` and `wanted` are the digests of what is compared of both.
 
         Conflict when somebody wrote something else, and then nothing of `target` stays.
         """

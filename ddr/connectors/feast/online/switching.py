@@ -134,10 +134,10 @@ class Switch:
 
     def _put(self, before: state.Stored, target: state.Stored) -> None:
         store = self.at.store
-        values = before.kept.facts.get(state.VALUES_DIGEST, "")
+        digests = [one.kept.facts.get(state.VALUES_DIGEST, "") for one in (before, target)]
         old, new = before.view(self.of.settings.view), target.view(self.of.settings.view)
         self._entry_is(old.content, new.content, self._registry())
-        store.exchange(before.rows, target.rows, values)
+        store.exchange(before.rows, target.rows, *digests)
         if self.at.registry_file is not None:
             self._write_entry(old.content, target)
 
