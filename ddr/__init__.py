@@ -2,5 +2,3 @@
 
 Rooms stand on floors; a room imports only from floors below its own. ARCHITECTURE.md draws the house.
 """
-
-__version__ = "0.1.0"

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-import ddr
-from ddr import errors
+from ddr import errors, version
 from ddr.cli import session as sessions
 
 # Name, module, one line of help. The module is imported only when its command is used.
@@ -74,7 +73,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--config", "-c", metavar="PATH", help="ddr.yaml to use; else $DDR_CONFIG, else here or above.")
 @click.option("--as", "actor", metavar="NAME", help="Who you are in the record; else $DDR_ACTOR, else your login.")
-@click.version_option(ddr.__version__, message="ddr %(version)s")
+@click.version_option(version.VERSION, message="ddr %(version)s")
 @click.pass_context
 def command(ctx: click.Context, config: str | None, actor: str | None) -> None:
     """Find the wrong layer of an ML service, take back only that layer, prove it.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ddr
+from ddr import version
 
 if TYPE_CHECKING:
     from ddr.domain import gamedays
@@ -67,7 +67,7 @@ def typed(config: Path) -> commands.RunCommand:
 def _facts() -> dict[str, str]:
     """On what it was played."""
     return {
-        "ddr": ddr.__version__,
+        "ddr": version.VERSION,
         "python": machine.python_version(),
         "machine": f"{machine.system()} {machine.machine()}, {os.cpu_count()} cores",
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import ddr
+from ddr import version
 from ddr.backup import capture, journal_origin, keeping, keys, undeleting
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
@@ -126,7 +126,7 @@ class Backups:
         return found
 
     def maker(self) -> capture.Maker:
-        return capture.Maker(socket.gethostname(), self.wired.platform.actor, ddr.__version__, now)
+        return capture.Maker(socket.gethostname(), self.wired.platform.actor, version.VERSION, now)
 
     def scanner(self, repository: repositories.Repository) -> scanning.Scanner:
         """Looks for secrets in what is captured: shapes of them, and every value that ddr.yaml refers to."""
