@@ -19,6 +19,7 @@ from ddr.rollback import apply, proposal
 
 POLL = timedelta(seconds=1)
 LOOKED_BACK = timedelta(hours=1)
+_IN_FORCE = ("rollback.switch", "features.refresh", "serving.roll")
 PROOF_EVERY = timedelta(seconds=30)
 
 
@@ -269,18 +270,18 @@ class Prove(kinds.Probe):
         inputs: ProveInputs = self.inputs(call)
         specs = {spec.name: spec for spec in self.on.service(call.service).signals}
         wanted = {name for name, spec in specs.items() if spec.plane is None or spec.plane in inputs.planes}
-        since = call.started_at
-        deadline = since + inputs.patience
+        since = self._in_force(call)
+        deadline = self.on.clock.now() + inputs.patience
         while True:
-            left = (deadline - self.on.clock.now()).total_seconds()
-            self.on.clock.sleep(max(0.0, min(PROOF_EVERY.total_seconds(), left)))
             now = self.on.clock.now()
             judged = watch.judge(self.on, call.service, None, now, since=since)
             bad = [one for one in judged if one.state is signals.State.BAD]
             good = [one for one in judged if one.state is signals.State.OK and one.signal in wanted]
             open_ = [one for one in judged if one.state is signals.State.UNKNOWN and one.signal in wanted]
-            if bad or not open_ or now >= deadline:
+            if now > since and (bad or not open_ or now >= deadline):
                 break
+            left = max((deadline - now).total_seconds(), 1.0)
+            self.on.clock.sleep(min(PROOF_EVERY.total_seconds(), left))
         self.on.journal.append(records.SignalsJudged(call.service, judged))
         lines = tuple(str(one) for one in judged)
         if bad:
@@ -296,6 +297,16 @@ class Prove(kinds.Probe):
         summary = f"{fine}, from traffic after the rollback" + (f"; not judged yet: {unsure}" if unsure else "")
         names = ",".join(one.signal for one in good)
         return kinds.ok(summary, *lines, judged=names, open=",".join(one.signal for one in open_))
+
+    def _in_force(self, call: verb.Call) -> datetime:
+        """Since when the rollback answers: a run that is resumed counts what came while it was paused."""
+        run = views.fold(self.on.journal.events()).runs.get(call.run)
+        ended = [
+            step.ended_at
+            for step in (run.steps.values() if run else ())
+            if step.ended_at is not None and step.intended is not None and step.intended.verb in _IN_FORCE
+        ]
+        return max(ended, default=call.started_at)
 
 
 def _spoken(span: timedelta) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ddr.actions import kinds, serving
 from ddr.domain import outcomes, planes, plans, records, revisions, services
-from ddr.errors import Conflict, Refused
+from ddr.errors import Conflict, Damaged, Refused
 from ddr.journal import views
 from ddr.lib import digest
 from ddr.ports import connector, verb
@@ -128,10 +128,10 @@ class BlockRevision(kinds.Action):
 
     def prepare(self, call: verb.Call) -> verb.Prepared:
         wanted = self.inputs(call)
-        looked: connector.Switchable = kinds.reach(
+        looked: apply.Acting = kinds.reach(
             self.on, call.service, wanted.plane, connector.Switchable, "cannot look up a revision"
         )
-        found = looked.find(wanted.revision)
+        found = self._found(looked, wanted)
         marks = isinstance(looked, connector.Markable)
         return verb.Prepared(
             will=f"block {wanted.plane} {_spoken(found)}: {wanted.why}",
@@ -159,7 +159,7 @@ class BlockRevision(kinds.Action):
     def observe(self, call: verb.Call, settled: Mapping[str, str]) -> verb.Seen:
         looked = self.on.plane(settled["service"], planes.Plane(settled["plane"]))
         marked = True
-        if isinstance(looked, connector.Markable) and isinstance(looked, connector.Switchable):
+        if isinstance(looked, connector.Markable) and isinstance(looked, connector.Switchable) and settled["digest"]:
             marked = bool(looked.find(settled["revision"]).facts.get(revisions.BLOCKED))
         return verb.Seen.DONE if marked and self._is_blocked(settled) else verb.Seen.NOT_DONE
 
@@ -172,6 +172,13 @@ class BlockRevision(kinds.Action):
         if self._is_blocked(settled):
             self.on.journal.append(_mark(settled, good=True, why=f"run {call.run} taken back"))
         return kinds.undone(f"{settled['plane']} {settled['revision']} is no longer blocked")
+
+    def _found(self, looked: apply.Acting, wanted: BlockInputs) -> revisions.Revision:
+        """What is damaged is blocked by its name alone."""
+        try:
+            return looked.find(wanted.revision)
+        except Damaged:
+            return revisions.Revision(wanted.plane, apply.live(looked).object, wanted.revision)
 
     def _is_blocked(self, settled: Mapping[str, str]) -> bool:
         board = views.fold(self.on.journal.events())

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ddr.domain import moments as known
 from ddr.domain import planes, plans, releases, revisions, signals
 from ddr.errors import DdrError, InputError, Missing, UnknownName
 from ddr.journal import views
@@ -26,7 +27,7 @@ _ALTERNATIVES = 3
 
 @dataclass(frozen=True)
 class Proposal:
-    """`there` says which planes need nothing done and why, '' where all of them do. `stays` are the planes that are not moved.
+    """`there` says which planes need nothing done and why, '' where all of them do. `stays` are the others.
 
     `companions` is the smallest set of planes that would have to go back as well, where the plan does not fit.
     `possible` are targets that would still do where this one does not.
@@ -154,7 +155,7 @@ def _companion(looked: _Looked, plane: planes.Plane, chosen: Mapping[planes.Plan
 def _target(looked: _Looked, plane: planes.Plane, to: str) -> tuple[revisions.Revision, list[plans.Check]]:
     """Raises Missing where there is none, with what is still possible."""
     live, blocked = looked.live[plane], looked.blocked(plane)
-    then: moments.Then | None = None
+    then: known.Then | None = None
     found: targets.Found = None
     if to == planner.LAST_GOOD:
         target, checks = targets.last_good(plane, live, looked.good, _Lazily(looked, plane), blocked)
@@ -164,7 +165,8 @@ def _target(looked: _Looked, plane: planes.Plane, to: str) -> tuple[revisions.Re
         at = None if isinstance(found, revisions.Revision) else moments.parse(to, now)
         if at is not None:
             then = moments.live_at(looked.board, looked.service, plane, at)
-            to = then.name
+            assert then.revision is not None
+            to = then.revision.name
             found = looked.find(plane, to)
         target, checks = targets.named(plane, live, to, looked.good, {to: found}, blocked)
     if target is None:
@@ -194,12 +196,16 @@ def _was_seen(looked: _Looked, plane: planes.Plane, name: str) -> bool:
     return any(release.revisions[plane].name == name for release in releases_ if plane in release.revisions)
 
 
-def _as_then(target: revisions.Revision, then: moments.Then) -> plans.Check:
-    if then.digest and target.digest and then.digest != target.digest:
-        what = f"{target.name} had other bytes then: {digest.short(then.digest)}, now {digest.short(target.digest)}"
-        return plans.Check("as it was then", signals.State.BAD, f"{what} ({then.source})")
-    state = signals.State.OK if then.digest else signals.State.UNKNOWN
-    return plans.Check("as it was then", state, f"{target.name} was live, says {then.source}")
+def _as_then(target: revisions.Revision, then: known.Then) -> plans.Check:
+    was = then.revision
+    assert was is not None
+    if was.digest and target.digest and was.digest != target.digest:
+        what = f"{target.name} had other bytes then: {digest.short(was.digest)}, now {digest.short(target.digest)}"
+        return plans.Check("as it was then", signals.State.BAD, f"{what} ({then.why})")
+    sure = then.certainty is not known.Certainty.OPEN
+    other = f", or {then.other.name}" if then.other is not None else ""
+    state = signals.State.OK if was.digest and sure else signals.State.UNKNOWN
+    return plans.Check("as it was then", state, f"{target.name}{other}: {then.why}")
 
 
 class _Lazily(Mapping[str, targets.Found]):

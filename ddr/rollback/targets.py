@@ -84,7 +84,8 @@ def _objection(recorded: revisions.Revision, live: revisions.Revision, now: Foun
 
 def why_blocked(now: revisions.Revision, blocked: Blocked) -> str:
     """Why nobody is to go to a revision, '' when nothing is against it."""
-    why = blocked.get((now.name, now.digest), "") or now.facts.get(revisions.BLOCKED, "")
+    marked = blocked.get((now.name, now.digest), "") or blocked.get((now.name, ""), "")  # damaged: by its name alone
+    why = marked or now.facts.get(revisions.BLOCKED, "")
     return f"it is blocked: {why}" if why else ""
 
 

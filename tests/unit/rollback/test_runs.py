@@ -308,6 +308,7 @@ NOW = recovery.START + timedelta(hours=30)
         ("yesterday 14:05", 8 + 5 / 60),
         ("2026-11-02T08:00Z", 2),
         ("today 1:30", 19.5),
+        ("last monday 06:00", 0),
     ],
 )
 def test_times(text: str, hours: float) -> None:
@@ -328,7 +329,7 @@ def test_back_to_what_was_live_at_a_time() -> None:
     world = promoted()
     assert runs.propose(world, {MODEL: "90m ago"}).plan.moves[0].target.name == "1"
     assert runs.propose(world, {MODEL: "30m ago"}).plan.moves[0].target.name == "2"
-    with pytest.raises(Missing, match="nobody recorded what was live on model") as told:
+    with pytest.raises(Missing, match="nobody can say what was live on model") as told:
         runs.propose(world, {MODEL: "2026-11-01T00:00Z"})
     assert "release list" in told.value.hint
     world.model.contents["1"] += b"!"
