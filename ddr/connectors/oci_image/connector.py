@@ -6,6 +6,7 @@ old bytes keep them. The file is changed under the lock beside it; applying it i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +18,7 @@ from ddr.errors import Damaged, DdrError, InputError, Missing
 from ddr.lib import clock as clocks
 from ddr.lib import digest, endpoint, jsonl
 
+_REPOSITORY = re.compile(r"[a-z0-9][a-z0-9._/-]*")
 _CANNOT = (reference.UNLOCKED, "see what the nodes run: their pods' imageID says that")
 _BY_TAG = "hold the image still: the file names the tag {tag}, which anybody who pushes can move; name a digest"
 
@@ -58,8 +60,7 @@ class Images:
     base: Path
 
     def plane(self, binding: Binding, plane: planes.Plane) -> ImagePlane:
-        named = reference.parse(f"{binding.repository}:x")
-        if named is None or named.name != binding.repository or named.name.startswith(("/", ".")):
+        if not _REPOSITORY.fullmatch(binding.repository):
             raise InputError(f"repository {binding.repository!r}", hint="write it without host and tag, as team/scorer")
         file = reference.File(self.base / binding.file, binding.key, binding.repository)
         log = self.base / binding.deployments if binding.deployments else None

@@ -34,7 +34,7 @@ class Reference:
         """The same reference to another digest, in the form that the file has."""
         if self.name:
             return f"{self.name}@{to}"
-        return f"{_NO_TAG}@{to}" if self.tag else to
+        return to if self.text == self.digest else f"{_NO_TAG}@{to}"
 
 
 def parse(text: str) -> Reference | None:
@@ -42,7 +42,7 @@ def parse(text: str) -> Reference | None:
     rest, _, digest = text.partition("@")
     if DIGEST.fullmatch(rest):
         rest, digest = "", rest if not digest else "twice"
-    if digest and not DIGEST.fullmatch(digest):
+    if (digest and not DIGEST.fullmatch(digest)) or rest.endswith(":"):
         return None
     name, colon, tag = rest.rpartition(":")
     if not colon or "/" in tag:
