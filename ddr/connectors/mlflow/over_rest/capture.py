@@ -50,6 +50,8 @@ class Server:
     patience_s: float = clients.PATIENCE_S
 
     def client(self) -> clients.Client:
+        """Unavailable at once where nobody is; later silences are waited out."""
+        self.at.ask("GET", "/version")
         return clients.Client(self.at, page=self.page, patience_s=self.patience_s)
 
 

@@ -147,7 +147,7 @@ def test_what_is_no_mlflow_database(tmp_path: Path, make_database: Callable[...,
     for tracking in ("sqlite:///mlflow.db", make_database()):
         with pytest.raises(Refused):
             rigs.registry(tmp_path, tracking).capture(sink)
-    with pytest.raises(Unsupported, match="REST"):
+    with pytest.raises(Unavailable, match="nobody is there"):
         rigs.registry(tmp_path, "http://127.0.0.1:9").capture(sink)
     with pytest.raises(Unavailable):
         rigs.registry(tmp_path, "postgresql://nobody@127.0.0.1:9/x").capture(sink)
