@@ -43,8 +43,9 @@ def command(session: sessions.Session, subject: str) -> int:
 
 
 def _text(found: lineages.Lineage) -> str:
-    lines = [output.heading(str(found.subject)), "  made from"]
-    lines += _tree(found.up, "  ") or ["  └─ nobody recorded what"]
+    lines = [output.heading(str(found.subject))]
+    if found.subject.kind not in ("commit", "lock"):  # they are where everything begins
+        lines += ["  made from", *(_tree(found.up, "  ") or ["  └─ nobody recorded what"])]
     lines.append("  affects")
     lines += _tree(found.down, "  ") or ["  └─ no service was ever seen with it"]
     if found.missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from ddr.domain import releases
     from ddr.journal import views
+
+
+LIVE = "live"
 
 
 @click.command()
@@ -68,12 +72,15 @@ def _named(session: sessions.Session, board: views.Board, service: str, name: st
     from ddr.release import ledger
 
     on = session.wired().platform
-    return ledger.observe(on, service) if name == "live" else ledger.find(on, service, name, board)
+    if name != LIVE:
+        return ledger.find(on, service, name, board)
+    seen = ledger.observe(on, service)
+    return dataclasses.replace(seen, id=LIVE, lineage=ledger.filled(seen.lineage, seen.revisions))
 
 
 @click.command()
 @click.argument("before")
-@click.argument("after", default="live")
+@click.argument("after", default=LIVE)
 @sessions.service_option
 @sessions.json_option
 @sessions.pass_session
@@ -90,7 +97,7 @@ def diff(session: sessions.Session, before: str, after: str, service: str | None
     wired, name = session.looking(), session.service(service).name
     board = ledger.board(wired.platform)
     one, other = (_named(session, board, name, which) for which in (before, after))
-    found = differences.between(one, other)
+    found = differences.between(one, other, is_live=LIVE in (one.id, other.id))
     document = {"before": one.id, "after": other.id, "is_same": found.is_same, **vars(found)}
     session.show(document, lambda: release_text.compared(one, other, found))
     return session.code()

@@ -72,6 +72,7 @@ def then(
     entry: releases.Release | None,
     silent: Sequence[str],
 ) -> str:
+    from ddr.domain import timelines
     from ddr.lib import timetext
 
     if not found:
@@ -80,7 +81,7 @@ def then(
     rows = []
     for one in found:
         what = str(one.revision) if one.revision else "?"
-        what += f" or {one.other.name}" if one.other else ""
+        what += f" or {timelines.with_digest(one.other)}" if one.other else ""
         rows.append((one.plane, what, click.style(one.certainty, fg=colours[one.certainty]), one.why))
     good = "known good" if entry and entry.known_good else "not vouched for"
     which = f"newest release until then: {entry.id} of {timetext.format_clock(entry.at)}, {good}" if entry else ""
@@ -102,7 +103,9 @@ def compared(one: releases.Release, other: releases.Release, found: differences.
             lines.append(
                 f"  {click.style('≠', fg='yellow', bold=True)}  {output.heading(plane.plane)}  {before} → {after}"
             )
-        lines += [f"       {difference}" for difference in plane.facts]
+        lines += [f"       {difference}" for difference in plane.facts if difference.before and difference.after]
+        lonely = [difference.name for difference in plane.facts if not (difference.before and difference.after)]
+        lines += [f"       said of one side only: {', '.join(lonely)}"] if lonely else []
     lines += [f"  {click.style('≠', fg='yellow', bold=True)}  {difference}" for difference in found.lineage]
     return "\n".join(lines)
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ddr.domain import changes, health, planes, revisions, signals
+from ddr.domain import changes, differences, health, planes, revisions, signals
 from ddr.errors import DdrError, Missing, Unavailable
 from ddr.lib import clock as clocks
-from ddr.lib import digest, jsonl, located, redact
+from ddr.lib import digest, jsonl, located, redact, settings
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,19 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> ConfigFile:
 
 @dataclass(frozen=True)
 class ConfigPlane:
-    """Implements Observable. A revision is named by the first digits of the file's digest."""
+    """Implements Observable. A revision is named by the first digits of the file's digest; its settings are facts, so
+    that two revisions can be told apart when the file of one is gone. Secrets are not among them (`lib.settings`)."""
 
     path: Path
     log: Path
     which: planes.Plane
 
     def revision(self) -> revisions.Revision:
-        found = digest.of_bytes(self._content())
-        return revisions.Revision(self.which, self.path.name, digest.short(found), found)
+        content = self._content()
+        found = digest.of_bytes(content)
+        said = settings.plain(content.decode(errors="replace"))
+        facts = {f"{differences.SETTING}{key}": value for key, value in said.items()}
+        return revisions.Revision(self.which, self.path.name, digest.short(found), found, facts)
 
     def changes(self, since: datetime) -> Sequence[changes.Change]:
         return changes.of_deployments(jsonl.read(self.log).objects, since, self.which, self.path.name, str(self.log))

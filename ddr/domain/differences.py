@@ -82,8 +82,9 @@ def _entries(text: str) -> dict[str, str]:
     return {name: value or "there" for name, _, value in pairs}
 
 
-def between(one: releases.Release, other: releases.Release) -> Comparison:
-    """From `one` to `other`, every plane that either has."""
+def between(one: releases.Release, other: releases.Release, *, is_live: bool = False) -> Comparison:
+    """From `one` to `other`, every plane that either has. With `is_live` one of them is no release but what is live:
+    then what it does not say it was made of is no difference."""
     found = []
     for plane in planes.Plane:
         before, after = one.revisions.get(plane), other.revisions.get(plane)
@@ -92,7 +93,8 @@ def between(one: releases.Release, other: releases.Release) -> Comparison:
         same = before is not None and after is not None and before.is_same(after)
         facts = of_facts(before.facts if before else {}, after.facts if after else {}) if before and after else ()
         found.append(PlaneDifference(plane, before, after, same, facts))
-    return Comparison(tuple(found), _of_lineage(one.lineage, other.lineage))
+    made_of = _of_lineage(one.lineage, other.lineage)
+    return Comparison(tuple(found), tuple(each for each in made_of if not is_live or (each.before and each.after)))
 
 
 def _of_lineage(one: releases.Lineage, other: releases.Lineage) -> tuple[Difference, ...]:

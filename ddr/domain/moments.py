@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from ddr.domain import changes, planes, releases, revisions
-from ddr.lib import digest, timetext
+from ddr.domain import changes, planes, releases, revisions, timelines
+from ddr.lib import timetext
 
 
 class Certainty(StrEnum):
@@ -79,7 +79,7 @@ def _moved(
         why = f"moved there {_clock(move.at)} by {who} ({move.source})"
         certainty = Certainty.TOLD
     if after is not None and coming is None and not _fits(found, after.revision):
-        why += f"; but it was {_short(after.revision)} when it was next looked at, {_clock(after.at)}"
+        why += f"; but it was {_short(after.revision, found)} when it was next looked at, {_clock(after.at)}"
         return Then(plane, Certainty.OPEN, why, found, after.revision)
     return Then(plane, certainty, why, found)
 
@@ -90,7 +90,7 @@ def _unseen(plane: planes.Plane, seen: Sequence[_Seen], coming: changes.Change |
         why = f"the move of {_clock(coming.at)} ({coming.source}) left it; nobody had looked before"
         return Then(plane, Certainty.TOLD, why, _named(plane, coming, coming.before, seen))
     first = seen[0]
-    why = f"first seen {_clock(first.at)}, as {_short(first.revision)}; nothing is recorded from before"
+    why = f"first seen {_clock(first.at)}, as {first.revision.name}; nothing is recorded from before"
     return Then(plane, Certainty.UNKNOWN, why)
 
 
@@ -112,7 +112,7 @@ def _between(
         why = f"{last}; it was moved later, between {_clock(not_before)} and {_clock(after.at)}"
         return Then(plane, Certainty.INFERRED, why, before.revision)
     seen_at = coming.at if coming is not None else after.at
-    why = f"{last}, and {_short(after.revision)} from {_clock(seen_at)}; nobody recorded when it moved"
+    why = f"{last}, and {_short(after.revision, before.revision)} from {_clock(seen_at)}; nobody recorded when it moved"
     return Then(plane, Certainty.OPEN, why, before.revision, after.revision)
 
 
@@ -120,7 +120,7 @@ def _named(plane: planes.Plane, move: changes.Change, name: str, seen: Sequence[
     """The revision a move names, with its bytes where a sighting knows them. Overwritten bytes are named with theirs:
     `2 (0a1b2c3d4e5f)`."""
     for one in seen:
-        if name in (one.revision.name, _short_name(one.revision)):
+        if name in (one.revision.name, timelines.with_digest(one.revision)):
             return one.revision
     return revisions.Revision(plane, move.object, name)
 
@@ -129,12 +129,8 @@ def _fits(found: revisions.Revision, seen: revisions.Revision) -> bool:
     return found.is_same(dataclasses.replace(seen, object=found.object))
 
 
-def _short_name(one: revisions.Revision) -> str:
-    return f"{one.name} ({digest.short(one.digest)})"
-
-
-def _short(one: revisions.Revision) -> str:
-    return one.name
+def _short(one: revisions.Revision, beside: revisions.Revision | None) -> str:
+    return one.name if beside is None or beside.name != one.name else timelines.with_digest(one)
 
 
 def _clock(at: datetime) -> str:

@@ -19,6 +19,8 @@ DEPENDENCIES, DATA = "dependencies", "data"
 
 LAYERS = (DEPENDENCIES, DATA)
 LEDGER = "ledger"
+OBSERVE = "ddr release observe"
+"""The source of changes that were found by looking, and recorded as what nobody had recorded."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,11 @@ class _Group:
         """The recorded one before the found one, the one with an actor before the one without, then the earliest.
 
         Where it does not know what was there before (a registry knows arrivals, not moves), another one may; so for
-        a link and for what is different inside.
+        a link and for what is different inside. But an arrival does not make a move known that was found by looking.
         """
+        looked = next((change for change in self.told if change.source == OBSERVE), None)
+        if looked is not None and not any(change.recorded and change.before for change in self.told):
+            return looked
         best = min(self.told, key=lambda change: (not change.recorded, change.actor == "unknown", change.at))
         lacking = [name for name in ("before", "link", "detail") if not getattr(best, name)]
         said: dict[str, Any] = {
@@ -91,8 +96,8 @@ def completed(told: Sequence[changes.Change], sighted: Sequence[releases.Sightin
         between = [change for change in merged_ if step.not_before <= change.at <= step.seen.at]
         noticed = [change for change in between if _notices_overwriting(change, step.was, step.now)]
         used += noticed
-        if not any(_accounts_for(change, step.was, step.now) for change in between):
-            found.append(_untold(step, noticed[-1].at if noticed else step.seen.at))
+        if not any(accounts_for(change, step) for change in between):
+            found.append(untold(step, noticed[-1].at if noticed else step.seen.at))
     kept = [*(change for change in merged_ if change not in used), *found]
     return tuple(sorted(kept, key=lambda change: change.at))
 
@@ -119,7 +124,9 @@ def steps(sighted: Sequence[releases.Sighting]) -> list[Step]:
     return found
 
 
-def _accounts_for(change: changes.Change, was: revisions.Revision, now: revisions.Revision) -> bool:
+def accounts_for(change: changes.Change, step: Step) -> bool:
+    """Whether the change tells of the step, at whatever time."""
+    was, now = step.was, step.now
     if change.plane is not now.plane or change.layer:
         return False
     return change.after == (with_digest(now) if was.name == now.name else now.name)
@@ -130,7 +137,7 @@ def _notices_overwriting(change: changes.Change, was: revisions.Revision, now: r
     return was.name == now.name and change.plane is now.plane and change.before == change.after == now.name
 
 
-def _untold(step: Step, seen_at: datetime) -> changes.Change:
+def untold(step: Step, seen_at: datetime) -> changes.Change:
     """Nobody told of it. Whoever recorded the release it is first seen in has recorded it with that."""
     was, now = step.was, step.now
     same_name = was.name == now.name
@@ -153,8 +160,8 @@ def _untold(step: Step, seen_at: datetime) -> changes.Change:
 
 
 def inside(was: revisions.Revision, now: revisions.Revision) -> str:
-    """What is different inside, on one line; without facts that only repeat the names."""
-    found = differences.of_facts(was.facts, now.facts)
+    """What is different inside, on one line: facts that both know, without those that only repeat the names."""
+    found = [one for one in differences.of_facts(was.facts, now.facts) if one.before and one.after]
     return differences.line(tuple(one for one in found if (one.before, one.after) != (was.name, now.name)))
 
 

@@ -143,22 +143,20 @@ def _judge(
     if why:
         return Part(was.plane, name, Standing.BLOCKED, why)
     if isinstance(now, Part):
-        return Part(was.plane, name, now.standing, now.why, now.next or _way_back(release, was, now.standing))
+        return Part(was.plane, name, now.standing, now.why, now.next or _way_back(release, now.standing))
     if not was.digest or not now.digest:
         side = "recorded" if not was.digest else "readable today"
         return Part(was.plane, name, Standing.UNPROVED, f"it is there; its bytes were not {side}")
     if was.digest != now.digest:
         why = f"recorded {digest.short(was.digest)}, now {digest.short(now.digest)}: overwritten under its name"
-        return Part(was.plane, name, Standing.CHANGED, why, _way_back(release, was, Standing.CHANGED))
+        return Part(was.plane, name, Standing.CHANGED, why, _way_back(release, Standing.CHANGED))
     return Part(was.plane, name, Standing.OK, f"there, bytes {digest.short(now.digest)}")
 
 
-def _way_back(release: releases.Release, was: revisions.Revision, standing: Standing) -> str:
+def _way_back(release: releases.Release, standing: Standing) -> str:
     if standing not in FINDINGS:
         return ""
     have = f"`ddr backup list` and `ddr restore` (it was whole {timetext.format_clock(release.at)})"
-    if standing is Standing.CHANGED:
-        return f"{have}; or ddr release mark {release.id} bad --plane {was.plane} -s {release.service}"
     return f"{have}; or ddr release withdraw {release.id} -s {release.service}"
 
 

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.domain import changes, planes, records, releases, revisions
+from ddr.domain import changes, planes, records, releases, revisions, timelines
 from ddr.lib import digest
 from ddr.ports import platform as platforms
 from ddr.release import ledger, timeline
 
-SOURCE = "ddr release observe"
-"""The source of changes that were found here: how they are known again."""
+SOURCE = timelines.OBSERVE
 
 HEARTBEAT = timedelta(hours=6)
 """So long after the last sighting in the journal one is recorded although nothing is new: `release show --at` then
@@ -72,10 +71,19 @@ def observe(
     looked = timeline.look(platform, service, newest, board)
     live = looked.live or ledger.observe(platform, service)
     before = {plane: one for sighting in known for plane, one in sighting.revisions.items()}
-    told = [change for change in looked.timeline.changes if change.at > newest or change.not_before is not None]
-    new = [change for change in told if _is_new(change, before, live)]
-    found = tuple(_narrowed(change, before, last) for change in new)
-    announced = tuple(change for change in told if change.recorded and change.at > newest)
+    steps = [step for step in timelines.steps([*known, live]) if step.seen is live]
+    stepped = [change for step in steps for change in _of_step(step, looked.told)]
+    on_the_way = [
+        change
+        for change in looked.timeline.changes
+        if _is_new(change, before, live) and not any(timelines.accounts_for(change, step) for step in steps)
+    ]
+    found = tuple(_narrowed(change, before, last) for change in (*stepped, *on_the_way))
+    announced = tuple(
+        change
+        for change in looked.timeline.changes
+        if change.recorded and change.before and change.at > newest and change.source != timelines.LEDGER
+    )
     differs = any(plane not in before or not before[plane].is_same(one) for plane, one in live.revisions.items())
     records_ = not only_look and (bool(found) or differs or live.at - newest >= HEARTBEAT)
     if records_:
@@ -83,6 +91,26 @@ def observe(
             platform.journal.append(records.ChangeRecorded(service, change))
         _note(platform, service, live)
     return Discovery(live, found, announced, newest, (*looked.timeline.silent, *_unread(live)), records_)
+
+
+def _of_step(step: timelines.Step, told: Sequence[changes.Change]) -> list[changes.Change]:
+    """The step as a change that nobody recorded; none where somebody did, or the journal has it from an earlier look.
+
+    That a version was registered is no record of its being made live: it only says that it cannot have been earlier.
+    """
+    between = [one for one in told if timelines.accounts_for(one, step) and step.not_before <= one.at <= step.seen.at]
+    if any(one.source == SOURCE or (one.recorded and one.before) for one in between):
+        return []
+    sighted = [one for one in between if not one.recorded]
+    arrived = [one for one in between if one.recorded]
+    made = timelines.untold(step, sighted[0].at if sighted else step.seen.at)
+    limits = [step.not_before, *(one.at for one in arrived), *(one.not_before for one in sighted[:1] if one.not_before)]
+    since = max(limit for limit in limits if limit <= made.at)
+    said = [
+        f"{one.summary} by {one.actor}" if one.actor != "unknown" else one.summary for one in arrived if one.summary
+    ]
+    made = dataclasses.replace(made, not_before=since, link=next((one.link for one in between if one.link), ""))
+    return [dataclasses.replace(made, summary="; ".join([made.summary, *said]))]
 
 
 def _is_new(change: changes.Change, before: Mapping[planes.Plane, revisions.Revision], live: releases.Release) -> bool:

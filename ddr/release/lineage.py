@@ -67,11 +67,14 @@ def walk(platform: platforms.Platform, subject: lineages.Subject, known: views.B
             raise UnknownName(f"no release and no live plane has {subject}", hint=_known(subject, uses))
         return lineages.Lineage(subject, _up(never), (), (), (), _missing([never]), tuple(silent))
     tops = found or made
-    up = tuple(dict.fromkeys(node for use in found for node in _up(use)))
+    up = tuple(dict.fromkeys(node for use in tops for node in (_up(use) if found else _up_of_run(subject, use))))
     down = _services(platform, found) if found else _made(platform, made)
+    missing = _missing(tops)
+    if not found and subject.kind == planes.Plane.DATA:
+        missing = (*missing, f"{subject}: no service has a data plane that says which commit pins it")
     serving = tuple(dict.fromkeys(use.service for use in tops if use.is_live))
     served = tuple(name for name in dict.fromkeys(use.service for use in tops) if name not in serving)
-    return lineages.Lineage(subject, up, down, serving, served, _missing(tops), tuple(silent))
+    return lineages.Lineage(subject, up, down, serving, served, missing, tuple(silent))
 
 
 def _uses(platform: platforms.Platform, board: views.Board, service: str, silent: list[str]) -> Iterator[_Use]:
@@ -152,6 +155,11 @@ def _up(use: _Use) -> tuple[Node, ...]:
     return tuple(found)
 
 
+def _up_of_run(subject: lineages.Subject, use: _Use) -> tuple[Node, ...]:
+    """What a run took, as what came out of it says. A commit and a lock file are made from nothing ddr knows."""
+    return tuple(leaf for node in _up(use) for leaf in node.below) if subject.kind == lineages.RUN else ()
+
+
 def _made(platform: platforms.Platform, made: Sequence[_Use]) -> tuple[Node, ...]:
     """Each revision made from the subject, with the services that have it."""
     by_revision: dict[tuple[str, ...], list[_Use]] = {}
@@ -168,9 +176,11 @@ def _services(platform: platforms.Platform, uses: Sequence[_Use]) -> tuple[Node,
     several = len({use.key for use in uses}) > 1
     for use in sorted(uses, key=lambda use: (not use.is_live, use.service)):
         which = f"{use.revision} " if several else ""
-        when = f"since {_clock(use.first)}" if use.is_live else f"seen {_clock(use.first)} to {_clock(use.last)}"
-        how = f"{'serves' if use.is_live else 'served'} {which or 'it '}{'now, ' if use.is_live else ''}{when}"
-        below = [Node(name, "depends on it") for name in platform.services[use.service].consumers]
+        until = "" if use.first == use.last else f" to {_clock(use.last)}"
+        when = f"now, since {_clock(use.first)}" if use.is_live else f", seen {_clock(use.first)}{until}"
+        how = f"{'serves' if use.is_live else 'served'} {which or 'it '}".rstrip() + (" " if use.is_live else "") + when
+        consumers = platform.services[use.service].consumers if use.is_live else ()
+        below = [Node(name, "depends on it") for name in consumers]
         nodes.append(Node(f"service:{use.service}", how, (*_fed(use), *below)))
     return tuple(nodes)
 

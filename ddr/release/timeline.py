@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ddr.domain import changes as changes_
 from ddr.domain import releases, timelines
 from ddr.errors import DdrError
 from ddr.journal import views
@@ -17,9 +18,11 @@ from ddr.release import ledger
 
 @dataclass(frozen=True)
 class Look:
-    """A timeline, and what it was made from: `sighted` are all sightings, oldest first, the last one of now."""
+    """A timeline, and what it was made from: `told` is what each source says, `sighted` are all sightings, oldest
+    first, the last one of now."""
 
     timeline: timelines.Timeline
+    told: tuple[changes_.Change, ...]
     sighted: tuple[releases.Sighting, ...]
     live: releases.Release | None
 
@@ -63,7 +66,7 @@ def look(platform: platforms.Platform, service: str, since: datetime, known: vie
     ]
     kept = [change for change in timelines.completed(named, sighted) if change.at >= since]
     told = timelines.Timeline(timelines.described(kept, sighted), tuple(silent))
-    return Look(told, tuple(sighted), live)
+    return Look(told, tuple(named), tuple(sighted), live)
 
 
 def _sources(platform: platforms.Platform, service: str, silent: list[str]) -> Sequence[tuple[str, connector.History]]:
