@@ -27,8 +27,8 @@ def test_a_room_opens_with_a_docstring_and_no_code(path: Path) -> None:
 
 
 def test_an_sdk_is_imported_by_one_file() -> None:
-    """boto3, mlflow and the like: one file each in a room, as connectors and stores do not see each other. The sandbox
-    is aside, which builds with them."""
+    """boto3, mlflow and the like: one file each in a room, and in each connector, as they do not see each other. The
+    sandbox is aside, which builds with them."""
     sdks = {"boto3", "botocore", "mlflow", "kubernetes", "feast", "redis", "faiss", "ray", "torch"}
     rooms = {"connectors", "stores", "index", "sandbox"}
     users: dict[str, set[str]] = {}
@@ -37,9 +37,10 @@ def test_an_sdk_is_imported_by_one_file() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             for sdk in {name.partition(".")[0] for name in names} & sdks:
-                room = path.relative_to(ROOT / "ddr").parts[0]
+                room, part = path.relative_to(ROOT / "ddr").parts[:2]
                 assert room in rooms, f"{path} imports {sdk}"
                 if room != "sandbox":
-                    user = f"{'boto3' if sdk == 'botocore' else sdk} in {room}"
+                    place = f"{room}/{part}" if room == "connectors" else room
+                    user = f"{'boto3' if sdk == 'botocore' else sdk} in {place}"
                     users.setdefault(user, set()).add(str(path.relative_to(ROOT)))
     assert {sdk: len(files) for sdk, files in users.items() if len(files) > 1} == {}
