@@ -55,6 +55,7 @@ class Isolate(kinds.Action):
         reached = self._reach(settled)
         now = reached.isolated()
         if not now:
+            reached.join()  # what was cut off on the way there; else there is nothing to do
             return kinds.skipped(f"the {settled['plane']} view is not isolated")
         if now != settled["why"]:
             return kinds.skipped(f"left isolated, this run did not do it: {now}")

@@ -10,19 +10,18 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
+from ddr.connectors import table_runs, table_states
 from ddr.domain import changes, health, outcomes, planes, revisions, signals
 from ddr.errors import DdrError, InputError, Missing, Unavailable, Unsupported
 from ddr.lib import clock as clocks
-from ddr.lib import durable, jsonl, pointer, process, redact, sqlitefile, timetext
-from ddr.ports import signal
+from ddr.lib import digest, durable, jsonl, pointer, redact, sqlitefile, timetext
+from ddr.ports import keeping, signal
 
 LIVE_WITHIN = timedelta(minutes=1)  # a window that ended less than this ago means the table as it is now
 _OLD_SHARE = 0.95
@@ -57,6 +56,7 @@ class Settings:
     deployments: str = "deployments.jsonl"
     runs: str = "runs.jsonl"
     suspended: str = "suspended"
+    restored: str = "restored.json"
     refresh_window: timedelta = timedelta(hours=24)
     timeout_s: float = 120.0
 
@@ -75,21 +75,41 @@ class Freshness:
 
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FeatureTable:
-    return FeatureTable(base / settings.root, settings, clock)
+    root = base / settings.root
+    states = table_states.TableStates(
+        root / settings.online, settings.table, f"{settings.root}/{settings.table}", root / settings.restored
+    )
+    return FeatureTable(root, settings, clock, states)
 
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Implements Signal. Shares count rows; an age is in seconds, of the row's event, by the platform's clock."""
+    """Implements Signal and Keepable. Shares count rows; an age is in seconds, of the row's event, by the platform's
+    clock."""
 
     root: Path
     settings: Settings
     clock: clocks.Clock
+    states: table_states.TableStates
     series: ClassVar[Mapping[str, signal.SampleKind]] = SERIES
 
     def plane(self, binding: Binding, plane: planes.Plane) -> FeaturePlane:
         del binding
         return FeaturePlane(self, plane)
+
+    @property
+    def keeps(self) -> str:
+        return self.states.kept_as
+
+    def shelved(self, shelf: keeping.Shelf) -> None:
+        self.states.put_on(shelf)
+
+    def keep(self, why: str) -> keeping.Kept:
+        return self.states.keep(self.pointer.read(), why)
+
+    @property
+    def pointer(self) -> pointer.Pointer:
+        return pointer.Pointer(self.root / self.settings.current, self.root / self.settings.releases)
 
     def read(self, series: str, since: datetime, until: datetime) -> signals.Reading:
         """As the port says; also Missing when the table or one of its columns is not there."""
@@ -206,9 +226,10 @@ def _shares(
 
 @dataclass(frozen=True)
 class FeaturePlane:
-    """Implements Observable, Switchable, Freezable and Refreshable. A revision is a release of the program.
+    """Implements Observable, Switchable, Freezable and Refreshable. A revision is a release of the program, or such a
+    release with the values of a kept state (`v2+1f2e3d4c5b6a`).
 
-    Switching the program back leaves the values it wrote: a refresh writes them again.
+    Switching to a release alone leaves the values it wrote: a refresh writes them again.
     """
 
     table: FeatureTable
@@ -220,11 +241,10 @@ class FeaturePlane:
 
     @property
     def _pointer(self) -> pointer.Pointer:
-        root = self.table.root
-        return pointer.Pointer(root / self._settings.current, root / self._settings.releases)
+        return self.table.pointer
 
     def revision(self) -> revisions.Revision:
-        live = self.find(self._pointer.read())
+        live = self.find(self._restored() or self._pointer.read())
         if revisions.INPUTS_SCHEMA in live.facts:
             return live
         schema = revisions.schema_digest(self.table.columns())
@@ -234,20 +254,48 @@ class FeaturePlane:
 
     def find(self, name: str) -> revisions.Revision:
         """As the port says. What the columns of a release were is known from its `release.json` alone."""
-        said = jsonl.of_file(self._pointer.path(name) / "release.json") or {}
+        release = _release(name)
+        said = jsonl.of_file(self._pointer.path(release) / "release.json") or {}
         facts = {fact: str(said[fact]) for fact in _FACTS if said.get(fact)}
-        return revisions.Revision(self.which, self._settings.table, name, self._pointer.digest(name), facts)
+        bytes_ = self._pointer.digest(release)
+        if release != name:
+            kept = self.table.states.find(name)
+            bytes_ = digest.of_value({"release": bytes_, "values": kept.facts[table_states.DIGEST]})
+            facts |= {"release": release, "rows": str(kept.rows), "kept_at": timetext.format_time(kept.at)}
+        return revisions.Revision(self.which, self._settings.table, name, bytes_, facts)
 
     def write(self, to: revisions.Revision, expect: revisions.Revision) -> str:
-        return f"move the link {self._pointer.link} from {expect.name} to {to.name}, under its lock"
+        release, before = _release(to.name), _release(expect.name)
+        moved = f"move the link {self._pointer.link} from {before} to {release}, under its lock"
+        if release == to.name and before == expect.name:
+            return moved
+        put = f"put the values of {to.name} into {self._settings.table}, in one transaction; those there are kept"
+        return put if release == before else f"{put}; then {moved}"
 
     def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
+        """As the port says. Before the values of a state come those that are there are kept; going to the release
+        that was there before brings them back."""
         live = self.revision()
         if not revisions.must_move(live=live, to=to, expect=expect):
             return live
         revisions.must_be(self.find(to.name), to)
-        self._pointer.swap(expect=expect.name, to=to.name)
+        states, note = self.table.states, self.table.states.note()
+        if _release(to.name) != to.name:
+            states.put_back(to.name, self._pointer.read())
+        elif note is not None and note.name == live.name and _release(note.before) == to.name:
+            states.put(states.find(note.before), states.digest())
+        if _release(to.name) != self._pointer.read():
+            self._pointer.swap(expect=_release(expect.name), to=_release(to.name))
+        if _release(to.name) == to.name:
+            states.drop_note()
         return self.revision()
+
+    def _restored(self) -> str:
+        """The state that was put back, where it is still what is there; '' else."""
+        note = self.table.states.note()
+        if note is None or _release(note.name) != self._pointer.read():
+            return ""
+        return note.name if self.table.states.is_there(note.name) else ""
 
     def changes(self, since: datetime) -> Sequence[changes.Change]:
         path = self.table.root / self._settings.deployments
@@ -288,13 +336,14 @@ class FeaturePlane:
         name = self._pointer.read()
         ran = self._run(self._pointer.path(name) / self._settings.program, since, now)
         self._record(now, name, ran)
-        return _judged(name, ran, self.table.freshness(since, now))
+        found = self.table.freshness(since, now)
+        return table_runs.judged(name, ran, found.fresh, found.stale)
 
     def health(self) -> health.Health:
-        cannot: tuple[str, ...] = (
-            pointer.UNLOCKED,
-            "bring back earlier values: the table keeps the newest row of each entity alone",
-        )
+        kept = self.table.states.count()
+        cannot: tuple[str, ...] = (pointer.UNLOCKED,)
+        if not kept:
+            cannot = (*cannot, "bring back earlier values: no state is kept (`ddr features snapshot`)")
         if not (self.table.root / self._settings.source).is_file():
             cannot = (*cannot, "refresh the table or compare it with its past: there is no offline source")
         try:
@@ -306,34 +355,18 @@ class FeaturePlane:
         why = f"{self._pointer.link} is at {live.name}" + (f"; suspended: {frozen}" if frozen else "")
         if rows.sample is None:
             return health.Health(signals.State.BAD, f"{why}; {rows.why}", (), cannot)
-        return health.Health(signals.State.OK, why, (f"go to {', '.join(self._pointer.names())}",), cannot)
+        can = (f"go to {', '.join(self._pointer.names())}", *([f"bring back {kept} kept states"] if kept else []))
+        return health.Health(signals.State.OK, why, can, cannot)
 
     @property
     def _suspended(self) -> Path:
         return self.table.root / self._settings.suspended
 
-    def _run(self, program: Path, since: datetime, until: datetime) -> _Ran:
-        """Run it as the scheduler does, in a process that ends with this one."""
-        root = self.table.root
-        command = [sys.executable, "-B", str(program.absolute())]
-        command += ["--source", str((root / self._settings.source).absolute())]
-        command += ["--online", str((root / self._settings.online).absolute())]
-        command += ["--since", timetext.format_time(since), "--until", timetext.format_time(until)]
-        try:
-            ended = process.run_bound(command, cwd=root, timeout_s=self._settings.timeout_s)
-        except subprocess.TimeoutExpired:
-            return _Ran(_TIMED_OUT, -1, f"no end within {self._settings.timeout_s:g} s")
-        except OSError as problem:
-            raise Unavailable(
-                f"{program} cannot be started: {redact.foreign(problem)}",
-                hint="look at the machine's memory and rights",
-            ) from problem
-        reported = jsonl.parse((ended.stdout.strip().splitlines() or [""])[-1].encode()) or {}
-        rows = reported.get("rows")
-        last_words = redact.foreign((ended.stderr.strip().splitlines() or [""])[-1])
-        return _Ran(ended.returncode, rows if isinstance(rows, int) else -1, last_words)
+    def _run(self, program: Path, since: datetime, until: datetime) -> table_runs.Ran:
+        places = table_runs.Places(self.table.root, self._settings.source, self._settings.online)
+        return table_runs.run(program, places, since, until, self._settings.timeout_s)
 
-    def _record(self, at: datetime, name: str, ran: _Ran) -> None:
+    def _record(self, at: datetime, name: str, ran: table_runs.Ran) -> None:
         line = {
             "at": timetext.format_time(at),
             "revision": name,
@@ -353,31 +386,6 @@ class FeaturePlane:
         )
 
 
-@dataclass(frozen=True)
-class _Ran:
-    """`reported` is the number of rows the program says it wrote, -1 when it says none."""
-
-    exit_code: int
-    reported: int
-    last_words: str
-
-
-def _judged(name: str, ran: _Ran, found: Freshness) -> outcomes.Outcome:
-    total = found.fresh + len(found.stale)
-    said = f"{ran.reported} rows reported" if ran.reported >= 0 else "no rows reported"
-    evidence = [f"{name}: exit code {ran.exit_code}, {said}, {found.fresh} of {total} entities fresh"]
-    if found.stale:
-        evidence.append(f"stale: {', '.join(found.stale[:5])}" + (" and more" if len(found.stale) > 5 else ""))
-    values = {"rows": str(found.fresh), "entities": str(total), "exit_code": str(ran.exit_code), "revision": name}
-    if ran.exit_code != 0:
-        why = f"{name} ended with exit code {ran.exit_code}: {ran.last_words or 'it said nothing'}"
-    elif total == 0:
-        why = f"{name} ended well, and the source has no event in the window: look upstream"
-    elif found.fresh == 0:
-        why = f"{name} ended well and no row is fresh"
-    elif found.stale:
-        why = f"{name} ended well and left {len(found.stale)} of {total} entities stale"
-    else:
-        summary = f"{name} wrote the newest event of all {total} entities"
-        return outcomes.Outcome(outcomes.Status.OK, summary, tuple(evidence), values)
-    return outcomes.Outcome(outcomes.Status.FAILED, why, tuple(evidence), values)
+def _release(name: str) -> str:
+    """The release of a state's name, or the name itself."""
+    return name.partition(table_states.SEPARATOR)[0]

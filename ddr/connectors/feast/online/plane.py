@@ -13,12 +13,13 @@ from ddr.errors import Conflict, DdrError, Missing, Refused
 from ddr.lib import digest
 from ddr.ports import keeping
 
-FROZEN, ISOLATED = "frozen", "isolated"
+FROZEN, ISOLATED, ISOLATING = "frozen", "isolated", "isolating"
+"""`isolating` says from where to where before the first write, `isolated` that the values are in place."""
 
 
 @dataclass(frozen=True)
 class OnlineView:
-    """Implements Observable, Switchable, Freezable, Isolatable and Refreshable."""
+    """Implements Observable, Switchable, Spoken, Freezable, Isolatable and Refreshable."""
 
     of: view.View
     which: planes.Plane
@@ -46,6 +47,13 @@ class OnlineView:
             if one.facts.get(keeping.REVISION) == name:
                 return state.Stored(one, self.of.shelf.open(self.of.keeps, one.name))
         return None
+
+    def write(self, to: revisions.Revision, expect: revisions.Revision) -> str:
+        at = self.of.place()
+        return (
+            f"keep {expect.name}; put the values of {to.name} into {at.store.label}, that view's alone, where they are "
+            f"as in {expect.name}; then its entry into the registry"
+        )
 
     def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
         """As the port says. What is live is kept before, so the way back is there; the kept state of `to` is read whole
@@ -95,7 +103,9 @@ class OnlineView:
             )
         with self.of.opened() as at:
             values = definition.fallbacks(at.view, self.of.settings.fallback)
-            noted = _noted(at.store.mark(ISOLATED))
+            noted = _noted(at.store.mark(ISOLATING))
+            if at.store.mark(ISOLATED):
+                return
             if noted is None:
                 before = self.of.keep(f"before it is isolated: {why}" if why else "before it is isolated")
                 stand_in = self.of.shelf.keep(
@@ -107,12 +117,14 @@ class OnlineView:
                 )
                 names = (before.facts[keeping.REVISION], stand_in.facts[keeping.REVISION])
                 noted = _Noted(why or ISOLATED, *names)
-                at.store.set_mark(ISOLATED, noted.text())
+                at.store.set_mark(ISOLATING, noted.text())
         self.switch(self.find(noted.stand_in), self.find(noted.before))
+        with self.of.opened() as at:
+            at.store.set_mark(ISOLATED, noted.why)
 
     def join(self) -> None:
         with self.of.opened() as at:
-            noted = _noted(at.store.mark(ISOLATED))
+            noted = _noted(at.store.mark(ISOLATING))
         if noted is None:
             return
         try:
@@ -125,11 +137,11 @@ class OnlineView:
             ) from problem  # fmt: skip
         with self.of.opened() as at:
             at.store.drop_mark(ISOLATED)
+            at.store.drop_mark(ISOLATING)
 
     def isolated(self) -> str:
         with self.of.opened() as at:
-            noted = _noted(at.store.mark(ISOLATED))
-        return noted.why if noted is not None else ""
+            return at.store.mark(ISOLATED)
 
     def refresh(self) -> outcomes.Outcome:
         """As the port says. Blind: what it writes replaces newer values, too."""
@@ -145,12 +157,12 @@ class OnlineView:
             with self.of.opened() as at:
                 entities = at.store.sample(at.view, 1)
                 frozen, unfinished = at.store.mark(FROZEN), at.store.mark(switching.MARK)
-                isolated = _noted(at.store.mark(ISOLATED))
+                isolated = at.store.mark(ISOLATED)
         except DdrError as problem:
             return health.Health.of(problem, cannot)
         why = f"{at.store.label} answers"
         why += f"; frozen: {frozen}" if frozen else ""
-        why += f"; isolated: {isolated.why}" if isolated else ""
+        why += f"; isolated: {isolated}" if isolated else ""
         if unfinished:
             why += "; a switch was cut off: run it again"
             return health.Health(signals.State.BAD, why, (), cannot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,16 +16,14 @@ from typing import Any
 
 from ddr.connectors.feast.online import definition, stores
 from ddr.domain import signals, snapshots
-from ddr.errors import Conflict, Missing, Unavailable
-from ddr.lib import durable, redact, rowbatch, rowdigest, sqlitefile
+from ddr.errors import Missing, Unavailable
+from ddr.lib import durable, redact, rowbatch, sqlitefile, sqlitetable
 
 _COMPARED = ("entity_key", "feature_name", "value", "event_ts")
 _FAMILIES: Mapping[str, snapshots.Family] = {
     "entity_key": "bytes", "feature_name": "text", "value": "bytes", "value_text": "text", "value_num": "float",
     "vector_value": "bytes", "event_ts": "int", "created_ts": "int",
 }  # fmt: skip
-_PIECE = 512
-_CACHE_KIB = 64 * 1024  # so that the pages of an index stay while it is filled
 
 
 @dataclass
@@ -69,13 +67,8 @@ class SqliteOnline:
 
     def rows(self, view: definition.Definition) -> stores.Rows:
         columns = self._columns()
-        return stores.Rows(columns, _COMPARED, self._batches(columns))
-
-    def _batches(self, columns: Sequence[snapshots.Column]) -> Iterator[rowbatch.Batch]:
-        names = ", ".join(sqlitefile.quoted(column.name) for column in columns)
-        cursor = self._connection.execute(f"SELECT {names} FROM {self._quoted}")  # noqa: S608
-        pieces = iter(lambda: cursor.fetchmany(_PIECE), [])
-        return rowbatch.Builder(stores.family(columns)).batches(pieces)
+        batches = sqlitetable.batches(self._connection, self.table, stores.family(columns))
+        return stores.Rows(columns, _COMPARED, batches)
 
     def counter(self) -> Counted:
         return Counted()
@@ -83,39 +76,8 @@ class SqliteOnline:
     def exchange(self, before: stores.Opened, target: stores.Opened, expected: str, wanted: str) -> None:
         """In one transaction: all of it or nothing, and nobody writes meanwhile."""
         del before  # the digest says it
-        columns = self._columns()
-        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        with sqlitefile.transaction(self._connection):
-            live = rowdigest.of_batches(batch.select(_COMPARED) for batch in self._batches(columns))
-            if live == wanted:
-                return  # cut off behind its commit
-            if live != expected:
-                raise Conflict(
-                    f"{self.label}: somebody wrote values since the look; nothing was changed",
-                    expected=expected, found=live, hint="look again, then plan again",
-                )  # fmt: skip
-            self._refill(columns, target)
-
-    def _refill(self, columns: Sequence[snapshots.Column], target: stores.Opened) -> None:
-        """Without its own indexes meanwhile: they are made again at once, in a third of the time."""
-        indexes = self._connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ? AND sql IS NOT NULL",
-            (self.table,),
-        ).fetchall()
-        for name, _ in indexes:
-            self._connection.execute(f"DROP INDEX {sqlitefile.quoted(name)}")
-        self._connection.execute(f"DELETE FROM {self._quoted}")  # noqa: S608
-        there = {column.name for column in columns}
-        for batch in target():
-            names = [name for name in batch.names if name in there]
-            into = ", ".join(map(sqlitefile.quoted, names))
-            holes = ", ".join("?" * len(names))
-            self._connection.executemany(
-                f"INSERT INTO {self._quoted} ({into}) VALUES ({holes})",  # noqa: S608
-                batch.select(names).rows(),
-            )
-        for _, sql in indexes:
-            self._connection.execute(sql)
+        columns = stores.family(self._columns())
+        sqlitetable.exchange(self._connection, self.table, columns, _COMPARED, target, expected=expected, wanted=wanted)
 
     def replaced(self, batch: rowbatch.Batch, values: Mapping[str, tuple[bytes, str | None]]) -> rowbatch.Batch:
         features = [str(name) for name in batch.column("feature_name").cells()]
