@@ -104,15 +104,16 @@ class CheckPlan(kinds.Probe):
     def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
         del settled
         inputs = self.inputs(call)
+        found = proposal.propose(self.on, call.service, {pinned.plane: pinned.target for pinned in inputs.moves})
+        now = {**found.stays, **{move.plane: move.live for move in found.plan.moves}}
         for pinned in inputs.moves:
-            live = apply.live(self.on.plane(call.service, pinned.plane))
+            live = now[pinned.plane]
             if not live.is_same(pinned.move.live):
                 who = _who(self.on, call.service, pinned.plane, self.on.clock.now())
                 return kinds.failed(
                     f"the {pinned.plane} plane is at {live} now, and the plan was made for {pinned.move.live}: "
                     f"moved {who}; nothing was switched; plan again"
                 )
-        found = proposal.propose(self.on, call.service, {pinned.plane: pinned.target for pinned in inputs.moves})
         lines = tuple(f"{check.name}: {check.state}: {check.detail}" for check in found.plan.checks)
         planned = {pinned.plane: pinned.move.target for pinned in inputs.moves}
         for move in found.plan.moves:
@@ -163,6 +164,12 @@ class SwitchPinned(switching.SwitchPlane):
                 "rolls": "yes" if pinned.rolls else "",
             },
         )
+
+    def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
+        """The connector compares, sets and reads back; what it found there is not asked for twice."""
+        move, service = switching.move_of(settled), settled["service"]
+        live = apply.set_(self.on, service, move, f"run {call.run}, step {call.step}")
+        return kinds.ok(f"{move.plane} is {live.name}, was {move.live.name}", f"read back: {live}", **settled)
 
     def observe(self, call: verb.Call, settled: Mapping[str, str]) -> verb.Seen:
         move = switching.move_of(settled)

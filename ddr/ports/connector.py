@@ -44,8 +44,8 @@ class Switchable(Protocol):
     def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
         """Make `to` live if `expect` is live now; what is read back afterwards is returned.
 
-        Conflict when something else is live, and then nothing was changed. Switching to what is live already is
-        no error and changes nothing. Going back never deletes.
+        Conflict when something else is live, or `to` has other bytes by now, and then nothing was changed. Switching
+        to what is live already is no error and changes nothing. Going back never deletes.
         """
         ...
 

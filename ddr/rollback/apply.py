@@ -46,7 +46,15 @@ def switch(platform: platforms.Platform, service: str, move: plans.Move, why: st
             found=digest.short(target.digest),
             hint="plan again",
         )
-    after = acting.switch(target, move.live)
+    return set_(platform, service, move, why, target)
+
+
+def set_(
+    platform: platforms.Platform, service: str, move: plans.Move, why: str, target: revisions.Revision | None = None
+) -> revisions.Revision:
+    """The compare-and-set alone, read back and recorded. Raises Conflict when the world is not as the move says."""
+    acting = switchable(platform, service, move.plane)
+    after = acting.switch(target or move.target, move.live)
     if not after.is_same(move.target):
         raise Conflict(
             f"{service}: after the switch the {move.plane} plane shows {after}, not {move.target}",

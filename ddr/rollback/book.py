@@ -44,7 +44,10 @@ def title(moved: Sequence[planes.Plane]) -> str:
 
 
 def of_rollback(service: services.Service, found: proposal.Proposal, options: Options, at: datetime) -> str:
-    """check → approval → freeze → switch → refresh → load → mark → hold → prove → thaw."""
+    """check → approval → freeze → switch → refresh → load → mark → hold → prove → thaw.
+
+    A materialization is thawed before the proof: rows that nobody writes any more grow old.
+    """
     moves = [_move(move) for move in found.plan.moves]
     stays = [_stays(revision) for revision in found.stays.values()]
     pinned = {"moves": moves, "stays": stays}
@@ -73,13 +76,18 @@ def of_rollback(service: services.Service, found: proposal.Proposal, options: Op
     watched = {**pinned, "window": timetext.format_duration(options.window if options.prove else timedelta())}
     why = "It stays where it was put, the server holds it, and the other planes are what they were."
     steps.append(_step("hold", "gate", "rollback.hold", watched, why, 1, 900))
+    thawed = () if options.keep_frozen else found.freezable
+    jobs = tuple(plane for plane in thawed if plane in found.refreshable)
+    for plane in jobs:
+        why = "The good job has to run on, or the rows grow old again while they are watched."
+        steps.append(_step(f"thaw-{plane}", "action", "promotions.thaw", {"plane": plane}, why, 3, critical=False))
     proves = options.prove and bool(service.signals)
     if proves:
         proofs.append("prove")
         inputs = {"planes": list(found.moved), "patience": timetext.format_duration(options.patience)}
         why = "Signals from traffic after the rollback say that it helped."
         steps.append(_step("prove", "gate", "rollback.prove", inputs, why, 1, 7200))
-    for plane in () if options.keep_frozen else found.freezable:
+    for plane in (plane for plane in thawed if plane not in jobs):
         why = "Promotions may go on; what was marked stays marked."
         steps.append(_step(f"thaw-{plane}", "action", "promotions.thaw", {"plane": plane}, why, 3, critical=False))
     steps[-1] |= {"isEnd": True, "endStatus": "recovered" if proves else "switched"}
