@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup|journal|gameday|backup|metadata]`: all, or the named ones."""
+"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata]`: all, or the named ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import backup, gameday, journal, metadata, startup
+from benchmarks import backup, changes, gameday, journal, metadata, startup
 
 
 def main(names: list[str]) -> None:
@@ -22,6 +22,8 @@ def main(names: list[str]) -> None:
                 subprocess.run([*ddr, "sandbox", "down", str(sandbox)], check=True)
     if not names or "journal" in names:
         journal.run()
+    if not names or "changes" in names:
+        changes.run()
     if not names or "gameday" in names:
         gameday.run()
     if not names or "backup" in names:

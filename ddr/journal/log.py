@@ -33,9 +33,12 @@ class _Passed:
         self._kinds = frozenset(kinds)
         self._named = frozenset([*(kind.kind.encode() for kind in kinds), b""])
 
-    def over(self, link: reading.Link) -> bool:
+    def left(self, links: Sequence[reading.Link]) -> Sequence[reading.Link]:
         """Told from the bytes alone; where they do not tell, the event has to be decoded."""
-        return bool(self._kinds) and codec.kind_of(link.raw) not in self._named
+        if not self._kinds:
+            return links
+        named, kind_of = self._named, codec.kind_of
+        return [link for link in links if kind_of(link.raw) in named]
 
     def wants(self, event: events_.Event) -> bool:
         return not self._kinds or type(event.record) in self._kinds
@@ -121,8 +124,8 @@ class Log:
         ids = set()
         last: Sequence[reading.Link] = ()
         for last in self._links(max(start, 1)):
-            for link in last:
-                if link.seq <= start or (not waiting and passed.over(link)):
+            for link in last if waiting else passed.left(last):
+                if link.seq <= start:
                     continue
                 event = link.event
                 if event is None:

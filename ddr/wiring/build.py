@@ -93,13 +93,15 @@ class Wired:
     def interrupted(self, known: views.Board | None = None) -> Sequence[views.Run]:
         """Runs that were cut off and have no end yet; and the faults of a game day that was cut off.
 
-        `known` was folded from at least `views.ENDS`. Only where some run has no end all is read.
+        `known` was folded from at least `views.ENDS`. Where some run has no end, all is read of it and of those since.
         """
-        if (known or views.fold(self.platform.journal.events(0, views.ENDS))).is_settled:
+        ends = known or views.fold(self.platform.journal.events(0, views.ENDS))
+        first = ends.unsettled
+        if first is None:
             return []
-        board = self.board()
+        board = views.fold(self.platform.journal.events(max(first - 1, 0), views.RUNS))
         cut_off = board.interrupted_runs(self.platform.clock.now(), _is_owner_alive)
-        played = [board.runs[name] for day in board.interrupted_gamedays() for name in day.runs]
+        played = [board.runs[name] for day in ends.interrupted_gamedays() for name in day.runs]
         return [*cut_off, *(run for run in played if _is_left_behind(run))]
 
 

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ddr.domain import records
 from ddr.journal import codec, layout, segments
 from tests.unit.journal import samples
 
+SECOND = timedelta(seconds=1)
 
-def fill(folder: Path, count: int, at: datetime) -> None:
-    """`folder`/store gets `count` events, folded but for the newest, as `Log.compact` leaves them."""
+
+def fill(
+    folder: Path,
+    count: int,
+    at: datetime,
+    every: timedelta = SECOND,
+    of: Callable[[int, datetime], records.Record | None] = lambda _seq, _at: None,
+) -> None:
+    """`folder`/store gets `count` events, folded but for the newest, as `Log.compact` leaves them.
+
+    `of` may give the record of an event by its number and time; incidents and runs are written where it gives none.
+    """
     root = folder / "store"
     (root / layout.SEGMENTS).mkdir(parents=True)
     raws: list[bytes] = []
     previous = layout.FIRST_PREVIOUS
-    for seq, record in enumerate(itertools.islice(samples.endless(), count), 1):
-        now = at + timedelta(seconds=seq)
+    others = samples.endless()
+    for seq in range(1, count + 1):
+        now = at + seq * every
+        record = of(seq, now) or next(others)
         body = codec.body_of(record)
         draft = codec.Draft(f"{seq:016x}", now, now, seq / 10, "oncall-ml", "laptop", record.kind, body)
         raws.append(codec.encode(seq, previous, draft))
