@@ -104,8 +104,8 @@ def _packages(lock: Path) -> Mapping[str, str]:
             import tomllib
 
             listed = tomllib.loads(text).get("package", ())
-            text = "\n".join(f"{one.get('name')}=={one.get('version')}" for one in listed)
-    except (OSError, ValueError) as problem:
+            text = "\n".join(f"{one['name']}=={one['version']}" for one in listed if "version" in one)
+    except (OSError, ValueError, KeyError) as problem:
         raise Damaged(
             f"{lock} cannot be read: {redact.foreign(problem)}", hint="publish the release again, or correct `lock`"
         ) from problem

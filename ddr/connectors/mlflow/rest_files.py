@@ -1,7 +1,7 @@
 """A version's files through MLflow's server: listed, streamed, digested; nothing is kept but digests and small files.
 
-Large files are read on a few connections at once, and once in the life of a process: a server that gives an ETag is
-asked whether the file is still the one that was read, and answers 304 without sending it again.
+Large files are read on a few connections at once, and once in the life of a process: of a server that gives an ETag
+one byte is asked for, and while the ETag that comes with it is the same, the file is the one that was read.
 """
 
 from __future__ import annotations
@@ -65,6 +65,17 @@ class Logged:
         return "/model-versions/get-artifact", {**self.of_version, "path": name}
 
 
+def _etag(answer: endpoint.Answer) -> str:
+    """'' without one, and for a weak one: it does not promise equal bytes."""
+    said = next((value for name, value in answer.headers.items() if name.lower() == "etag"), "")
+    return "" if said.startswith("W/") else said
+
+
+def _drop(piece: bytes) -> None:
+    """Of a server that sends the whole file when it is asked for a byte."""
+    del piece
+
+
 @dataclass(frozen=True)
 class Reading:
     """`refused` makes the error of an answer that is none."""
@@ -115,17 +126,17 @@ class Reading:
         key = f"{path}?{sorted(query.items())}"
         is_large = size_bytes >= _LARGE_BYTES
         known = self.seen.get(key) if is_large else None
+        if known:
+            first = line.ask("GET", path, query, headers={"Range": "bytes=0-0", "If-None-Match": known[0]}, sink=_drop)
+            if first.status == 304 or (first.status == 206 and _etag(first) == known[0]):
+                return known[1]
         hashed = hashlib.sha256()
-        headers = {"If-None-Match": known[0]} if known else {}
-        answer = line.ask("GET", path, query, sink=hashed.update, headers=headers)
-        if known and answer.status == 304:
-            return known[1]
+        answer = line.ask("GET", path, query, sink=hashed.update)
         if answer.status != 200:
             raise self.refused(answer, f"GET {path}")
         found = digest.PREFIX + hashed.hexdigest()
-        tag = answer.headers.get("ETag", answer.headers.get("etag", ""))
-        if is_large and tag and not tag.startswith("W/"):
-            self.seen[key] = (tag, found)
+        if is_large and _etag(answer):
+            self.seen[key] = (_etag(answer), found)
         return found
 
     def _names(self, line: endpoint.Line, folder: str) -> Iterator[tuple[str, int]]:

@@ -52,6 +52,10 @@ class Official:
     def sql(self, call: str, **args: object) -> Any:
         return self._ask(call, "sql", args)
 
+    def datasets(self, run: str, named: dict[str, str]) -> None:
+        """Logs data sets, name to digest, as inputs of a run."""
+        self._ask("datasets", "sql", {"run_id": run, "named": named})
+
     def close(self) -> None:
         for process in (self._client, self._server):
             process.kill()
@@ -136,6 +140,13 @@ def _plain(value: Any) -> object:
         return str(value)
 
 
+def _log_datasets(client: Any, run_id: str, named: dict[str, str]) -> None:
+    from mlflow import entities
+
+    inputs = [entities.DatasetInput(entities.Dataset(name, digest, "local", "{}")) for name, digest in named.items()]
+    client.log_inputs(run_id, inputs)
+
+
 def _obey(folder: Path, port: int, out: Any) -> None:
     import mlflow
 
@@ -155,7 +166,12 @@ def _obey(folder: Path, port: int, out: Any) -> None:
     for line in sys.stdin:
         told = json.loads(line)
         try:
-            say(value=_plain(getattr(clients[told["via"]], told["call"])(**told["args"])))
+            client = clients[told["via"]]
+            if told["call"] == "datasets":
+                _log_datasets(client, **told["args"])
+                say(value=None)
+                continue
+            say(value=_plain(getattr(client, told["call"])(**told["args"])))
         except Exception as problem:  # noqa: BLE001 - the other end shows it
             say(error=f"{type(problem).__name__}: {problem}")
 

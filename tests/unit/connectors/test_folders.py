@@ -109,6 +109,89 @@ def test_an_index_with_a_part_missing_or_empty_is_damaged(tmp_path: Path) -> Non
     print(f"{tried} kinds of damage")
 
 
+@pytest.mark.parametrize("where", ["card", "manifest"])
+def test_an_index_whose_files_are_not_those_of_their_digests_is_not_gone_to(tmp_path: Path, where: str) -> None:
+    """Every byte of every file, one after the other; and what may be wrong with the digests themselves."""
+    rig = rigs.index_rig(tmp_path)
+    folder = tmp_path / "index" / "versions" / "v2"
+    parts = {part: digest.of_file(folder / part) for part in ("index.faiss", "ids.json")}
+
+    def publish(said: object) -> None:
+        card = {"embedder": "sha256:e", **({"files": said} if where == "card" else {})}
+        (folder / "card.json").write_text(json.dumps(card))
+        if where == "manifest":
+            (folder / "manifest.json").write_text(json.dumps({"files": said}))
+
+    def listed(of: dict[str, str]) -> object:
+        return of if where == "card" else [{"name": name, "sha256": plain, "bytes": 1} for name, plain in of.items()]
+
+    publish(listed(parts))
+    live, two = rig.plane.find("v1"), rig.plane.find("v2")
+    assert any("v1 are whole" in sentence for sentence in rig.plane.health().cannot)
+    tried = 0
+    for part in parts:
+        content = (folder / part).read_bytes()
+        for at in range(len(content)):
+            (folder / part).write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+            with pytest.raises(Damaged, match=rf"{part} has other bytes"):
+                rig.plane.find("v2")
+            with pytest.raises(Damaged, match=rf"{part} has other bytes"):
+                rig.plane.switch(two, live)
+            tried += 1
+        (folder / part).write_bytes(content)
+    for said in (
+        listed({**parts, "more.bin": "sha256:" + "0" * 64}),
+        listed({"ids.json": parts["ids.json"]}),
+        listed({**parts, "ids.json": "md5:1"}),
+        ["index.faiss"],
+    ):
+        publish(said)
+        with pytest.raises(Damaged):
+            rig.plane.switch(two, live)
+        tried += 1
+    assert rig.plane.revision() == live
+    publish(listed(parts))
+    assert rig.plane.switch(rig.plane.find("v2"), live).name == "v2"
+    assert not any("whole" in sentence for sentence in rig.plane.health().cannot)
+    print(f"{tried} kinds of damage")
+
+
+LOCKS = {
+    "requirements.lock": (
+        "# made\nScikit_Learn==1.9.0 \\\n    --hash=sha256:1\nnumpy==2.3.1\n",
+        "numpy==2.3.1,scikit-learn==1.9.0",
+    ),
+    "requirements.txt": ("numpy>=2\nmlflow[extras] == 3.17.2 ; python_version > '3'\n-r other.txt\n", "mlflow==3.17.2"),
+    "uv.lock": (
+        'version = 1\n[[package]]\nname = "numpy"\nversion = "2.3.1"\n[[package]]\nname = "own"\n',
+        "numpy==2.3.1",
+    ),
+    "poetry.lock": ('[[package]]\nname = "NumPy"\nversion = "2.3.1"\n', "numpy==2.3.1"),
+}
+
+
+def test_a_release_says_its_python_its_commit_and_its_packages(tmp_path: Path) -> None:
+    plane = rigs.release_rig(tmp_path).plane
+    folder = tmp_path / "code" / "releases" / "1.4.0"
+    (folder / ".python-version").write_text("3.11.9\n")
+    (folder / "REVISION").write_text("c0ffee\n")
+    assert plane.revision().facts == {"version": "1.4.0", "commit": "abc", "python": "3.11.9"}
+    for name, (text, packages) in reversed(LOCKS.items()):  # the first of the list is taken
+        (folder / name).write_text(text)
+        facts = plane.revision().facts
+        assert facts[revisions.REQUIREMENTS] == digest.of_bytes(text.encode())
+        assert facts[revisions.PACKAGES] == packages
+    (folder / "release.json").write_text(json.dumps({"python": "3.12.1", "requirements": "sha256:r"}))
+    facts = plane.revision().facts
+    assert (facts["python"], facts["requirements"], facts["commit"]) == ("3.12.1", "sha256:r", "c0ffee")
+    for name in ("requirements.lock", "requirements.txt"):
+        (folder / name).unlink()
+    (folder / "uv.lock").write_text("[[package]]\nname = ")
+    with pytest.raises(Damaged, match=r"uv\.lock") as raised:
+        plane.revision()
+    assert raised.value.hint
+
+
 def test_a_configuration_is_named_by_its_digest(tmp_path: Path) -> None:
     plane = rigs.config_rig(tmp_path).plane
     path = tmp_path / "config" / "serving.yaml"
