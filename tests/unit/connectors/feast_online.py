@@ -13,16 +13,19 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ddr.backup import capture, keeping
 from ddr.backup import repository as repositories
 from ddr.connectors.feast.online import connector, definition
+from ddr.domain import planes
 from ddr.lib import clock as clocks
 from ddr.lib import murmur, process, protowire, resp
 from ddr.stores import local
 from tests.unit.backup import house
+from tests.unit.connectors import rigs
 
 GOLDEN = (Path(__file__).parent / "golden" / "feast-0.67-registry.db").read_bytes()
 PROJECT, VIEW, OTHER = "lanes", "pixels", "turnover"
@@ -84,7 +87,8 @@ class Sqlite:
             for view in (VIEW, OTHER):
                 file.execute(
                     f"CREATE TABLE {PROJECT}_{view} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, "
-                    "vector_value BLOB, event_ts timestamp, created_ts timestamp, PRIMARY KEY(entity_key, feature_name))"
+                    "vector_value BLOB, event_ts timestamp, created_ts timestamp, "
+                    "PRIMARY KEY(entity_key, feature_name))"
                 )
                 file.execute(f"CREATE INDEX {PROJECT}_{view}_ek ON {PROJECT}_{view} (entity_key)")
 
@@ -147,14 +151,12 @@ class Redis:
     def _keys(client: resp.Client) -> list[bytes]:
         found = client.ask(b"KEYS", b"*")
         assert isinstance(found, list)
-        return sorted(key for key in found if isinstance(key, bytes))
+        return sorted(key for key in found if isinstance(key, bytes) and not key.startswith(b"ddr:"))
 
     def _all(self) -> dict[bytes, Any]:
         with resp.Client(self.address) as client:
             found: dict[bytes, Any] = {}
             for key in self._keys(client):
-                if key.startswith(b"ddr:"):
-                    continue
                 cells = client.ask(b"HGETALL", key)
                 assert isinstance(cells, list)
                 found[key] = dict(zip(cells[::2], cells[1::2], strict=True))
@@ -218,3 +220,65 @@ def connected(
     return made
 
 
+AT = int(house.NOW.timestamp()) - 900
+
+
+def rows_of(number: int, size: int = 40) -> list[Row]:
+    """Three states: other values, other times, some entities more and some fewer."""
+    names = [f"lane-{at}" for at in range(number, size + number)]
+    return [
+        (name, AT + 60 * number, float(at + number * 100), None if at == 3 else 0.5) for at, name in enumerate(names)
+    ]
+
+
+@dataclass
+class Made:
+    """A view with three kept states, the first one live, and another view beside it."""
+
+    root: Path
+    store: Store
+    connector: connector.FeastOnline
+    plane: Any
+    names: tuple[str, str, str]
+    shelf: keeping.BackupShelf
+
+    def move(self, name: str) -> None:
+        """Somebody else brings the values of this state."""
+        self.store.fill(VIEW, rows_of(self.names.index(name)))
+
+    def state(self) -> dict[str, object]:
+        return {
+            "view": self.store.raw(VIEW),
+            "rest": self.store.rest(),
+            "registry": (self.root / "data" / "registry.db").read_bytes(),
+        }
+
+
+@contextlib.contextmanager
+def made(root: Path, kind: str, fallback: Mapping[str, float | None] | None = None) -> Iterator[Made]:
+    with contextlib.ExitStack() as stack:
+        folder = root / "repo"
+        store: Store
+        if kind == "redis":
+            store = Redis(stack.enter_context(redis_server(root / "redis")))
+            repo(folder, store.online)
+        else:
+            repo(folder)
+            store = Sqlite(folder)
+        store.fill(OTHER, rows_of(5, 60))
+        kept = shelf(root / "shelf")
+        view = connected(folder, kept, house.NOW, fallback)
+        plane = view.plane(connector.Binding(), planes.Plane.FEATURES)
+        names = []
+        for number in (1, 2, 0):
+            store.fill(VIEW, rows_of(number))
+            names.append(view.keep(f"state {number}").facts["revision"])
+        yield Made(folder, store, view, plane, (names[2], names[0], names[1]), kept)
+
+
+@contextlib.contextmanager
+def rig(root: Path, kind: str) -> Iterator[rigs.Rig]:
+    with made(root, kind) as one:
+        away = repo(root / "away", "data/none.db" if kind == "sqlite" else f"redis://127.0.0.1:{process.free_port()}/0")
+        down = connected(away, one.shelf, house.NOW).plane(connector.Binding(), planes.Plane.FEATURES)
+        yield rigs.Rig(one.plane, down, one.names, one.move, lambda name: None, one.state)

@@ -18,7 +18,7 @@ from ddr.domain import planes, revisions, signals
 from ddr.errors import Conflict, DdrError, Missing, Unavailable
 from ddr.ports import connector
 from ddr.wiring import connector_types
-from tests.unit.connectors import rigs, rigs_code_data
+from tests.unit.connectors import feast_online, rigs, rigs_code_data
 
 MLFLOW = pytest.mark.xdist_group("mlflow")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -26,6 +26,8 @@ SWITCHABLE = [
     pytest.param("release-folder"),
     pytest.param("faiss-index"),
     pytest.param("feature-table"),
+    pytest.param("feast-online-sqlite"),
+    pytest.param("feast-online-redis"),
     pytest.param("mlflow-sql", marks=MLFLOW),
     pytest.param("mlflow-postgres", marks=MLFLOW),
     pytest.param("mlflow-rest", marks=MLFLOW),
@@ -35,12 +37,13 @@ SWITCHABLE = [
     pytest.param("dvc"),
 ]
 OBSERVABLE = [*SWITCHABLE, pytest.param("config-file"), pytest.param("model-server")]
-FREEZABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith(("feature-table", "mlflow"))]
+FREEZABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith(("feature-table", "mlflow", "feast"))]
 # Not those that share their files with other tests, and not what is named by its bytes: an image, a commit.
 OVERWRITABLE = [
     param
     for param in SWITCHABLE
-    if not str(param.values[0]).startswith("mlflow-rest") and param.values[0] not in ("oci-image", "dvc")
+    if not str(param.values[0]).startswith(("mlflow-rest", "feast-online"))
+    and param.values[0] not in ("oci-image", "dvc")
 ]
 MARKABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith("mlflow")]
 
@@ -63,6 +66,9 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[rigs.Rig]:
     elif kind == "oci-image":
         with rigs_code_data.image_rig(tmp_path) as made:
             yield made
+    elif kind.startswith("feast-online"):
+        with feast_online.rig(tmp_path, kind.removeprefix("feast-online-")) as made:
+            yield made
     elif kind.endswith("-stage"):
         official = request.getfixturevalue("official")
         yield rigs_code_data.stage_rig(official, tmp_path, over_rest=kind == "mlflow-rest-stage")
@@ -84,7 +90,7 @@ def test_a_plane_says_by_its_methods_what_it_can_do(rig: rigs.Rig, request: pyte
         (connector.Markable, MARKABLE),
     ):
         assert isinstance(rig.plane, port) == (kind in {param.values[0] for param in able}), port
-    assert isinstance(rig.plane, connector.Refreshable) == (kind == "feature-table")
+    assert isinstance(rig.plane, connector.Refreshable) == (kind.startswith("fea"))
 
 
 @pytest.mark.parametrize("rig", OBSERVABLE, indirect=True)
@@ -281,4 +287,5 @@ def test_every_switchable_and_observable_type_is_in_the_suite() -> None:
     kinds = {kind for kind, module in connector_types.TYPES.items() if module in serving}
     assert serving == {connector_types.TYPES[kind] for kind in kinds}
     tried = {str(param.values[0]) for param in OBSERVABLE}
-    assert kinds == {"mlflow" if kind.startswith("mlflow-") else kind for kind in tried}
+    stores = ("mlflow", "feast-online")
+    assert kinds == {next((one for one in stores if kind.startswith(f"{one}-")), kind) for kind in tried}
