@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         comparing,
         copying,
         drill,
+        keeping,
         locks,
         prune,
         repair,
@@ -229,7 +230,14 @@ def decisions(found: Sequence[retention.Decision]) -> list[dict[str, object]]:
     ]
 
 
-def pruned(found: Sequence[retention.Decision], plan: prune.Plan, grace: timedelta, *, is_dry: bool) -> str:
+def pruned(
+    found: Sequence[retention.Decision],
+    plan: prune.Plan,
+    grace: timedelta,
+    aged: Sequence[keeping.Aged],
+    *,
+    is_dry: bool,
+) -> str:
     """What stays and why, what goes and when."""
     rows = [
         (
@@ -243,6 +251,9 @@ def pruned(found: Sequence[retention.Decision], plan: prune.Plan, grace: timedel
     would = "would be " if is_dry else ""
     later = timetext.format_duration(grace)
     lines = [output.table(rows)] if rows else []
+    if aged:
+        gone = sum(one.is_forgotten for one in aged)
+        lines.append(f"  kept states of planes: {len(aged) - gone} stay, {gone} {would}forgotten")
     lines.append(f"  {len(plan.delete)} packs ({output.size(plan.deleted_bytes)}) {would}deleted now")
     waiting = len(plan.bury) + len(plan.thin)
     lines.append(f"  {waiting} packs ({output.size(plan.buried_bytes)}) {would}deleted by a prune {later} from now")

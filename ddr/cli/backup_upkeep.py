@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
 from ddr.cli import backup_lock, backup_text, backup_watch, working
 from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.backup import keeping
+    from ddr.backup import repository as repositories
 
 
 @click.command()
@@ -15,7 +20,7 @@ from ddr.cli import session as sessions
 @sessions.json_option
 @sessions.pass_session
 def prune(session: sessions.Session, dry_run: bool) -> int:
-    """Forget snapshots by `backup.keep`, and delete what nobody needs, in two phases a grace period apart.
+    """Forget snapshots by `backup.keep` and kept states by `recoveryWindow`; delete what nobody needs, in two phases.
 
     Never forgotten: the newest complete, the newest verified, the newest drilled, fewer than the minimum.
 
@@ -33,7 +38,9 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     repository = made.open()
     heads = {head.id: head for head in repository.heads()}
     decisions = [one for one in backup_lock.decided(session, repository) if one.snapshot.id in heads]
+    aged = _aged(session, repository)
     forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
+    forget += [one.head for one in aged if one.is_forgotten]
     plan = pruning.plan(repository, forget, made.now())
     recorded = True
     if not dry_run:
@@ -42,9 +49,24 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
         recorded = backup_watch.record(
             session, backup_records.BackupsForgotten(forgotten, plan.deleted_bytes, plan.buried_bytes)
         )
-    document = {"decisions": backup_text.decisions(decisions), "plan": plan, "dry_run": dry_run}
-    session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, is_dry=dry_run))
+    document = {
+        "decisions": backup_text.decisions(decisions),
+        "states": [{"state": one.kept.name, "of": one.kept.object, "reason": one.reason} for one in aged],
+        "plan": plan,
+        "dry_run": dry_run,
+    }
+    session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, aged, is_dry=dry_run))
     return 0 if recorded else 2
+
+
+def _aged(session: sessions.Session, of: repositories.Repository) -> tuple[keeping.Aged, ...]:
+    """What becomes of the kept states of planes."""
+    from ddr.backup import keeping
+
+    wired = session.wired()
+    window = wired.config.recovery_window
+    needed = session.board().needed(wired.platform.clock.now() - window)
+    return keeping.decide(keeping.states(of), session.backups().now(), window, frozenset(needed))
 
 
 @click.command()
