@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -314,3 +315,54 @@ def test_over_rest_a_move_that_comes_later_is_said_and_one_in_between_is_overwri
     assert raised.value.found == "3"
     assert raised.value.hint
     assert any("one step" in sentence for sentence in plane.health().cannot)
+
+
+@pytest.mark.parametrize("kind", ["sql", "postgres"])
+def test_of_two_who_promote_at_once_in_a_database_one_wins(
+    official: Official, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Compared and set in one transaction: the loser is told, and the stage never holds two."""
+    if kind == "sql":
+        tracking = official.tracking
+        model = rigs_code_data.stage_rig(official, tmp_path, over_rest=False).plane.model
+    else:
+        tracking = request.getfixturevalue("shared_server")
+        model = rigs.postgres_rig(official, tmp_path, tracking).plane.model
+    speaks = connector.connect(connector.Settings(tracking), official.folder, clock.ManualClock(rigs.NOW)).speaks
+    assert speaks is not None
+    if kind == "postgres":
+        import psycopg
+
+        with psycopg.connect(tracking, autocommit=True) as connection:
+            connection.execute(
+                "UPDATE model_versions SET current_stage = 'Production' WHERE name = %s AND version = 1", (model,)
+            )
+    rounds = 15
+    for _ in range(rounds):
+        live = speaks.model(model).stages["Production"]
+        targets = [number for number in "123" if number != live]
+        start = threading.Barrier(2)
+        lost: list[Conflict] = []
+
+        threads = [
+            threading.Thread(target=_promote, args=(speaks, model, live, target, start, lost)) for target in targets
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        there = [version.number for version in speaks.versions(model) if version.stage == "Production"]
+        assert len(there) == 1
+        assert there[0] in targets
+        assert [problem.found for problem in lost] == there
+    print(f"{rounds} rounds")
+
+
+def _promote(
+    speaks: transport.Transport, model: str, live: str, to: str, start: threading.Barrier, lost: list[Conflict]
+) -> None:
+    start.wait()
+    try:
+        speaks.promote(model, "Production", expect=live, to=to)
+    except Conflict as problem:
+        lost.append(problem)
