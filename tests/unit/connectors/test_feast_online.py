@@ -139,10 +139,10 @@ def _killed(made: online.Made, number: int, work: Callable[[], object]) -> bool:
         return called
 
     try:
-        durable.create, durable.replace = mortal(durable.create), mortal(durable.replace)  # type: ignore[assignment]
-        durable.sync_folder = mortal(durable.sync_folder)  # type: ignore[assignment]
-        resp.Client.send = mortal(resp.Client.send)  # type: ignore[method-assign]
-        sqlitefile.transaction = mortal(sqlitefile.transaction)  # type: ignore[assignment]
+        durable.create, durable.replace = mortal(durable.create), mortal(durable.replace)
+        durable.sync_folder = mortal(durable.sync_folder)
+        resp.Client.send = mortal(resp.Client.send)
+        sqlitefile.transaction = mortal(sqlitefile.transaction)
         work()
         os._exit(0)
     except BaseException as problem:  # noqa: BLE001 - nothing of pytest may run in the child
