@@ -60,14 +60,19 @@ def _plane(
     if before is not None and before.at == when:
         return Then(plane, Certainty.SEEN, "looked at just then", before.revision)
     if made:
-        return _moved(plane, made[-1], seen, after, coming)
+        return _moved(plane, when, made[-1], seen, after, coming)
     if before is None:
         return _unseen(plane, seen, coming)
     return _between(plane, when, before, after, coming)
 
 
 def _moved(
-    plane: planes.Plane, move: changes.Change, seen: Sequence[_Seen], after: _Seen | None, coming: changes.Change | None
+    plane: planes.Plane,
+    when: datetime,
+    move: changes.Change,
+    seen: Sequence[_Seen],
+    after: _Seen | None,
+    coming: changes.Change | None,
 ) -> Then:
     """The last thing that is told of it from before that time is a move."""
     found = _named(plane, move, move.after, seen)
@@ -78,7 +83,8 @@ def _moved(
         who = move.actor if move.actor != "unknown" else "nobody knows whom"
         why = f"moved there {_clock(move.at)} by {who} ({move.source})"
         certainty = Certainty.TOLD
-    if after is not None and coming is None and not _fits(found, after.revision):
+    is_told = coming is not None and (coming.recorded or (coming.not_before is not None and coming.not_before > when))
+    if after is not None and not is_told and not _fits(found, after.revision):
         why += f"; but it was {_short(after.revision, found)} when it was next looked at, {_clock(after.at)}"
         return Then(plane, Certainty.OPEN, why, found, after.revision)
     return Then(plane, certainty, why, found)

@@ -281,3 +281,14 @@ def test_the_order_of_the_list_and_new_future_ones_change_nothing(
     assert _kept(shuffled, policy) == kept
     future = [_snapshot(NOW + timedelta(hours=number), tag="f") for number in range(1, 4)]
     assert [one for one in _kept([*future, *listed], policy) if not one.endswith("f")] == kept
+
+
+def test_what_a_known_good_release_needs_stays_with_its_reason() -> None:
+    """Each one of them in turn, under a policy that keeps the newest alone."""
+    listed = [_snapshot(at) for at in DAILY[:20]]
+    policy = retention.Policy(keep_last=1)
+    for one in listed[1:]:
+        decided = retention.decide(listed, policy, NOW, (), (), 1, needed={one.id: "r-7", "another": "r-8"})
+        kept = {each.snapshot.id: each.reasons for each in decided if isinstance(each, retention.Kept)}
+        assert kept.keys() == {listed[0].id, one.id}
+        assert kept[one.id] == ("release r-7 needs it",)
