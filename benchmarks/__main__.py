@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata]`: all, or the named ones."""
+"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata|rollback]`: all, or the named ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import backup, changes, gameday, journal, metadata, startup
+from benchmarks import backup, changes, gameday, journal, metadata, rollback, startup
 
 
 def main(names: list[str]) -> None:
@@ -30,6 +30,8 @@ def main(names: list[str]) -> None:
         backup.run()
     if not names or "metadata" in names:
         metadata.run()
+    if not names or "rollback" in names:
+        rollback.run()
 
 
 if __name__ == "__main__":

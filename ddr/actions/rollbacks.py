@@ -288,7 +288,7 @@ class Prove(kinds.Probe):
             if now > since and (bad or not open_ or now >= deadline):
                 break
             left = max((deadline - now).total_seconds(), 1.0)
-            self.on.clock.sleep(min(PROOF_EVERY.total_seconds(), left))
+            self.on.clock.sleep(min(max(PROOF_EVERY, inputs.patience / 20).total_seconds(), left))
         self.on.journal.append(records.SignalsJudged(call.service, judged))
         lines = tuple(str(one) for one in judged)
         if bad:

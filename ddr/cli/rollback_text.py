@@ -142,7 +142,7 @@ def runs(found: Sequence[views.Run]) -> str:
             timetext.format_clock(run.at),
             run.started.service,
             run.started.title,
-            moves(run) or f"nothing switched; planned: {planned(run)}",
+            moves(run) or f"planned: {planned(run)}",
             "waits for approval" if run.is_awaiting_approval else run.status,
             run.requester,
         )
