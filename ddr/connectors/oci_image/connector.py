@@ -7,18 +7,19 @@ old bytes keep them. The file is changed under the lock beside it; applying it i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from ddr.connectors.oci_image import image, reference, registry
-from ddr.domain import changes, health, planes, revisions, signals
-from ddr.errors import Damaged, DdrError, InputError, Missing
+from ddr.domain import changes, health, planes, plans, revisions, signals
+from ddr.errors import Damaged, DdrError, InputError, Missing, Unavailable
 from ddr.lib import clock as clocks
-from ddr.lib import digest, endpoint, jsonl
+from ddr.lib import commits, digest, endpoint, jsonl, timetext
 
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9._/-]*")
+_COMMITS = 100  # of the file, looked back at
 _CANNOT = (reference.UNLOCKED, "see what the nodes run: their pods' imageID says that")
 _BY_TAG = "hold the image still: the file names the tag {tag}, which anybody who pushes can move; name a digest"
 
@@ -75,7 +76,7 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Images:
 
 @dataclass(frozen=True)
 class ImagePlane:
-    """Implements Observable and Switchable. A revision is named by its digest; `tag` is a fact where it is known."""
+    """Implements Observable, Switchable and Reverting. A revision is named by its digest; a known `tag` is a fact."""
 
     which: planes.Plane
     registry: registry.Registry
@@ -119,11 +120,21 @@ class ImagePlane:
         return self.revision()
 
     def changes(self, since: datetime) -> Sequence[changes.Change]:
-        """What the log says that deployers write; a registry remembers nothing."""
-        if self.deployments is None:
+        """What the log says that deployers write, and where the file is in git, who committed another image. A registry
+        remembers nothing."""
+        found = list(_committed(self.which, self.file, since))
+        if self.deployments is not None:
+            told = jsonl.read(self.deployments).objects
+            found += changes.of_deployments(told, since, self.which, self.file.repository, str(self.deployments))
+        return tuple(sorted(found, key=lambda change: change.at))
+
+    def who_reverts(self) -> Sequence[plans.Reverter]:
+        """Whoever deploys from git, when the file is in it."""
+        real = self.file.path.resolve()
+        if not _history(real):
             return ()
-        found = jsonl.read(self.deployments).objects
-        return changes.of_deployments(found, since, self.which, self.file.repository, str(self.deployments))
+        how = f"{real.name} is in git: the next deployment from there brings back what is committed"
+        return (plans.Reverter(self.which, "deployment from git", how, f"commit {real} as it is then"),)
 
     def health(self) -> health.Health:
         try:
@@ -156,3 +167,29 @@ class ImagePlane:
                 image.check_whole(repository, found)
             facts = {**image.facts(repository, found, self.labels), **({"tag": tag} if tag else {})}
         return revisions.Revision(self.which, self.file.repository, found.manifest.digest, found.manifest.digest, facts)
+
+
+def _committed(which: planes.Plane, file: reference.File, since: datetime) -> Iterator[changes.Change]:
+    real = file.path.resolve()
+    before = ""
+    history = _history(real)
+    for at, one in enumerate(history):
+        following = history[at + 1] if at + 1 < len(history) else None
+        if following is not None and timetext.parse_time(following.at) < since:
+            continue
+        try:
+            after = file.said_in(commits.Repository(real.parent).read(one.commit, real.name)).image
+        except DdrError:  # a past of the file that named no image
+            continue
+        moment = timetext.parse_time(one.at)
+        if after != before and moment >= since:
+            yield changes.Change(which, file.repository, moment, before, after, one.author, one.summary, f"git {real}")
+        before = after
+
+
+def _history(real: Path) -> Sequence[commits.Written]:
+    """Nothing where there is no git, or the file is not in it."""
+    try:
+        return commits.Repository(real.parent).log((f":(literal){real.name}",), most=_COMMITS)
+    except Unavailable:
+        return ()

@@ -75,6 +75,10 @@ class File:
         """Missing, Unavailable; Damaged when it names no image, Refused when it names another one."""
         return self._parsed(self._spot(self._text()).value)
 
+    def said_in(self, content: bytes) -> Reference:
+        """What another content of the file says: one of its past. As `read`."""
+        return self._parsed(self._spot(content.decode(errors="replace")).value)
+
     def swap(self, expect: Reference, to: str) -> None:
         """Name the digest `to` where `expect` stands: of two callers at once, one wins.
 

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from ddr.domain import planes, revisions, signals
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable, Unsupported
 from ddr.lib import clock
 from tests.unit.connectors import oci_registry, rigs
-from tests.unit.connectors.rigs_code_data import REPOSITORY, VALUES, image_plane
+from tests.unit.connectors.rigs_code_data import REPOSITORY, VALUES, git, image_plane
 
 Served = tuple[str, oci_registry.Contents]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -317,6 +319,35 @@ def test_a_link_to_the_file_stays_a_link(served: Served, tmp_path: Path) -> None
     plane.switch(plane.find("1.3.0"), plane.revision())
     assert (tmp_path / "values.yaml").is_symlink()
     assert other.digest in real.read_text()
+
+
+def test_commits_of_the_file_are_changes_and_who_brings_it_back(served: Served, tmp_path: Path) -> None:
+    url, contents = served
+    live, other = oci_registry.build("1.4.0"), oci_registry.build("1.3.0")
+    for built, tag in ((live, "1.4.0"), (other, "1.3.0")):
+        oci_registry.put(contents, REPOSITORY, built, tag)
+    path = deployed(tmp_path, other, "1.3.0")
+    plane = image_plane(url, tmp_path)
+    assert plane.changes(LONG_AGO) == ()
+    assert plane.who_reverts() == ()
+    git(tmp_path, "init", "-q")
+    for text, summary in (
+        (path.read_text(), "first"),
+        ("image: [", "broken"),
+        (VALUES.format(tag="1.4.0", digest=live.digest), "deploy 1.4.0"),
+        (VALUES.format(tag="1.4.0", digest=live.digest) + "more: 1\n", "other"),
+    ):
+        path.write_text(text)
+        git(tmp_path, "add", "-A")
+        git(tmp_path, "commit", "-qm", summary)
+    first, second = plane.changes(LONG_AGO)
+    assert (first.before, first.after, first.summary) == ("", other.digest, "first")
+    assert (second.before, second.after, second.actor) == (other.digest, live.digest, "Ada")
+    assert plane.changes(datetime(2100, 1, 1, tzinfo=UTC)) == ()
+    (reverter,) = plane.who_reverts()
+    assert "in git" in reverter.how
+    assert reverter.stop
+    assert not reverter.is_stopped
 
 
 def test_what_answers_is_named(tmp_path: Path) -> None:
