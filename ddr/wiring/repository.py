@@ -12,13 +12,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from ddr.backup import locks
 from ddr.errors import DdrError, Refused, Unavailable
 from ddr.journal import mirror, seen, witness
 from ddr.lib import clock as clocks
 from ddr.lib import digest, durable, redact
 from ddr.ports import store
-from ddr.stores import local, probe, retrying, s3
+from ddr.stores import local, probe, retrying
 from ddr.wiring import config as configs
 
 _VERDICT = "store-verdict.json"
@@ -36,6 +35,9 @@ def store_of(settings: configs.Repository, base: Path) -> store.Store:
     """The store that these settings name; relative paths count from `base`."""
     if isinstance(settings, configs.LocalRepository):
         return local.LocalStore(base / settings.path)
+    from ddr.backup import locks  # what no command pays whose repository is a folder
+    from ddr.stores import s3
+
     return s3.S3Store(
         bucket=settings.bucket,
         prefix=settings.prefix,
