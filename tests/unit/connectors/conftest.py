@@ -10,7 +10,7 @@ import pytest
 from ddr.connectors.mlflow import schema, sql
 from ddr.lib import process
 from tests import postgres
-from tests.unit.connectors import rigs
+from tests.unit.connectors import oci_registry, rigs
 from tests.unit.connectors.official import Official
 
 
@@ -46,3 +46,10 @@ def make_server(migrated_server: str, make_database: Callable[..., str]) -> Call
 def shared_server(migrated_server: str, make_database: Callable[..., str]) -> str:
     """The address of one with MLflow's tables for all tests that make models of their own in it."""
     return make_database(template=migrated_server)
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, oci_registry.Contents]]:
+    """The address of an empty registry of images, and what is in it."""
+    with oci_registry.serving() as made:
+        yield made

@@ -54,6 +54,12 @@ def image_rig(root: Path) -> Iterator[rigs.Rig]:
         yield rigs.Rig(image_plane(url, root), down, names, move, state=lambda: (named_in(path), contents.tags))
 
 
+def deployed(root: Path, built: oci_registry.Built, tag: str = "1.4.0") -> Path:
+    path = root / "values.yaml"
+    path.write_text(VALUES.format(tag=tag, digest=built.digest))
+    return path
+
+
 def named_in(path: Path) -> str:
     """Everything in the file but the tag: ddr writes digests alone."""
     return path.read_text().replace(":1.4.0@", "@").replace(":other@", "@")
