@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @sessions.json_option
 @sessions.pass_session
 def command(session: sessions.Session, subject: str) -> int:
-    """Walk the lineage of SUBJECT: up to data, training run and commit, down to services and who depends on them.
+    """Walk lineage: what hangs on a model, a view, a run, and what it was made from.
+
+    Up to data, training run and commit, down to services and who depends on them.
 
     \b
     SUBJECT:  model:fraud@12   features:user_stats   index:items@v3   code:1.4.1

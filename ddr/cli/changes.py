@@ -26,7 +26,12 @@ class Row:
 @click.command()
 @click.argument("service", required=False)
 @click.option(
-    "--since", default="24h", show_default=True, metavar="TIME", help="24h, or a time: 'tuesday 14:05' (UTC)."
+    "--since",
+    type=options.Moment(),
+    default="24h",
+    show_default=True,
+    metavar="TIME",
+    help="24h, or a time: 'tuesday 14:05' (UTC).",
 )
 @click.option("--plane", "which", multiple=True, metavar="PLANE", help="Only these planes, dependencies or data; any.")
 @click.option("--diff", is_flag=True, help="With what is different inside, and the link, where a source has them.")
@@ -34,9 +39,9 @@ class Row:
 @sessions.json_option
 @sessions.pass_session
 def command(session: sessions.Session, service: str | None, since: str, which: tuple[str, ...], diff: bool) -> int:
-    """Show what changed, over all planes, newest last. Without SERVICE over all services.
+    """Show what changed, over all planes, newest last.
 
-    Code, config, model, features, index, data, dependencies and infrastructure: who, from, to, a link or what differs
+    Without SERVICE over all services. Code, config, model, features, index, data, dependencies and infrastructure: who, from, to, a link or what differs
     inside; `not recorded by anyone` where ddr found it by comparing.
 
     Exit codes: 0 shown, 2 shown, and the journal cannot be read to its end.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -22,6 +22,22 @@ class Duration(click.ParamType[timedelta]):
             return timetext.parse_duration(str(value))
         except ValueError as problem:
             self.fail(str(problem), param, ctx)
+
+
+class Moment(click.ParamType[str]):
+    """What `moment` understands; said wrong it is told before anything is read."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            timetext.parse_moment(str(value), _END)
+        except ValueError as problem:
+            self.fail(str(problem), param, ctx)
+        return str(value)
+
+
+_END = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def moment(text: str, now: datetime, option: str) -> datetime:

@@ -23,7 +23,11 @@ LIVE = "live"
 @click.command()
 @click.argument("release", required=False)
 @click.option(
-    "--at", "when", metavar="TIME", help="What was live then: 2026-11-17T14:05, '2h ago', 'tuesday 14:05'; UTC."
+    "--at",
+    "when",
+    type=options.Moment(),
+    metavar="TIME",
+    help="What was live then: 2026-11-17T14:05, '2h ago', 'tuesday 14:05'; UTC.",
 )
 @sessions.service_option
 @sessions.json_option
@@ -58,8 +62,8 @@ def _show_then(session: sessions.Session, when: str, service: str) -> int:
     wired = session.looking()
     at = options.moment(when, wired.platform.clock.now(), "--at")
     board = ledger.board(wired.platform)
-    before = [one.at for one in board.sightings(service) if one.at <= at]
-    looked = timeline.look(wired.platform, service, min(before, default=at), board)
+    before = {plane: one.at for one in board.sightings(service) if one.at <= at for plane in one.revisions}
+    looked = timeline.look(wired.platform, service, min(before.values(), default=at), board)
     then = moments.at(at, looked.sighted, looked.timeline.changes)
     release = next((one for one in reversed(board.releases.get(service, [])) if one.at <= at), None)
     document = {"service": service, "at": at, "planes": then, "release": release, "silent": looked.timeline.silent}

@@ -68,7 +68,7 @@ def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -
         (["runbook"], 64, "Usage"),
         (["--config", "/nowhere/ddr.yaml", "status"], 64, "there is no such file"),
         (["runbook", "show", "bad-model-promotio"], 64, "did you mean bad-model-promotion?"),
-        (["changes", "--since", "soon"], 64, "no duration"),
+        (["changes", "--since", "soon"], 64, "is no time"),
     ],
 )
 def test_bad_usage_has_its_exit_code(
