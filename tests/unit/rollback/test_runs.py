@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from ddr.domain import changes, outcomes, planes, records, releases, revisions, services, signals
+from ddr.domain import changes, planes, records, releases, revisions, services, signals
 from ddr.errors import Conflict, InputError, Interrupted, Missing, Refused, UnknownName
 from ddr.lib import decode
 from ddr.rollback import book, moments, proposal
@@ -297,6 +297,31 @@ def test_who_could_put_it_back() -> None:
     assert not any("who else" in text for text in found.blind)
 
 
+def test_an_index_of_another_embedder_goes_back_with_its_code_or_not_at_all() -> None:
+    """Two indexes of one size say nothing; the embedder's fingerprint does."""
+    index, one, two = planes.Plane.INDEX, {revisions.EMBEDDER: "e" * 64}, {revisions.EMBEDDER: "f" * 64}
+    world = recovery.World()
+    world.code.contents |= {"1.5.0": b"asks with f"}
+    world.code.facts |= {"1.4.0": one, "1.5.0": two}
+    world.planes[index] = recovery.Plane(
+        index, "lookalikes", {"v1": b"e", "v2": b"f"}, "v1", world.effects, facts={"v1": one, "v2": two}
+    )
+    world.server.roll()
+    world.journal.append(records.ReleaseRecorded(world.release("r-3")))
+    world.clock.sleep(3600)
+    world.code.live, world.planes[index].live = "1.5.0", "v2"
+    on = runs.platform(world)
+    entry = on.service("postcode")
+    entry = dataclasses.replace(entry, planes={**entry.planes, index: "lookalikes"})
+    on = dataclasses.replace(on, services={"postcode": entry})
+    alone = proposal.propose(on, "postcode", {index: runs.LAST_GOOD})
+    assert "has embedder eeeeeeeeeeee, but code 1.5.0 has ffffffffffff" in alone.plan.refusals[0].detail
+    assert {plane: found.name for plane, found in alone.companions.items()} == {CODE: "1.4.0"}
+    both = proposal.propose(on, "postcode", {index: runs.LAST_GOOD, CODE: "1.4.0"})
+    assert both.plan.refusals == ()
+    assert [(move.plane, move.target.name) for move in both.plan.moves] == [(index, "v1"), (CODE, "1.4.0")]
+
+
 NOW = recovery.START + timedelta(hours=30)
 
 
@@ -430,4 +455,3 @@ def test_a_release_by_hand_is_no_target_until_somebody_vouches() -> None:
     seen = releases.Release("r-9", "postcode", world.clock.now(), {MODEL: world.model.find("3")})
     world.journal.append(records.ReleaseRecorded(seen))
     assert runs.propose(world, GOOD).plan.moves[0].target.name == "2"
-    assert outcomes.Status.OK
