@@ -258,7 +258,7 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
     behind = _behind(looked, stays) if has_server else None
     reverters = tuple(found for plane in moved for found in reverting.who_reverts(on, service, plane))
     return Proposal(
-        plan=plans.Plan(service, moves, (*checks, *fit, *((behind,) if behind else ()))),
+        plan=plans.Plan(service, moves, (*checks, *_vouched(looked, moves), *fit, *((behind,) if behind else ()))),
         stays=stays,
         companions=whole,
         possible=_possible(looked, moves[-1].plane, moves[-1].target.name) if refused else (),
@@ -270,6 +270,17 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
         refreshable=tuple(plane for plane in moved if isinstance(made[plane], connector.Refreshable)),
         has_server=has_server,
     )
+
+
+def _vouched(looked: _Looked, moves: Sequence[plans.Move]) -> Sequence[plans.Check]:
+    """Going away from what somebody vouched for is worth a second look: it would be blocked as well."""
+    found = []
+    for move in moves:
+        recorded = targets.recorded(move.plane, move.live, looked.good)
+        if recorded is not None and recorded.digest and not targets.why_blocked(move.live, looked.blocked(move.plane)):
+            what = f"{move.live.object} {move.live.name} is known good itself; --no-mark leaves it unblocked"
+            found.append(plans.Check("live", signals.State.UNKNOWN, what))
+    return found
 
 
 def _smallest(

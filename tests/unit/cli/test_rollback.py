@@ -27,7 +27,9 @@ def root(warm_sandbox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     settings = made / "ddr.yaml"
     text = settings.read_text()
     assert "approvers: [oncall-ml-lead, head-of-sorting]" in text
-    settings.write_text(text.replace("approvers: [oncall-ml-lead, head-of-sorting]", "approvers: []"))
+    text = text.replace("approvers: [oncall-ml-lead, head-of-sorting]", "approvers: []")
+    promoter = "{name: nightly, plane: model, how: retrains, stop: systemctl stop retrain}"
+    settings.write_text(text.replace("    serving: server\n", f"    serving: server\n    promoters: [{promoter}]\n"))
     process.start(made)
     assert ddr(made, "release", "record", "--known-good").code == 0
     yield made
@@ -179,4 +181,7 @@ def test_json_is_whole(root: Path) -> None:
     plan = ddr(root, "rollback", "model", "--to", "1", "--json").document
     assert set(plan) >= {"plan_digest", "plan", "refused", "apply", "undo", "proved_by", "smallest_fit"}
     assert json.dumps(plan["plan"]["stays"])
+    assert [(one["name"], one["stop"]) for one in plan["plan"]["reverters"]][:1] == [
+        ("nightly", "systemctl stop retrain")
+    ]
     assert {check["name"] for check in plan["plan"]["plan"]["checks"]} >= {"target", "fits input columns"}

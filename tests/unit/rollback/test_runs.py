@@ -364,6 +364,14 @@ def test_back_to_what_was_live_at_a_time() -> None:
         runs.propose(world, {MODEL: "77"})
 
 
+def test_going_away_from_what_is_known_good_is_worth_a_second_look() -> None:
+    found = runs.propose(recovery.World(), {MODEL: "1"})
+    assert [check.detail for check in found.plan.checks if check.name == "live"] == [
+        "digit 2 is known good itself; --no-mark leaves it unblocked"
+    ]
+    assert not [check for check in runs.propose(promoted(), GOOD).plan.checks if check.name == "live"]
+
+
 def test_undo_of_undo_of_undo() -> None:
     world = promoted()
     document = runs.document(runs.platform(world), GOOD)
