@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata|rollback]`: all, or the named ones."""
+"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata|rollback|features]`: all, or the named ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import backup, changes, gameday, journal, metadata, rollback, startup
+from benchmarks import backup, changes, features, gameday, journal, metadata, rollback, startup
 
 
 def main(names: list[str]) -> None:
@@ -32,6 +32,8 @@ def main(names: list[str]) -> None:
         metadata.run()
     if not names or "rollback" in names:
         rollback.run()
+    if not names or "features" in names:
+        features.run()
 
 
 if __name__ == "__main__":

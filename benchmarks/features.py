@@ -1,4 +1,4 @@
-"""A feature view kept and put back, beside what one would do by hand: DUMP and RESTORE of whole keys, a copy of the file.
+"""A feature view kept and put back, beside what one does by hand: DUMP and RESTORE of keys, a copy of the file.
 
     python -m benchmarks.features [--keys 1000000] [--rounds 3] [sqlite] [redis]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib.util
 import resource
 import socket
@@ -20,9 +21,10 @@ import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ddr.backup import capture, keeping, keys
 from ddr.backup import repository as repositories
@@ -102,7 +104,8 @@ def fill_sqlite(path: Path, keys_: int, view: str, offset: float) -> None:
     at = int(NOW.timestamp()) - 900 + int(offset)
     with contextlib.closing(sqlite3.connect(path)) as file, file:
         file.execute(
-            f"CREATE TABLE IF NOT EXISTS {PROJECT}_{view} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT,"
+            f"CREATE TABLE IF NOT EXISTS {PROJECT}_{view} (entity_key BLOB, feature_name TEXT, value BLOB, "
+            "value_text TEXT,"
             "vector_value BLOB, event_ts timestamp, created_ts timestamp, PRIMARY KEY(entity_key, feature_name))"
         )
         file.execute(f"CREATE INDEX IF NOT EXISTS {PROJECT}_{view}_ek ON {PROJECT}_{view} (entity_key)")
@@ -114,10 +117,11 @@ def fill_sqlite(path: Path, keys_: int, view: str, offset: float) -> None:
         )
 
 
-def timed(what: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def timed(what: Callable[[], object]) -> tuple[float, float]:
+    """Seconds on the clock, and of processor in this process (all its threads, without the server)."""
+    began, used = time.perf_counter(), time.process_time()
     what()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - used
 
 
 class Dumped:
@@ -173,6 +177,10 @@ class Copied:
             of.backup(to)
 
 
+def _back(plane: Any, name: str, live: Any) -> None:
+    plane.switch(plane.find(name), live)
+
+
 def measured(kind: str, count: int, rounds: int, unit: str, folder: Path, address: resp.Address | None) -> None:
     if address is not None:
         root = repo(folder / kind, f"{{type: redis, connection_string: '{address.host}:{address.port}'}}")
@@ -188,7 +196,7 @@ def measured(kind: str, count: int, rounds: int, unit: str, folder: Path, addres
     made = connector.connect(connector.Settings(root.name, VIEW), root.parent, clocks.SystemClock())
     made.shelved(shelf(folder / f"shelf-{kind}"))
     plane = made.plane(connector.Binding(), planes.Plane.FEATURES)
-    took: dict[str, list[float]] = {}
+    took: dict[str, list[tuple[float, float]]] = {}
     fill(OTHER, 0.0)
     for number in range(rounds):
         fill(VIEW, float(number))
@@ -205,25 +213,22 @@ def measured(kind: str, count: int, rounds: int, unit: str, folder: Path, addres
             kept = made.keep("bad")
             before = plane._stored(live.name)
             assert before is not None
-            took.setdefault("ddr write", []).append(
-                timed(
-                    lambda: store.exchange(
-                        before.rows, target.rows, kept.facts["values_digest"], target.kept.facts["values_digest"]
-                    )
-                )
-            )
+            digests = [one.facts["values_digest"] for one in (kept, target.kept)]
+            work = functools.partial(store.exchange, before.rows, target.rows, *digests)
+            took.setdefault("ddr write", []).append(timed(work))
         assert plane.revision().is_same(good)
         fill(VIEW, number + 1000.0)
         took.setdefault("by hand back", []).append(timed(hand.back))
         assert plane.revision().is_same(good)
         fill(VIEW, number + 1000.0)
-        took.setdefault("ddr back", []).append(timed(lambda: plane.switch(plane.find(good.name), live)))
+        took.setdefault("ddr back", []).append(timed(functools.partial(_back, plane, good.name, live)))
     print(f"{kind}: {count:,} keys, {rows:,} {unit}, {rounds} rounds, median of each")
     for name, each in took.items():
-        middle = statistics.median(each)
-        print(f"  {name:14} {middle:8.2f} s  {rows / middle:12,.0f} {unit}/s")
+        middle, used = (statistics.median(one[at] for one in each) for at in (0, 1))
+        print(f"  {name:14} {middle:8.2f} s  {rows / middle:12,.0f} {unit}/s   {rows / used:12,.0f} per second of CPU")
     for what in ("keep", "back"):
-        ratio = statistics.median(took[f"ddr {what}"]) / statistics.median(took[f"by hand {what}"])
+        own, hand_s = (statistics.median(one[0] for one in took[f"{who} {what}"]) for who in ("ddr", "by hand"))
+        ratio = own / hand_s
         print(f"  ddr {what} takes {ratio:.2f} times what the same by hand takes")
     print(f"  peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB")
 
@@ -234,15 +239,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("kinds", nargs="*", default=[])
     given = parser.parse_args()
+    run(given.keys, given.rounds, given.kinds or ["sqlite", "redis"])
+
+
+def run(keys_: int = 1_000_000, rounds: int = 3, kinds: Sequence[str] = ("sqlite", "redis")) -> None:
     memory.keep_freed_buffers()
-    kinds = given.kinds or ["sqlite", "redis"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "sqlite" in kinds:
-            measured("sqlite", given.keys, given.rounds, "rows", folder, None)
+            measured("sqlite", keys_, rounds, "rows", folder, None)
         if "redis" in kinds:
             with redis_server(folder) as address:
-                measured("redis", given.keys, given.rounds, "keys", folder, address)
+                measured("redis", keys_, rounds, "keys", folder, address)
 
 
 if __name__ == "__main__":

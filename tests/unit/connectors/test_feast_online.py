@@ -141,7 +141,7 @@ def _killed(made: online.Made, number: int, work: Callable[[], object]) -> bool:
     try:
         durable.create, durable.replace = mortal(durable.create), mortal(durable.replace)
         durable.sync_folder = mortal(durable.sync_folder)
-        resp.Client.send = mortal(resp.Client.send)
+        resp.Client.send = mortal(resp.Client.send)  # type: ignore[method-assign]
         sqlitefile.transaction = mortal(sqlitefile.transaction)
         work()
         os._exit(0)
