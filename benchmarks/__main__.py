@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata|rollback|features]`: all, or the named ones."""
+"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata|rollback|features]`: all or the named ones."""
 
 from __future__ import annotations
 
