@@ -54,6 +54,12 @@ class Binding:
     alias: str = ""
     stage: str = ""
 
+    def __post_init__(self) -> None:
+        try:
+            seats.seat(alias=self.alias, stage=self.stage)
+        except InputError as problem:
+            raise ValueError(f"{problem.message}; {problem.hint}") from problem
+
 
 @dataclass(frozen=True)
 class Registry:

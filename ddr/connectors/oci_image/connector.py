@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ddr.connectors.oci_image import image, reference, registry
 from ddr.domain import changes, health, planes, plans, revisions, signals
-from ddr.errors import Damaged, DdrError, InputError, Missing, Unavailable
+from ddr.errors import Damaged, DdrError, Missing, Unavailable
 from ddr.lib import clock as clocks
 from ddr.lib import commits, digest, endpoint, jsonl, timetext
 
@@ -53,6 +53,10 @@ class Binding:
     key: str = ""
     deployments: str = ""
 
+    def __post_init__(self) -> None:
+        if not _REPOSITORY.fullmatch(self.repository):
+            raise ValueError(f"repository {self.repository!r}: write it without host and tag, as team/scorer")
+
 
 @dataclass(frozen=True)
 class Images:
@@ -61,8 +65,6 @@ class Images:
     base: Path
 
     def plane(self, binding: Binding, plane: planes.Plane) -> ImagePlane:
-        if not _REPOSITORY.fullmatch(binding.repository):
-            raise InputError(f"repository {binding.repository!r}", hint="write it without host and tag, as team/scorer")
         file = reference.File(self.base / binding.file, binding.key, binding.repository)
         log = self.base / binding.deployments if binding.deployments else None
         return ImagePlane(plane, self.registry, file, self.settings.platform, self.settings.labels, log)

@@ -16,7 +16,7 @@ import pytest
 
 from ddr.connectors.mlflow import plane as models
 from ddr.domain import revisions, signals
-from ddr.errors import Damaged, InputError, Missing, Refused
+from ddr.errors import Damaged, Missing, Refused
 from ddr.lib import digest
 from tests.unit.connectors import rigs
 from tests.unit.connectors.official import SEED, Official
@@ -187,7 +187,7 @@ def test_names_that_are_not_there(model_rig: rigs.Rig, official: Official) -> No
     with pytest.raises(Missing):
         rigs.mlflow_plane(tracking, official.folder, "nothing-here").changes(LONG_AGO)
     for alias in ("latest", "LATEST", "v3", "", "a b"):
-        with pytest.raises(InputError):
+        with pytest.raises(ValueError, match="alias"):
             rigs.mlflow_plane(tracking, official.folder, model_rig.plane.model, alias)
 
 
