@@ -41,8 +41,8 @@ class Row:
 def command(session: sessions.Session, service: str | None, since: str, which: tuple[str, ...], diff: bool) -> int:
     """Show what changed, over all planes, newest last.
 
-    Without SERVICE over all services. Code, config, model, features, index, data, dependencies and infrastructure: who, from, to, a link or what differs
-    inside; `not recorded by anyone` where ddr found it by comparing.
+    Without SERVICE over all services. Code, config, model, features, index, data, dependencies and infrastructure: who,
+    from, to, a link or what differs inside; `not recorded by anyone` where ddr found it by comparing.
 
     Exit codes: 0 shown, 2 shown, and the journal cannot be read to its end.
     """
