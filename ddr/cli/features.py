@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Keep states of feature views, and list them.
+    """Keep states of feature views, so that they can be taken back.
 
     VIEW is the name of its connector in ddr.yaml. A kept state goes back with `ddr rollback features`. How long they
     stay: `recoveryWindow` in ddr.yaml, longer where a known-good release names one; `ddr backup prune` forgets.
