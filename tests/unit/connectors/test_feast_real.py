@@ -20,6 +20,7 @@ from tests.unit.connectors import feast_programs
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.timeout(1200),  # a dozen processes that import Feast
     pytest.mark.skipif(not feast_programs.PYTHON.exists(), reason="no Feast: see feast_programs.py"),
 ]
 
