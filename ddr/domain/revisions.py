@@ -20,8 +20,6 @@ REQUIREMENTS = "requirements"  # digest of the file that lists the packages
 PACKAGES = "packages"  # those of it that are pinned, as `packages_of` writes them: a model's can be held to a release's
 COMMIT = "commit"
 DATA = "data"  # the data a model was trained on, `name@digest` each
-PYTHON = "python"  # the version a model was made with / code runs on
-REQUIREMENTS = "requirements"  # digest of the requirements
 BACKUP = "backup"  # the snapshot of the repository that holds what this revision needs
 BLOCKED = "blocked"  # why nothing may promote this revision any more
 
@@ -68,6 +66,11 @@ def packages_of(requirements: str) -> str:
         if pin:
             found[re.sub(r"[-_.]+", "-", pin[1]).lower()] = pin[2]
     return ",".join(f"{name}=={found[name]}" for name in sorted(found))
+
+
+def versions_of(packages: str) -> dict[str, str]:
+    """`PACKAGES` read back: versions by the names of packages."""
+    return dict(pin.split("==", 1) for pin in packages.split(",") if "==" in pin)
 
 
 _NUMBERS = {"integer", "int", "long", "bigint", "smallint", "tinyint", "float", "double", "real", "numeric", "decimal"}

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 from ddr.domain import planes, plans, releases, revisions, signals
 from ddr.lib import digest
 
+_NAMED = 3
+"""Packages that are told by name."""
+
 _SPOKEN = {revisions.INPUTS_SCHEMA: "input columns", revisions.EMBEDDER: "embedder"}
 
 _CARRIERS: Mapping[str, tuple[planes.Plane, ...]] = {
@@ -93,7 +96,7 @@ def smallest(
 def runtime(
     after: Mapping[planes.Plane, revisions.Revision], was: Mapping[planes.Plane, revisions.Revision]
 ) -> plans.Check:
-    """Whether the code that will run can load the model that will be live: flavor, Python, requirements.
+    """Whether the code that will run can load the model that will be live: flavor, Python, pinned packages.
 
     What is as it is now fits, because it runs now. A Python of another minor version than the code's is BAD where the
     model that runs now has the code's; what nobody says is UNKNOWN, and the server's own loading is the proof.
@@ -105,21 +108,48 @@ def runtime(
     before = was.get(planes.Plane.MODEL, model)
     same_code = planes.Plane.CODE in was and was[planes.Plane.CODE].is_same(code)
     fine, open_ = [], []
-    for fact in (revisions.FLAVOR, revisions.PYTHON, revisions.REQUIREMENTS):
+    for fact in (revisions.FLAVOR, revisions.PYTHON):
         needs, has, ran = model.facts.get(fact, ""), code.facts.get(fact, ""), before.facts.get(fact, "")
         if fact == revisions.PYTHON:
             needs, has, ran = _minor(needs), _minor(has), _minor(ran)
         if needs and needs in (has, ran if same_code else has):
-            fine.append(f"{fact} {digest.short(needs)}")
+            fine.append(f"{fact} {needs}")
         elif not needs or not (has or ran):
             open_.append(f"{fact}: {'the model' if not needs else 'the code'} does not say")
         elif fact == revisions.PYTHON and has and has == ran:
             what = f"{model.object} {model.name} was made with Python {needs}, code {code.name} runs {has}"
             return plans.Check(name, signals.State.BAD, f"{what}; roll the code back with it, or name another model")
         else:
-            open_.append(f"{fact} {digest.short(needs)} is new to the code, which has {digest.short(has or ran)}")
+            open_.append(f"{fact} {needs} is new to the code, which has {has or ran}")
+    ran_with = before if same_code else code
+    text, is_fine = _packages(model, code, ran_with)
+    (fine if is_fine else open_).append(text)
     state = signals.State.UNKNOWN if open_ else signals.State.OK
     return plans.Check(name, state, "; ".join([*open_, *fine]))
+
+
+def _packages(model: revisions.Revision, code: revisions.Revision, ran_with: revisions.Revision) -> tuple[str, bool]:
+    """What is to say of the packages a model pins, and whether that is all right.
+
+    They are held to those the code pins, and where it pins none, to those of the model that this code runs now.
+    """
+    needs = revisions.versions_of(model.facts.get(revisions.PACKAGES, ""))
+    if not needs:
+        return "packages: the model pins none", False
+    has = revisions.versions_of(code.facts.get(revisions.PACKAGES, ""))
+    whose = "the code" if has else "the model that runs now"
+    has = has or revisions.versions_of(ran_with.facts.get(revisions.PACKAGES, ""))
+    if not has:
+        return "packages: the code pins none", False
+    other = [
+        f"{name} {version} ({whose} has {has.get(name, 'none')})"
+        for name, version in needs.items()
+        if has.get(name) != version
+    ]
+    if other:
+        more = f" and {len(other) - _NAMED} more" if len(other) > _NAMED else ""
+        return f"packages: made with {', '.join(other[:_NAMED])}{more}", False
+    return f"{len(needs)} packages as {whose}", True
 
 
 def _minor(version: str) -> str:

@@ -260,20 +260,35 @@ def test_a_model_that_does_not_fit_needs_its_features() -> None:
     assert (world.model.live, world.features.live, world.server.memory[MODEL][0]) == ("3", "v3", "3")
 
 
+SKLEARN = {"flavor": "sklearn", "packages": "a==1,b==2"}
+
+
 @pytest.mark.parametrize(
     ("model", "code", "state", "told"),
     [
-        ({"python": "3.11.9", "flavor": "sklearn", "requirements": "a"}, {}, "ok", "flavor sklearn; python 3.11"),
-        ({"python": "3.9.1", "flavor": "sklearn", "requirements": "a"}, {"python": "3.11.2"}, "bad", "Python 3.9"),
-        ({"python": "3.9.1", "flavor": "sklearn", "requirements": "a"}, {}, "unknown", "python 3.9 is new"),
-        ({"flavor": "xgboost", "python": "3.11", "requirements": "a"}, {}, "unknown", "flavor xgboost is new"),
-        ({}, {}, "unknown", "flavor: the model does not say"),
-        ({"python": "3.11", "flavor": "sklearn", "requirements": "b"}, {}, "unknown", "requirements b is new"),
+        (
+            {"python": "3.11.9", **SKLEARN},
+            {},
+            "ok",
+            "flavor sklearn; python 3.11; 2 packages as the model that runs now",
+        ),
+        ({"python": "3.11.9", **SKLEARN}, {"packages": "a==1,b==2,c==3"}, "ok", "2 packages as the code"),
+        ({"python": "3.9.1", **SKLEARN}, {"python": "3.11.2"}, "bad", "Python 3.9"),
+        ({"python": "3.9.1", **SKLEARN}, {}, "unknown", "python 3.9 is new"),
+        ({**SKLEARN, "flavor": "xgboost", "python": "3.11"}, {}, "unknown", "flavor xgboost is new"),
+        ({}, {}, "unknown", "flavor: the model does not say; python: the model does not say; packages: the model pins"),
+        (
+            {"python": "3.11", **SKLEARN, "packages": "a==2"},
+            {},
+            "unknown",
+            "made with a 2 (the model that runs now has 1)",
+        ),
+        ({"python": "3.11", **SKLEARN}, {"packages": "b==2"}, "unknown", "made with a 1 (the code has none)"),
     ],
 )
 def test_the_codes_runtime(model: dict[str, str], code: dict[str, str], state: str, told: str) -> None:
     world = promoted()
-    runs_now = {"python": "3.11.2", "flavor": "sklearn", "requirements": "a"}
+    runs_now = {"python": "3.11.2", **SKLEARN}
     world.model.facts["3"] = {**recovery.SCHEMA, **runs_now}
     world.model.facts["2"] = {**recovery.SCHEMA, **model}
     world.code.facts["1.4.0"] = code

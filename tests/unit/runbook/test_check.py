@@ -72,7 +72,7 @@ def test_a_document_of_the_wrong_shape() -> None:
         "3: metadata.severity: is 'SEV9', must be one of SEV1, SEV2, SEV3, SEV4",
         "5: signal: is 'golden', must be a list",
         "6: impact.business: is missing; it must be text",
-        "7: changes.planes[0]: is 'weather', must be one of code, model, features, index, config, infra",
+        "7: changes.planes[0]: is 'weather', must be one of code, model, features, index, config, infra, data",
         "7: changes.window: 'soon' is no duration; write a number and a unit: 90s, 15m, 1h30m, 7d",
         "8: target.to: is missing; it must be text",
         "8: target.too: is not known here; did you mean to?",
