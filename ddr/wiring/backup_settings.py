@@ -10,7 +10,6 @@ from typing import Literal
 from ddr.backup import retention
 from ddr.lib import located
 
-
 RECOVERY_WINDOW = retention.RECOVERY_WINDOW
 """`recoveryWindow` of ddr.yaml: how far back every plane can be taken; what that needs is kept."""
 

@@ -73,6 +73,7 @@ class Sandbox:
 @dataclass(frozen=True)
 class Notify:
     """Where messages go: a file that a person or a program follows."""
+
     type: Literal["file"] = "file"
     path: str = "messages.jsonl"
 
