@@ -88,9 +88,7 @@ def test_records_of_before_there_was_lineage_decode() -> None:
     head = '{"seq":1,"prev":"","id":"00","at":"2026-11-02T09:00:00Z","wall":"2026-11-02T09:00:00Z","mono_s":1.0,'
     head += '"actor":"ana","host":"laptop",'
     model = '{"plane":"model","object":"digit","name":"2","digest":"sha256:ab","facts":{"run":"r1"}}'
-    release = (
-        '"kind":"release.recorded","body":{"release":{"id":"r-1","service":"digits","at":"2026-11-02T09:00:00Z",'
-    )
+    release = '"kind":"release.recorded","body":{"release":{"id":"r-1","service":"digits","at":"2026-11-02T09:00:00Z",'
     release += f'"revisions":{{"model":{model}}},"known_good":true,"note":"as built"}}}}}}\n'
     change = '"kind":"change.recorded","body":{"service":"digits","change":{"plane":"model","object":"digit",'
     change += '"at":"2026-11-02T09:00:00Z","before":"2","after":"3","actor":"ci","summary":"","source":"log",'

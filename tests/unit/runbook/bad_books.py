@@ -10,7 +10,7 @@ END = "isEnd: true\n    endStatus: recovered"
 LOAD = "timeoutSeconds: 300\n    onFailure: step:contain-only"
 PROOF = "validation: [validate-golden, validate-traffic]"
 ASKED = "minRequiredApprovals: 1"
-PLANES = "code, model, features, index, config, infra"
+PLANES = "code, model, features, index, config, infra, data"
 
 VERBS: list[Case] = [
     (
