@@ -80,8 +80,10 @@ BAD: dict[str, tuple[tuple[tuple[str, str], ...], list[str]]] = {
     "no plane": (
         (("plane: model,", "plane: weights,"),),
         [
-            "s.yaml:14: expect.diagnose.plane: is 'weights', must be one of code, model, features, index, config, "
-            "infra, data"
+            (
+                "s.yaml:14: expect.diagnose.plane: is 'weights', must be one of code, model, features, index, config, "
+                "infra, data"
+            )
         ],
     ),
     "a fault nobody has": (
