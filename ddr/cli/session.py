@@ -77,7 +77,7 @@ class Session:
         from ddr.wiring import backups
 
         memory.keep_freed_buffers()
-        return backups.of(self.wired(), os.environ)
+        return backups.of(self.wired(), os.environ, self.notice)
 
     def board(self) -> views.Board:
         """The journal, folded now."""

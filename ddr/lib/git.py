@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -46,12 +46,22 @@ class Silent(Exception):
     """git gave no answer, for the reason it says."""
 
 
-def look(folder: Path, *, program: str = "git", timeout_s: float = TIMEOUT_S) -> WorkTree:
-    """Never raises for what git does or lacks: it says so in `why`."""
+def _any(_path: str) -> bool:
+    return True
+
+
+def look(
+    folder: Path, *, counts: Callable[[str], bool] = _any, program: str = "git", timeout_s: float = TIMEOUT_S
+) -> WorkTree:
+    """Never raises for what git does or lacks: it says so in `why`.
+
+    Of what is not committed only paths (relative to `folder`) that `counts` says yes to are told.
+    """
     ask = Asker(folder, program, timeout_s)
     try:
         top = Path(os.fsdecode(ask("rev-parse", "--show-toplevel").removesuffix(b"\n")))
         changed = _changed(ask("status", "--porcelain=v1", "-z", "--untracked-files=all", "--", "."), folder, top)
+        changed = tuple(path for path in changed if counts(path))
         remotes = {name: plain_url(ask.text("remote", "get-url", name)) for name in ask.text("remote").split()}
         try:
             commit = ask.text("rev-parse", "--verify", "HEAD")

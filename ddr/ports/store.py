@@ -22,6 +22,10 @@ class Absent(Unusable):
     """The place of the store itself is not there: a disk that is not mounted, a folder that was moved away."""
 
 
+class Unreached(Unavailable):
+    """Nobody took the connection: refused, no such host, no way there. Nothing was asked."""
+
+
 class Full(Unavailable):
     """There is no room left where the store lies: waiting is no use, deleting is. What was there before is intact."""
 

@@ -15,12 +15,20 @@ from ddr.ports import store
 T = TypeVar("T")
 
 
+def _to_nobody(_text: str) -> None:
+    """Tells nobody."""
+
+
 class Retrying:
     """Repeats what raised Unavailable, and nothing else, after longer and longer pauses drawn at random.
 
     The pause after try n is uniform in 0 .. min(longest_s, first_s * 2^(n-1)) ("full jitter": Brooker, AWS
     Architecture Blog, 2015), so that many clients do not come back in step. No try begins later than `deadline_s`
     after the first one did. Unusable and Full are not repeated: waiting does not help there.
+
+    Where nobody ever took a connection (store.Unreached) reading is given up after `reach_s`: a wrong address or a
+    server that is down is told soon, and nothing was begun that a long wait could save. `told` gets a line when the
+    first pause is made.
 
     A write that was cut off may have had its effect. S3Store recognises its own write when it is repeated; on
     another store the repeated create may raise Exists, and the repeated swap Conflict, about our own bytes.
@@ -35,6 +43,8 @@ class Retrying:
         first_s: float = 0.1,
         longest_s: float = 5.0,
         deadline_s: float = 30.0,
+        reach_s: float | None = None,
+        told: Callable[[str], None] = _to_nobody,
     ) -> None:
         self._inner = inner
         self._clock = clock
@@ -42,6 +52,10 @@ class Retrying:
         self._first_s = first_s
         self._longest_s = longest_s
         self._deadline_s = deadline_s
+        self._reach_s = deadline_s if reach_s is None else min(reach_s, deadline_s)
+        self._told = told
+        self._is_told = False
+        self._is_reached = False
         self.name = inner.name
         self.is_shared = inner.is_shared
         self.rule = inner.rule if isinstance(inner, store.Lockable) else None
@@ -134,16 +148,30 @@ class Retrying:
         waited_s = 0.0
         for tries in itertools.count(1):
             try:
-                return call()
+                found = call()
             except (store.Unusable, store.Full):
                 raise
             except Unavailable as problem:
+                self._is_reached = self._is_reached or not isinstance(problem, store.Unreached)
+                deadline_s = self._deadline_s if self._is_reached else self._reach_s
                 pause_s = self._random.uniform(0, min(self._longest_s, self._first_s * 2.0 ** min(tries - 1, 60)))
                 # A clock that was set back must not prolong this for ever: what was slept counts in any case.
                 passed_s = max(waited_s, (self._clock.now() - began).total_seconds())
-                if passed_s + pause_s > self._deadline_s:
+                if passed_s + pause_s > deadline_s:
                     message = f"{problem.message} (tried {tries} times in {passed_s:.1f} s)"
                     raise Unavailable(message, hint=problem.hint) from problem
+                self._tell(problem, deadline_s)
                 self._clock.sleep(pause_s)
                 waited_s += pause_s
+            except Exception:
+                self._is_reached = True  # it said something
+                raise
+            else:
+                self._is_reached = True
+                return found
         raise AssertionError("unreachable: the loop has no end")
+
+    def _tell(self, problem: Unavailable, deadline_s: float) -> None:
+        if not self._is_told:
+            self._is_told = True
+            self._told(f"{problem.message}; trying again for {deadline_s:g} s")

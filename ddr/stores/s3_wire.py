@@ -51,6 +51,10 @@ class Silent(Unavailable):
         self.was_sent = was_sent
 
 
+class Unreached(Silent, store.Unreached):
+    """Nobody took the connection."""
+
+
 class Wire:
     """A bucket's client, made at the first request and safe between threads."""
 
@@ -170,6 +174,8 @@ class Wire:
                 theirs.SSLError,
             )
             hint = f"is {self.server} up, and reachable from here?"
+            if isinstance(problem, (theirs.EndpointConnectionError, theirs.ConnectTimeoutError)):
+                raise Unreached(message, hint=hint, was_sent=False) from problem
             raise Silent(message, hint=hint, was_sent=not isinstance(problem, unsent)) from problem
         if isinstance(problem, theirs.IncompleteReadError):
             raise Silent(message, hint="the connection broke off; try again", was_sent=True) from problem

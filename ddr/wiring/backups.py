@@ -6,7 +6,7 @@ import random
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,11 @@ from ddr.wiring import config as configs
 JOURNAL = "journal"
 """The component that is always there: releases, deployments, incidents, runs."""
 
-_PATIENCE_S = 120.0
+_PATIENCE_S, _REACH_S = 120.0, 8.0
+
+
+def _silent(_text: str) -> None:
+    """Warns nobody."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Backups:
     store: stores.Store
     settings: backup_settings.BackupEntry
     passphrase_file: Path | None = None
+    warn: Callable[[str], None] = _silent
 
     @property
     def opening(self) -> keys.Opening:
@@ -174,15 +179,15 @@ class Backups:
     def copies(self) -> Mapping[str, stores.Store]:
         """Second repositories by name, retrying."""
         config = self.wired.config
-        return {name: _patient(repository.store_of(one, config.base)) for name, one in config.copies.items()}
+        return {name: _patient(repository.store_of(one, config.base), self.warn) for name, one in config.copies.items()}
 
 
-def of(wired: build.Wired, environ: Mapping[str, str]) -> Backups:
+def of(wired: build.Wired, environ: Mapping[str, str], warn: Callable[[str], None] = _silent) -> Backups:
     """The backup side of a configuration; without a `backup` section with its defaults."""
     settings = wired.config.backup or backup_settings.BackupEntry()
     named = environ.get("DDR_PASSPHRASE_FILE", "")
-    store = _patient(repository.make_store(wired.config))
-    return Backups(wired, store, settings, Path(named) if named else None)
+    store = _patient(repository.make_store(wired.config), warn)
+    return Backups(wired, store, settings, Path(named) if named else None, warn)
 
 
 def _first_line(path: Path) -> str:
@@ -197,10 +202,11 @@ def _first_line(path: Path) -> str:
     return lines[0]
 
 
-def _patient(made: stores.Store) -> stores.Store:
-    """A backup has time: it asks again for two minutes before it gives up."""
+def _patient(made: stores.Store, warn: Callable[[str], None]) -> stores.Store:
+    """A backup has time: it asks again for two minutes before it gives up. Where nobody listens at its start that is
+    told soon."""
     jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
-    return retrying.Retrying(made, clocks.SystemClock(), jitter, deadline_s=_PATIENCE_S)
+    return retrying.Retrying(made, clocks.SystemClock(), jitter, deadline_s=_PATIENCE_S, reach_s=_REACH_S, told=warn)
 
 
 def where_of(made: object) -> str:

@@ -87,7 +87,7 @@ class FeatureRepo:
             sink.redacted(f"{self.settings.config}: {key} was left out; enter it again, best as ${{NAME}}")
         tree = folder_tree.LocalTree(self.root, self.selection, sink.warn)
         sink.tree(TREE, folder_tree.Masked(tree, {self.settings.config: clean.text.encode()} if clean.keys else {}))
-        found = git.look(self.root)
+        found = git.look(self.root, counts=self.selection.takes)
         for name, value in git.facts(found).items():
             sink.fact(name, value)
         for warning in git.warnings(found, self.root):

@@ -55,7 +55,7 @@ class Files:
         if kept.files == 0:
             sink.warn(f"{self.root}: no file fits include {list(self.include) or 'everything'}: nothing was captured")
         self._tell_credentials(sink)
-        found = git.look(self.root)
+        found = git.look(self.root, counts=self.selection.takes)
         for name, value in git.facts(found).items():
             sink.fact(name, value)
         for text in git.warnings(found, self.root):

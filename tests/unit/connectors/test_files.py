@@ -328,3 +328,18 @@ def test_yaml_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(yamlmask.Unreadable) as problem:
         yamlmask.masked(f"a: [\npassword: '{CANARY}")
     assert CANARY not in str(problem.value)
+
+
+def test_git_speaks_of_what_is_kept_alone(tmp_path: Path) -> None:
+    """ddr's own repository, and files that nobody asked for, are nobody's uncommitted work."""
+    root = repository(tmp_path / "repo")
+    lay(root, ".ddr/backup/packs/aa/pack", ".ddr/journal/000000000001", "notes.txt")
+    files = made(root, include=("pipelines/**",))
+    assert captured(files).facts["git.clean"] == "yes"
+    assert "notes.txt" in git.look(root).changed
+    lay(root, "pipelines/new.yaml")
+    sink = captured(files)
+    assert (sink.facts["git.clean"], sink.facts["git.uncommitted"]) == ("no", "1")
+    everything = captured(made(root))
+    assert everything.facts["git.uncommitted"] == "2"
+    assert not any(".ddr" in text for text in everything.warnings)

@@ -181,3 +181,25 @@ def test_a_listing_goes_on_where_it_broke_off() -> None:
 def test_a_listing_is_checked_before_it_is_begun() -> None:
     with pytest.raises(InputError):
         retrying.Retrying(memory.MemoryStore(), Watch(), random.Random(1)).list("a//b")
+
+
+def test_where_nobody_listens_it_is_given_up_soon_and_told() -> None:
+    refused = [store.Unreached("refused", hint="is it up?") for _ in range(500)]
+    watch, told = Watch(), list[str]()
+    made = retrying.Retrying(
+        Troubled(*refused), watch, random.Random(1), deadline_s=120.0, reach_s=8.0, told=told.append
+    )
+    with pytest.raises(Unavailable, match="tried"):
+        made.get("a")
+    assert sum(watch.pauses) <= 8.0
+    assert told == ["refused; trying again for 8 s"]
+
+
+def test_a_store_that_was_there_before_gets_its_whole_time() -> None:
+    troubles: list[Exception | None] = [None, *(store.Unreached("refused") for _ in range(500))]
+    watch = Watch()
+    made = retrying.Retrying(Troubled(*troubles), watch, random.Random(1), deadline_s=120.0, reach_s=8.0)
+    assert made.head("a") is None
+    with pytest.raises(Unavailable):
+        made.head("a")
+    assert sum(watch.pauses) > 60.0

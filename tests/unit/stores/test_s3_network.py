@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from datetime import UTC, datetime
 
 import pytest
 
@@ -248,3 +249,17 @@ def test_a_server_that_ignores_ranges() -> None:
         assert tried.get("k", 3, 4) == b"3456"
         assert tried.get("k", 8) == b"89"
         assert tried.get("k", 20, 4) == b""
+
+
+def test_a_port_that_nobody_listens_on_is_given_up_soon() -> None:
+    with lossy.answering(None) as endpoint:
+        """The port is free again behind this."""
+    tried = s3.S3Store("bucket", "", endpoint, None, "key", "secret", attempts=1)
+    with pytest.raises(store.Unreached):
+        tried.get("k")
+    told: list[str] = []
+    watch = clock.ManualClock(datetime(2026, 11, 21, tzinfo=UTC))
+    patient = retrying.Retrying(tried, watch, random.Random(2), deadline_s=120.0, reach_s=1.0, told=told.append)
+    with pytest.raises(Unavailable, match="tried"):
+        list(patient.list(""))
+    assert len(told) == 1
