@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ddr.cli import output
+from ddr.cli import asking, output
 from ddr.cli import session as sessions
 
 
@@ -68,8 +68,8 @@ def key_add(session: sessions.Session, key_file: Path | None, passphrase: bool, 
     if bool(key_file) == passphrase:
         raise click.UsageError("give either --key-file or --passphrase")
     made = session.backups()
-    repository = made.open(click.prompt("recovery key", hide_input=True, err=True) if recovery else "")
-    text = click.prompt("new passphrase", hide_input=True, confirmation_prompt=True, err=True) if passphrase else ""
+    repository = made.open(asking.secret("recovery key") if recovery else "")
+    text = asking.secret("new passphrase", twice=True) if passphrase else ""
     name = keys.add(made.store, repository.ring, keys.Opening(text, key_file), made.now(), label)
     session.show({"id": name[:12]}, lambda: f"added key slot {name[:12]}")
 

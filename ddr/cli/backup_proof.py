@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from ddr.cli import backup_text, backup_watch, working
+from ddr.cli import asking, backup_text, backup_watch, working
 from ddr.cli import session as sessions
 
 _LEVELS = click.Choice(["structure", "stored", "full"])
@@ -107,7 +107,7 @@ def repair(session: sessions.Session, recovery: bool) -> int:
     """
     from ddr.backup import repair as repairing
 
-    paper = click.prompt("recovery key", hide_input=True, err=True) if recovery else ""
+    paper = asking.secret("recovery key") if recovery else ""
     repository, was_headless = session.backups().open_for_repair(paper)
     if was_headless:
         session.notice("the configuration of the repository was written anew")

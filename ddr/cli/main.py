@@ -96,9 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """As `main`, returning the exit code."""
     session = sessions.Session()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        with command.make_context("ddr", words, obj=session) as ctx:
+        with command.make_context("ddr", [*words], obj=session) as ctx:
             code = command.invoke(ctx)
             return code if isinstance(code, int) else errors.EXIT_OK
     except click.exceptions.Exit as leave:
@@ -107,8 +107,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo("ddr: interrupted", err=True)
         return errors.EXIT_SIGINT
     except click.ClickException as problem:
-        problem.show()
-        return errors.EXIT_USAGE
+        return _render_usage(problem, session, words)
     except errors.DdrError as problem:
         return _render(problem, session)
     except KeyboardInterrupt:
@@ -120,18 +119,31 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _render_defect(problem, session)
 
 
+def _render_usage(problem: click.ClickException, session: sessions.Session, words: Sequence[str]) -> int:
+    """Bad usage. It may come before `--json` was read, so the words themselves say whether it was asked for."""
+    if not session.json and "--json" not in words[: words.index("--") if "--" in words else None]:
+        problem.show()
+        return errors.EXIT_USAGE
+    where = problem.ctx.command_path if isinstance(problem, click.UsageError) and problem.ctx else "ddr"
+    is_bare = isinstance(problem, click.exceptions.NoArgsIsHelpError)
+    message = "a command is missing" if is_bare else problem.format_message()
+    _print_error(type(problem).__name__, session.mask(message), f"`{where} --help`", errors.EXIT_USAGE)
+    return errors.EXIT_USAGE
+
+
+def _print_error(kind: str, message: str, hint: str, exit_code: int, problems: Sequence[str] = ()) -> None:
+    body: dict[str, object] = {"kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
+    if problems:
+        body["problems"] = list(problems)
+    click.echo(json.dumps({"error": body}, indent=2))
+
+
 def _render(problem: errors.DdrError, session: sessions.Session) -> int:
     message, hint = session.mask(problem.message), session.mask(problem.hint)
     if session.json:
-        body = {
-            "kind": type(problem).__name__,
-            "message": message,
-            "hint": hint,
-            "exit_code": problem.exit_code,
-        }
-        if isinstance(problem, errors.BadDocument):
-            body["problems"] = [session.mask(str(entry)) for entry in problem.problems]
-        click.echo(json.dumps({"error": body}, indent=2))
+        listed = problem.problems if isinstance(problem, errors.BadDocument) else ()
+        told = [session.mask(str(entry)) for entry in listed]
+        _print_error(type(problem).__name__, message, hint, problem.exit_code, told)
     else:
         click.echo(f"{click.style('ddr:', fg='red', bold=True)} {message}", err=True)
         if hint:

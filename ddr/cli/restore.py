@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ddr.cli import options, output, working
+from ddr.cli import asking, options, output, working
 from ddr.cli import session as sessions
 
 
@@ -58,7 +58,7 @@ def command(
     from ddr.ports import restorable
 
     made = session.backups()
-    repository = made.open(click.prompt("recovery key", hide_input=True, err=True) if recovery else "")
+    repository = made.open(asking.secret("recovery key") if recovery else "")
     found = repository.read(repository.head(snapshot))
     wanted = found.component(component)
     if wanted is None:

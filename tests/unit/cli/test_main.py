@@ -89,6 +89,48 @@ def test_an_error_is_one_json_document_with_json(tmp_path: Path, capsys: pytest.
     assert len(found["problems"]) == 3
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["statsu", "--json"],
+        ["--json"],
+        ["status", "--nope", "--json"],
+        ["status", "--json", "--nope"],
+        ["runbook", "--json"],
+        ["backup", "schedule", "--json"],
+        ["backup", "schedule", "--json", "--image"],
+        ["backup", "verify", "--level", "deep", "--json"],
+        ["backup", "verify", "--share", "3/2", "--json"],
+        ["journal", "nope", "--json"],
+    ],
+)
+def test_bad_usage_is_one_json_document_with_json(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever `--json` stands, also behind the word that is wrong."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert main.run(["init", str(tmp_path)]) == 0
+    (tmp_path / "ddr.yaml").write_text((tmp_path / "ddr.yaml").read_text() + "\nbackup: {encryption: none}\n")
+    monkeypatch.chdir(tmp_path)
+    if "--share" in words:
+        assert main.run(["backup", "run"]) == 0
+    capsys.readouterr()
+    assert main.run(words) == 64
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)["error"]
+    assert found["exit_code"] == 64
+    assert found["message"]
+    assert found["hint"].endswith("--help`")
+    assert captured.err == ""
+
+
+def test_behind_two_dashes_json_is_a_word_like_any_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["statsu", "--", "--json"]) == 64
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "No such command" in captured.err
+
+
 def test_a_broken_pipe_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m ddr --help | head -1", shell=True, capture_output=True, text=True, check=True
