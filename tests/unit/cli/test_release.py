@@ -26,8 +26,8 @@ def root(warm_sandbox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_a_pipeline_records_a_release_and_may_be_run_twice(root: Path) -> None:
     lock = root / "requirements.lock"
     lock.write_text("numpy==1.26\n")
-    words = ("release", "record", "--known-good", "--lock", str(lock), "--evaluation", "accuracy=0.91")
-    words = (*words, "--link", "https://ci.example/42", "--json")
+    told = ("--lock", str(lock), "--evaluation", "accuracy=0.91", "--link", "https://ci.example/42")
+    words = ("release", "record", "--known-good", *told, "--json")
     first, again = calls.ddr(root, *words), calls.ddr(root, *words)
     assert (first.code, again.code, again.document["how"]) == (0, 0, "known")
     assert again.document["id"] == first.document["id"]
