@@ -53,18 +53,42 @@ def _mlflow(url: str) -> tuple[Any, Any, Any]:
 def _upgrade(url: str, revision: str, command: Any, config: Any, base: Any) -> None:
     import sqlalchemy
 
-    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
     try:
-        if not [name for name in sqlalchemy.inspect(engine).get_table_names() if not name.startswith("alembic_")]:
-            base.metadata.create_all(engine)
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, revision)
+        with _engine(url) as engine:
+            if not [name for name in sqlalchemy.inspect(engine).get_table_names() if not name.startswith("alembic_")]:
+                base.metadata.create_all(engine)
+            with engine.begin() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, revision)
     except sqlalchemy.exc.SQLAlchemyError as problem:
         raise Unsupported(
             f"MLflow's migrations failed: {redact.foreign(problem)}",
             hint="restore into an empty database, and look at its rights",
         ) from problem
+
+
+@contextmanager
+def _engine(url: str) -> Iterator[Any]:
+    """PostgreSQL takes made tables back: there all migrations are one transaction, of which a kill leaves nothing.
+
+    Some of them commit and env.py asks for a connection of its own, so every connection is the one, and only the end
+    of the block commits. MySQL ends a transaction at each table that is made.
+    """
+    import sqlalchemy
+
+    if not url.startswith("postgresql"):
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.NullPool)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+        return
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.pool.StaticPool, pool_reset_on_return=None)
+    dialect: Any = engine.dialect
+    dialect.do_commit = dialect.do_rollback = lambda connection: None
+    try:
+        yield engine
+        engine.raw_connection().commit()
     finally:
         engine.dispose()
 

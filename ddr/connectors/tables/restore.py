@@ -15,14 +15,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ddr.connectors.tables import dump, merge, statements, targets, work
+from ddr.connectors.tables import dump, merge, readers, reflect, statements, targets, work
 from ddr.errors import Conflict, Damaged, Refused, Unavailable
 from ddr.lib import durable, redact, rowdigest, sqlitefile
 from ddr.ports import restorable
 
-State = Literal["absent", "empty", "blank", "foreign", "shared", "full"]
-"""Nothing there; tables of others only; tables without rows; of another schema; full, in a file with tables of others;
-full."""
+State = Literal["absent", "empty", "blank", "hollow", "foreign", "shared", "full"]
+"""Nothing there; tables of others only; tables without rows; of another schema and without rows, on a server; of
+another schema; full, in a file with tables of others; full."""
 
 DATABASE = "database"
 
@@ -38,9 +38,11 @@ def plan(job: work.Work) -> tuple[list[restorable.PlanLine], list[str]]:
             refusals.append(
                 f"{job.place.label} has tables of another schema; make an empty database and restore into that"
             )
-    elif state == "foreign":
+    elif state in ("foreign", "hollow"):
         wanted = f"at the schema revision {job.revision}" if job.versions else "of the schema"
         way = "bring it there with its own migrations, or restore" if job.versions else "restore"
+        if state == "hollow":
+            way = f"its tables have no rows: --policy recreate drops them and makes them anew, or {way}"
         refusals.append(f"{job.place.label} is not {wanted} of the snapshot: {way} into a new database")
     else:
         with job.place.looked_at() as target:
@@ -58,7 +60,8 @@ def plan(job: work.Work) -> tuple[list[restorable.PlanLine], list[str]]:
 def check(job: work.Work) -> State:
     """What is at the target; Refused or Conflict where the plan would refuse, and nothing was changed."""
     state = look(job)
-    if state == "foreign" and (job.place.path is None or not is_fresh(job, state)):
+    is_lost = state == "foreign" and job.place.path is None
+    if state in ("foreign", "hollow") and (is_lost or not is_fresh(job, state)):
         raise Refused(f"{job.place.label} has another schema than the snapshot", hint="plan again: it says what to do")
     if not is_fresh(job, state):
         with job.place.looked_at() as target:
@@ -78,6 +81,8 @@ def restore(job: work.Work, state: State, progress: restorable.Progress | None) 
     elif job.place.path is not None and state not in ("empty", "shared"):
         _new_file(job, job.place.path, progress)
     else:
+        if state == "hollow":
+            _drop_hollow(job)
         _in_place(job, progress)
 
 
@@ -114,14 +119,32 @@ def look(job: work.Work) -> State:
         if not mine:
             return "empty"
         if not job.fits(reader):
+            if not _has_rows(job, reader, mine):
+                if job.is_begun(reader):
+                    return "blank"
+                if job.place.path is None and _are_known(job, mine):
+                    return "hollow"
             return "foreign"
         is_shared = job.place.path is not None and len(mine) < len(reader.shapes)
         known = {table.name for table in job.tables}
-        for shape in [shape for shape in mine if shape.name in known]:
-            some = len(reader.ask(f"SELECT 1 FROM {sqlitefile.quoted(shape.name)} LIMIT 2"))  # noqa: S608
-            if some > (1 if shape.name in job.of_a_fresh_one else 0):
-                return "shared" if is_shared else "full"
+        if _has_rows(job, reader, [shape for shape in mine if shape.name in known]):
+            return "shared" if is_shared else "full"
     return "empty" if is_shared else "blank"
+
+
+def _has_rows(job: work.Work, reader: readers.Reader, shapes: Sequence[reflect.Shape]) -> bool:
+    """More than a program has there that has only been started."""
+    for shape in shapes:
+        some = len(reader.ask(f"SELECT 1 FROM {sqlitefile.quoted(shape.name)} LIMIT 2"))  # noqa: S608
+        if some > (1 if shape.name in job.of_a_fresh_one | {job.versions} else 0):
+            return True
+    return False
+
+
+def _are_known(job: work.Work, shapes: Sequence[reflect.Shape]) -> bool:
+    """Only what the snapshot has too may be dropped."""
+    known = {table.name for table in job.tables} | {job.versions}
+    return all(shape.name in known for shape in shapes)
 
 
 def is_fresh(job: work.Work, state: State) -> bool:
@@ -134,6 +157,8 @@ def _fresh_lines(job: work.Work, state: State) -> Iterator[restorable.PlanLine]:
     how = job.place.dialect + (f", schema {job.revision}" if job.revision else "")
     if (job.place.dialect != "sqlite" or not job.ddl) and job.made_by:
         how += f", tables made by {job.made_by}"
+    if state == "hollow":
+        how += "; the tables there, of another schema and without rows, are dropped"
     yield restorable.PlanLine(does, f"{DATABASE} {job.place.label}", how)
     for table in job.tables:
         if table.rows and table.name not in job.transient:
@@ -218,6 +243,15 @@ def _in_place(job: work.Work, progress: restorable.Progress | None) -> None:
         job.make_tables(job.place.sqlalchemy_url)
     with job.place.written_to() as target:
         _load(job, target, progress)
+
+
+def _drop_hollow(job: work.Work) -> None:
+    """Tables of another schema go where, looked at once more, they have no rows."""
+    with job.place.written_to() as target:
+        mine = job.mine(target.reader())
+        if _has_rows(job, target.reader(), mine) or not _are_known(job, mine):
+            raise Conflict(f"{job.place.label} got rows since the plan; nothing was changed", hint="plan again")
+        target.run(f"DROP TABLE {', '.join(sqlitefile.quoted(shape.name) for shape in mine)}")
 
 
 def _new_file(job: work.Work, path: Path, progress: restorable.Progress | None) -> None:

@@ -82,6 +82,11 @@ class Work:
             return list(readers.revisions(reader, self.versions)) == self.revision.split()
         return all(set(shape.names) == set(self.shape(shape.name).names) for shape in self.mine(reader))
 
+    def is_begun(self, reader: readers.Reader) -> bool:
+        """Whether a restore that was cut off made all tables there and wrote no row, not even the revision."""
+        there = {shape.name: set(shape.names) for shape in reader.shapes}
+        return all(there.get(shape.name) == set(shape.names) for shape in self.shapes)
+
     def doomed(self, reader: readers.Reader) -> Mapping[str, Iterator[rowbatch.Batch]]:
         """What the target has of the part that is restored alone: of it, `recreate` deletes what the snapshot lacks."""
         del reader
