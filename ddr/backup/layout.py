@@ -24,6 +24,9 @@ SNAPSHOTS = f"{ROOT}snapshots/"
 KEPT = f"{ROOT}kept/"
 """Kept states of single planes: snapshots that no backup, restore or drill takes for its own (`keeping`)."""
 
+ASIDE = f"{ROOT}aside/"
+"""Snapshots that somebody gave up because nobody can read them (`repair`): their bytes, for whoever may yet."""
+
 TOMBSTONES = f"{ROOT}tombstones/"
 LEASE = f"{ROOT}leases/gc"
 

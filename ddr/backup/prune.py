@@ -189,7 +189,14 @@ def _needed(
             snapshot = repository.read(head)
         except Missing:
             continue  # forgotten by somebody else meanwhile
-        found.update(follower.needed(snapshot))
+        try:
+            found.update(follower.needed(snapshot))
+        except Damaged as problem:
+            raise Damaged(
+                f"nobody can say what snapshot {head.id[:8]} needs, so nothing is deleted: {problem.message}",
+                hint="`ddr backup repair`, then `ddr backup run` may store it again; `ddr backup repair --drop "
+                f"{head.id[:8]}` gives this snapshot up: first restore from it what still can be",
+            ) from problem
     return found
 
 

@@ -1,29 +1,37 @@
 """A new index from the packs themselves: for when the index is damaged or lists what is no longer whole.
 
 Nothing is deleted but index objects. What a pack has lost is then known to be lost, so that the next backup stores
-it again.
+it again. A snapshot that is given up keeps its bytes under another name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ddr.backup import chunk_index, layout, packs
 from ddr.backup import repository as repositories
-from ddr.errors import Damaged
+from ddr.errors import Damaged, Missing
+from ddr.ports import store
 
 _PACKS_PER_INDEX = 512
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """How many packs and whole chunks were found, and packs with the number of chunks lost in them (-1: all)."""
+    """How many packs and whole chunks were found, and packs with the number of chunks lost in them (-1: all).
+
+    `damaged` are ids of snapshots that cannot be read and are still in their place, `aside` where those went that were
+    given up.
+    """
 
     packs: int
     chunks: int
     lost: tuple[tuple[str, int], ...]
+    damaged: tuple[str, ...] = ()
+    aside: tuple[str, ...] = ()
 
 
 def rebuild_index(repository: repositories.Repository, told: Callable[[str, int, int], None] | None = None) -> Repaired:
@@ -51,6 +59,47 @@ def rebuild_index(repository: repositories.Repository, told: Callable[[str, int,
         if layout.hash_in(key) not in written:
             repository.store.delete(key)
     return Repaired(len(stored), sum(len(places) for _, _, places in entries), tuple(lost))
+
+
+def unreadable(repository: repositories.Repository) -> tuple[repositories.Head, ...]:
+    """Snapshots and kept states whose bytes are not what was written. Not those that another version wrote."""
+    found = []
+    for head in repository.all_heads():
+        try:
+            repository.read(head)
+        except (repositories.OtherVersion, Missing):
+            continue
+        except Damaged:
+            found.append(head)
+    return tuple(found)
+
+
+def named(repository: repositories.Repository, names: Sequence[str]) -> tuple[repositories.Head, ...]:
+    """Snapshots and kept states by the beginnings of their ids. Raises UnknownName."""
+    found = []
+    for name in names:
+        fitting = [head for head in repository.all_heads() if name and head.id.startswith(name.lower())]
+        found.append(fitting[0] if len(fitting) == 1 else repository.head(name))
+    return tuple(found)
+
+
+def set_aside(repository: repositories.Repository, heads: Sequence[repositories.Head]) -> tuple[str, ...]:
+    """Give these up: their bytes move below `layout.ASIDE`, where nobody counts what they need. The new keys.
+
+    Repeatable: the copy is there before the snapshot goes.
+    """
+    moved = []
+    for head in heads:
+        try:
+            stored = repository.store.get(head.key)
+        except Missing:
+            continue  # somebody else did
+        key = f"{layout.ASIDE}{head.key.removeprefix(layout.ROOT)}-{layout.name_of(stored)}"
+        with contextlib.suppress(store.Exists):  # the name says which bytes
+            repository.store.create(key, stored)
+        repository.forget(head)
+        moved.append(key)
+    return tuple(moved)
 
 
 def _whole(

@@ -17,8 +17,13 @@ from ddr.errors import Damaged, Missing, Refused, UnknownName, Unsupported
 from ddr.ports import store
 
 FORMAT = 1
+DROP = "`ddr backup repair --drop-damaged` sets what nobody can read aside, so that it stands in nobody's way"
 _FEATURES: frozenset[str] = frozenset()
 """Of the features a repository may require, those that this version knows."""
+
+
+class OtherVersion(Damaged):
+    """A snapshot that is whole and written by another version: nothing to give up."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,26 @@ class Repository:
         return found[0]
 
     def read(self, head: Head) -> snapshots.Snapshot:
-        """Raises Damaged, Missing when it was forgotten meanwhile."""
+        """Raises Damaged, which names the next older one that can be read; Missing when it was forgotten meanwhile."""
+        try:
+            return self._read(head)
+        except OtherVersion:
+            raise
+        except Damaged as problem:
+            raise Damaged(problem.message, hint=f"{self._older(head)}; {DROP}") from problem
+
+    def _older(self, than: Head) -> str:
+        """The move of who wanted a snapshot that is damaged."""
+        among = than.key[: than.key.rindex("/") + 1]
+        for head in reversed([one for one in self.heads(among) if one.key < than.key]):
+            try:
+                self._read(head)
+            except (Damaged, Missing):
+                continue
+            return f"the next older one that can be read is {head.id[:8]}, of {head.at:%Y-%m-%d %H:%M} UTC"
+        return "no older one can be read; is there a copy (`backup.copies`)?"
+
+    def _read(self, head: Head) -> snapshots.Snapshot:
         what = f"snapshot {head.id[:8]}"
         try:
             stored = self.store.get(head.key)
@@ -96,12 +120,9 @@ class Repository:
             layout.check_name(head.key, stored, what)
             found = msgspec.json.decode(content, type=snapshots.Snapshot)
         except msgspec.MsgspecError as problem:
-            raise Damaged(f"{what} was written by another version: {problem}", hint="use a newer ddr") from problem
+            raise OtherVersion(f"{what} was written by another version: {problem}", hint="use a newer ddr") from problem
         if found.at.replace(microsecond=0) != head.at:
-            raise Damaged(
-                f"{what} was made at {found.at:%Y-%m-%d %H:%M:%S} and its name says another time",
-                hint="somebody renamed it; `ddr backup list` shows the others",
-            )
+            raise Damaged(f"{what} was made at {found.at:%Y-%m-%d %H:%M:%S} and its name says another time")
         return dataclasses.replace(found, id=head.id)
 
     def newest(self) -> snapshots.Snapshot | None:

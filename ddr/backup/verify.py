@@ -265,7 +265,7 @@ def _follow(
             hurt.add(head.id)
             if isinstance(problem, Missing) and repository.store.head(head.key) is None:
                 continue  # forgotten since it was listed
-            move = "its data may be whole; an older snapshot has most of it (`ddr backup list`)"
+            move = f"its data may be whole: is there a copy? {problem.hint}"
             findings.append(Finding(head.key, problem.message, (f"snapshot {head.id[:8]}, all of it",), move))
             continue
         for part in references.parts_of(snapshot):
@@ -283,12 +283,13 @@ def _follow(
         lines = affected.pop(pack, [])
         if what == _GONE and not lines:
             continue  # a prune took it
-        findings.append(Finding(layout.pack_key(pack), what, _shortened(lines), _move(lines)))
+        move = f"what it has lost is told under {layout.INDEX}" if not lines and "" in affected else _move(lines)
+        findings.append(Finding(layout.pack_key(pack), what, _shortened(lines), move))
     for culprit, lines in affected.items():
         if culprit:
             what, move = "a listing in it cannot be read", _move(lines)
         else:
-            what, move = "chunks are in no pack that the index knows", "`ddr backup repair` rebuilds it from the packs"
+            what, move = "chunks are in no pack that the index knows", _index_move(repository, index)
         key = layout.pack_key(culprit) if culprit else layout.INDEX
         findings.append(Finding(key, what, _shortened(lines), move))
     return hurt, needed, forgotten
@@ -300,6 +301,28 @@ def _readable(follower: references.Follower, part: references.Part) -> Iterator[
     if part.is_tree:
         with contextlib.suppress(Damaged):
             yield from follower.below(part.ids)
+
+
+def _index_move(repository: repositories.Repository, index: chunk_index.ChunkIndex) -> str:
+    """Whether a new index could know more: only of an index object that is damaged, or a whole pack that none lists."""
+    known = set(index.pack_names)
+    unlisted = [
+        pack for entry in repository.store.list(layout.PACKS) if (pack := layout.hash_in(entry.key)) not in known
+    ]
+    _, broken = repository.index_with_problems()
+    if broken or any(_is_whole(repository, pack) for pack in unlisted):
+        return "`ddr backup repair` rebuilds it from the packs"
+    return (
+        "they are lost: `ddr backup run` stores again what the source still has; restore the rest from an older "
+        "snapshot or a copy; `ddr backup repair --drop SNAPSHOT` gives up what nobody has"
+    )
+
+
+def _is_whole(repository: repositories.Repository, pack: str) -> bool:
+    try:
+        return layout.name_of(repository.store.get(layout.pack_key(pack))) == pack
+    except Missing:
+        return False
 
 
 def _move(lines: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Literal
@@ -96,22 +97,38 @@ def drill(session: sessions.Session, snapshot: str, is_random: bool, place: Path
 
 @click.command()
 @click.option("--recovery", is_flag=True, help="Open the repository with the recovery key; it is asked for.")
+@click.option("--drop-damaged", is_flag=True, help="Set aside every snapshot that nobody can read.")
+@click.option("--drop", multiple=True, metavar="SNAPSHOT", help="Set this one aside, too: parts of it are lost.")
 @sessions.json_option
 @sessions.pass_session
-def repair(session: sessions.Session, recovery: bool) -> int:
+def repair(session: sessions.Session, recovery: bool, drop_damaged: bool, drop: tuple[str, ...]) -> int:
     """Write the index anew from the packs. What they have lost, the next backup stores again.
 
     A configuration that is gone or damaged is written anew first: it follows from any key.
 
-    Exit codes: 0 done, 1 nothing opens it, 2 done, and chunks are lost, 69 the store is away.
+    A snapshot that nobody can read stops `ddr backup prune`, because nobody knows what it needs. With --drop-damaged
+    it is given up: its bytes stay, below `backup/aside/`, and what only it needed goes with a later prune.
+
+    Exit codes: 0 done, 1 nothing opens it, 2 done, and chunks are lost or snapshots cannot be read, 64 there is no
+    such snapshot, 69 the store is away.
     """
     from ddr.backup import repair as repairing
+    from ddr.domain import backup_records
 
     paper = asking.secret("recovery key") if recovery else ""
     repository, was_headless = session.backups().open_for_repair(paper)
     if was_headless:
         session.notice("the configuration of the repository was written anew")
+    given_up = repairing.named(repository, drop)
     with working.shown(session) as at_work:
         done = repairing.rebuild_index(repository, at_work.told)
+    damaged = repairing.unreadable(repository)
+    if drop_damaged:
+        given_up = (*given_up, *(head for head in damaged if head not in given_up))
+    aside = repairing.set_aside(repository, given_up)
+    left = tuple(head.id for head in damaged if head not in given_up)
+    done = dataclasses.replace(done, damaged=left, aside=aside)
+    gone = tuple(head.id for head in given_up)
+    recorded = not gone or backup_watch.record(session, backup_records.BackupsForgotten(gone))
     session.show(done, lambda: backup_text.repaired(done))
-    return 2 if done.lost else 0
+    return 2 if done.lost or left or not recorded else 0

@@ -220,6 +220,9 @@ def repaired(done: repair.Repaired) -> str:
     lines = [f"the index lists {done.chunks:,} chunks of {done.packs} packs"]
     for pack, count in done.lost:
         lines.append(f"  {output.mark('bad')} pack {pack[:12]}: {'all' if count < 0 else count} chunks are lost")
+    lines += [f"  {output.mark('bad')} snapshot {one[:_SHORT]} cannot be read" for one in done.damaged]
+    lines += [f"  set aside: {key}" for key in done.aside]
+    lines += ["  next: ddr backup repair --drop-damaged (its bytes stay, below backup/aside/)"] if done.damaged else []
     return "\n".join([*lines, "  next: ddr backup run, then ddr backup verify"])
 
 
