@@ -43,6 +43,7 @@ class JournalOrigin:
                 "the journal is restored whole, into the repository of ddr.yaml",
                 hint="give another ddr.yaml with --config to restore it elsewhere",
             )
+        restorable.check_wishes(options, {})
         stored = [file for file in source.files(TREE) if file.kind == "file"]
         there = {entry.key: entry.size_bytes for entry in self._store.list(layout.ROOT)}
         new = [file for file in stored if layout.ROOT + file.path not in there]

@@ -25,7 +25,7 @@ from ddr.cli import session as sessions
 @click.option("--only", multiple=True, metavar="KIND:NAME", help="One part: model:NAME, experiment:NAME, view:NAME.")
 @click.option("--rewrite", "rewrites", multiple=True, metavar="OLD=NEW", help="Replace the beginning of locations.")
 @click.option(
-    "--with", "more", multiple=True, metavar="KEY=VALUE", help="A wish: artifacts=FOLDER, auth or registry=URL."
+    "--with", "more", multiple=True, metavar="KEY=VALUE", help="A wish: artifacts=FOLDER or none, auth or registry=URL."
 )
 @click.option("--apply", is_flag=True, help="Do it. Without this only the plan is shown.")
 @click.option("--recovery", is_flag=True, help="Open the repository with the recovery key; it is asked for.")

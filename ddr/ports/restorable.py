@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from ddr.domain import snapshots
+from ddr.errors import InputError
 from ddr.lib import rowbatch
 
 Kind = Literal["file", "folder", "link"]
@@ -128,7 +130,7 @@ class RestoreOptions:
     """What a person asks for. `target` is where to (the connector says in which form; '' is where it came from).
 
     `only` are parts like `model:NAME`, `experiment:NAME`, `view:NAME`; () is all. `rewrites` replace the beginnings
-    of locations: {old: new}. `more` are a connector's own wishes (`artifacts`: folder for the artifacts).
+    of locations: {old: new}. `more` are a connector's own wishes (`artifacts`: folder for the artifacts, or `none`).
     """
 
     target: str = ""
@@ -136,6 +138,17 @@ class RestoreOptions:
     only: tuple[str, ...] = ()
     rewrites: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_wishes(options: RestoreOptions, known: Mapping[str, str]) -> None:
+    """InputError for a wish that the connector does not know: one that is left unheard restores something else than was
+    asked for. `known` says of each what its value is."""
+    for name in options.more:
+        if name not in known:
+            there = ", ".join(f"{one}={value}" for one, value in known.items()) or "none"
+            close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise InputError(f"--with {name}: no such wish for this component", hint=f"{hint}there is: {there}")
 
 
 @dataclass(frozen=True)

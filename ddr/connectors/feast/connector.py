@@ -171,6 +171,7 @@ class FeatureRepo:
             ) from problem
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        restorable.check_wishes(options, {"registry": "PATH, sqlite:///data/registry.db or postgresql://..."})
         if sql.is_address(options.target):
             return self._plan_sql(source, options, [], [])
         target = Path(options.target) if options.target else self.root

@@ -86,6 +86,7 @@ class Files:
                 sink.redacted(f"{seen.path}: holds credentials and was left out; put it back by hand")
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        restorable.check_wishes(options, {})
         target = Path(options.target) if options.target else self.root
         if not target.is_absolute():
             raise InputError(f"{target} is no absolute path", hint="name the folder with its whole path")

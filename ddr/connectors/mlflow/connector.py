@@ -91,7 +91,9 @@ class Registry:
         if _is_over_rest(source):
             from ddr.connectors.mlflow.over_rest import restore as live
 
+            restorable.check_wishes(options, live.WISHES)
             return live.plan(self._over_rest_for(options), source, options)
+        restorable.check_wishes(options, work.WISHES)
         return restore.plan(self._work(source, options), self._users(source, options))
 
     def restore(

@@ -16,6 +16,8 @@ from ddr.lib import rowbatch, rowdigest
 ROWS_ALONE = "none"
 """As the wish `artifacts`: files and objects are left as they are."""
 
+WISHES: Mapping[str, str] = {"artifacts": "FOLDER, s3://BUCKET/PREFIX or none", "auth": "sqlite:///basic_auth.db"}
+
 
 @dataclass
 class Work(work.Work):
@@ -39,6 +41,11 @@ class Work(work.Work):
             if not said.removeprefix("s3://").strip("/"):
                 raise InputError(f"artifacts={said} names no bucket", hint="write s3://BUCKET or s3://BUCKET/PREFIX")
             return relocate.Relocation(self.where, self.options.rewrites, remote=said.rstrip("/"))
+        if said == "skip":
+            raise InputError(
+                "artifacts=skip: the word for leaving files out is none",
+                hint="--with artifacts=none; for a folder of that name write ./skip",
+            )
         whole = (self.where.base / said).absolute() if said and said != ROWS_ALONE else None
         return relocate.Relocation(self.where, self.options.rewrites, whole)
 

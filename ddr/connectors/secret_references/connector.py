@@ -10,7 +10,7 @@ from pathlib import Path
 from ddr.connectors import folder_tree
 from ddr.connectors.secret_references import airflow, env_files, found, manifests
 from ddr.domain import snapshots
-from ddr.errors import Missing, Unavailable
+from ddr.errors import InputError, Missing, Unavailable
 from ddr.lib import clock as clocks
 from ddr.lib import globs, located, redact
 from ddr.ports import restorable
@@ -100,6 +100,11 @@ class SecretReferences:
             gone.append(redact.foreign(problem))
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        restorable.check_wishes(options, {})
+        if options.only:
+            raise InputError(
+                f"{options.only[0]!r} is no part of references", hint="they are told whole, without --only"
+            )
         lines = tuple(
             restorable.PlanLine("enter-again", f"{one.kind} {one.name}", _detail(one))
             for one in source.component.references

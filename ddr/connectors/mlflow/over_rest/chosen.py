@@ -8,12 +8,24 @@ from ddr.connectors.mlflow.over_rest import shapes, spool
 from ddr.errors import InputError, Missing
 from ddr.ports import restorable
 
+_NO_FILES = ("none", "skip")  # `skip` was the word before, only here
 STREAMED = ("metric_history", "trace_spans")
 _LOGGED = "models:/"
 _RUN_TABLES = ("run_params", "run_tags", "run_metrics", "run_inputs", "run_models")
 _MODEL_TABLES = ("logged_model_params", "logged_model_tags", "logged_model_metrics")
 _REGISTERED = ("registered_model_tags", "registered_model_aliases", "model_versions", "model_version_tags")
 _TRACE_TABLES = ("trace_tags", "trace_metadata", "trace_assessments")
+
+
+def without_files(options: restorable.RestoreOptions) -> bool:
+    """Whether the files are left out. InputError for what a running server cannot be told: it has its own place."""
+    said = options.more.get("artifacts", "")
+    if said and said not in _NO_FILES:
+        raise InputError(
+            f"artifacts={said}: a running server keeps files where it was told to",
+            hint="--with artifacts=none leaves them out; without it they go through the server",
+        )
+    return bool(said)
 
 
 def load(rows: spool.Spool, source: restorable.Source, only: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ddr.connectors.mlflow.over_rest import (
@@ -21,9 +21,11 @@ from ddr.connectors.mlflow.over_rest import (
     write_rest,
     write_runs,
 )
-from ddr.errors import Conflict, Damaged, Refused, Unavailable
+from ddr.errors import Conflict, Damaged, InputError, Refused, Unavailable
 from ddr.lib import durable, redact
 from ddr.ports import restorable
+
+WISHES: Mapping[str, str] = {"artifacts": "none", "mapping": "FILE", "credentials": "same"}
 
 
 def plan(
@@ -31,6 +33,9 @@ def plan(
 ) -> restorable.RestorePlan:
     """Only looks."""
     refusals: list[str] = []
+    chosen.without_files(options)
+    if options.more.get("credentials", "same") != "same":
+        raise InputError("--with credentials: what is known is credentials=same", hint="or leave it out")
     with _opened(server, source, options) as work:
         lines = [restorable.PlanLine("note", "fidelity", fidelity.CLASS_B)]
         lines += scheme.lines(work.scheme, work.rows, work.there, work.known)
@@ -84,7 +89,7 @@ def compare(
     """The target captured anew, its ids turned back, table by table and file by file."""
     with _opened(server, source, options) as work:
         made = list(comparing.tables(work))
-        if options.more.get("artifacts") != "skip":
+        if not chosen.without_files(options):
             made += comparing.files(work)
         return made
 
@@ -125,7 +130,7 @@ def _more_lines(work: job.Job) -> Iterator[restorable.PlanLine]:
             yield restorable.PlanLine("create", words, str(left))
     tree = work.source.component.tree(served.TREE)
     if tree is not None:
-        skip = work.options.more.get("artifacts") == "skip"
+        skip = chosen.without_files(work.options)
         count = 0 if skip else tree.files
         detail = (
             "left out, as asked for"
@@ -151,14 +156,14 @@ def _name(body: str) -> str:
 
 def _file_refusals(work: job.Job) -> Sequence[str]:
     tree = work.source.component.tree(served.TREE)
-    if tree is None or not tree.files or work.options.more.get("artifacts") == "skip":
+    if tree is None or not tree.files or chosen.without_files(work.options):
         return []
     query = "SELECT artifact_location FROM experiments WHERE artifact_location NOT LIKE 'mlflow-artifacts:%' LIMIT 1"
     other = work.there.ask(query)
     if not other:
         return []
     where = redact.foreign(other[0][0])
-    how = "start it with --serve-artifacts, or say --with artifacts=skip"
+    how = "start it with --serve-artifacts, or say --with artifacts=none"
     return [f"the server keeps files in {where} and does not take them itself, so ddr cannot upload them: {how}"]
 
 

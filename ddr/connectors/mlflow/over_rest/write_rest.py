@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ddr.connectors.mlflow.over_rest import chosen, mapping, served, shapes
 from ddr.connectors.mlflow.over_rest import client as clients
 from ddr.connectors.mlflow.over_rest import job as jobs
-from ddr.connectors.mlflow.over_rest import mapping, served, shapes
 from ddr.errors import DdrError
 from ddr.lib import rowbatch
 from ddr.ports import restorable
@@ -145,7 +145,7 @@ class Files:
 
     def all(self) -> None:
         tree = self.job.source.component.tree(served.TREE)
-        if tree is None or self.job.options.more.get("artifacts") == "skip":
+        if tree is None or chosen.without_files(self.job.options):
             return
         for done, _ in enumerate(self.job.client.each(self.placed(), self._upload), 1):
             if done % 20 == 0:
