@@ -253,6 +253,12 @@ def _unlock(of: store.Store, opening: Opening, repository: str) -> Keyring:
         if kind := _newer_kind(of, entry.key):
             raise _too_new(of, layout.hash_in(entry.key), kind)
     broken = [layout.hash_in(entry.key)[:12] for entry in of.list(layout.KEYS) if entry.key not in whole]
+    if not whole and not broken:
+        raise Refused(
+            f"{of.name}: there is a backup repository, and all its key slots are gone",
+            hint="bring `backup/keys/` back from a copy (of a bucket with versions: `ddr backup undelete`), or make a "
+            "new slot with the recovery key: `ddr backup key add --recovery --key-file PATH`",
+        )
     raise Refused(
         f"{of.name}: there is no slot of kind {wanted}" + (f"; slot {broken[0]} is damaged" if broken else ""),
         hint="give `backup.passphrase` or `backup.keyFile` in ddr.yaml, or the recovery key",

@@ -24,14 +24,16 @@ def command() -> None:
 
 @command.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be captured; store nothing.")
+@click.option("--new-repository", is_flag=True, help="Begin anew where one was that the journal tells of and is gone.")
 @sessions.json_option
 @sessions.pass_session
-def run(session: sessions.Session, dry_run: bool) -> int:
+def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
     """Capture everything into one snapshot and commit it. The first call makes the repository.
 
-    Exit codes: 0 complete, 1 nothing was captured, a secret was found or the bucket has no Object Lock where ddr.yaml
-    asks for it, 2 partial, a source shrank suddenly, or something could not be locked or recorded, 64 ddr.yaml does
-    not say how to seal it, 69 the store is away or full (then nothing of this backup stays).
+    Exit codes: 0 complete, 1 nothing was captured, a secret was found, the repository that was here is gone or the
+    bucket has no Object Lock where ddr.yaml asks for it, 2 partial, a source shrank suddenly, or something could not be
+    locked or recorded, 64 ddr.yaml does not say how to seal it, 69 the store is away or full (then nothing of this
+    backup stays).
     """
     from ddr.backup import capture, locks, shrink
     from ddr.domain import backup_records
@@ -47,9 +49,11 @@ def run(session: sessions.Session, dry_run: bool) -> int:
         return 0
     with backup_watch.watched(session):
         made.check_lock()
-        repository, is_new = made.open_or_create()
+        repository, is_new = made.open_or_create(is_meant=new_repository)
         if is_new:
             session.notice(f"a new backup repository in {repository.store.name}\n  {backup_text.KEEP_THE_KEY}")
+        if is_new and new_repository and (gone := made.recorded()):
+            backup_watch.record(session, backup_records.BackupsForgotten(tuple(one.snapshot for one in gone)))
         before = repository.newest()
         try:
             with working.shown(session) as at_work:
@@ -73,8 +77,12 @@ def run(session: sessions.Session, dry_run: bool) -> int:
                 snapshot.took_s,
             ),
         )
-        with working.shown(session) as at_work:
-            lock = backup_lock.extended(session, repository, at_work)
+        try:
+            with working.shown(session) as at_work:
+                lock = backup_lock.extended(session, repository, at_work)
+        except BaseException:
+            session.notice(f"snapshot {snapshot.id} is stored; it could not be locked")
+            raise
     shrunk = shrink.of_snapshot(snapshot, before) if before else ()
     document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk, "lock": lock}
     session.show(document, lambda: backup_text.made(snapshot, shrunk, lock, made.now()))
@@ -85,14 +93,16 @@ def run(session: sessions.Session, dry_run: bool) -> int:
 @command.command(name="list")
 @sessions.json_option
 @sessions.pass_session
-def list_(session: sessions.Session) -> None:
+def list_(session: sessions.Session) -> int:
     """List snapshots, newest last.
 
-    Exit codes: 0 listed, 1 there is no repository, 69 the store is away.
+    Exit codes: 0 listed, 1 there is no repository, 2 listed, and some cannot be read or the journal cannot, 69 the
+    store is away.
     """
     from ddr.backup import capture
     from ddr.errors import DdrError
 
+    session.looking()
     repository = session.backups().open()
     verified = session.board().backups.verified
     found, unread = [], []
@@ -109,6 +119,7 @@ def list_(session: sessions.Session) -> None:
         },
         lambda: backup_text.listed(found, unread, verified),
     )
+    return session.code(2 if unread else 0)
 
 
 @command.command()

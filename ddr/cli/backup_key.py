@@ -21,16 +21,19 @@ def key() -> None:
 def key_list(session: sessions.Session) -> None:
     """List the key slots.
 
-    Exit codes: 0 listed, 1 there is no repository.
+    Exit codes: 0 listed, 1 there is no repository, or all its slots are gone.
     """
     from ddr.backup import keys
 
+    made = session.backups()
     found = [
         {"id": name[:12], "kind": slot.kind, "label": slot.label, "created_at": slot.created_at}
-        for name, slot in keys.slots(session.backups().store)
+        for name, slot in keys.slots(made.store)
     ]
+    if not found:
+        made.open()  # says why there is none
     rows = [(str(one["id"]), str(one["kind"]), f"{one['created_at']:%Y-%m-%d}", str(one["label"])) for one in found]
-    session.show({"slots": found}, lambda: output.table(rows) or "there is no repository yet")
+    session.show({"slots": found}, lambda: output.table(rows))
 
 
 @key.command(name="new-file")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import backup_text, working
+from ddr.cli import backup_text, backup_watch, working
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ def extended(
     found = locks.keep(of, kept, session.backups().now(), at_work.told, only_look=only_look)
     if kept and not only_look:
         newest = max(kept, key=lambda head: (head.at, head.key))
-        session.wired().log.append(
+        backup_watch.record(
+            session,
             backup_records.BackupLocked(
                 of.store.name, newest.id, found.mode, found.until, found.objects, found.extended
-            )
+            ),
         )
     return found
 

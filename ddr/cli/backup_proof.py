@@ -24,7 +24,7 @@ _LEVELS = click.Choice(["structure", "stored", "full"])
     help="structure: every reference; stored: hash packs; full: open and hash every chunk.",
 )
 @click.option(
-    "--share", metavar="N/OF", default="1/1", help="Only every OF-th pack, from the N-th: 3/7 on a Wednesday."
+    "--share", metavar="N/OF", default="1/1", help="Only every OF-th pack, from the N-th; today/7: all in seven days."
 )
 @sessions.json_option
 @sessions.pass_session
@@ -36,6 +36,7 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
     from ddr.backup import verify as verifying
     from ddr.domain import backup_records
 
+    session.looking()  # the journal may be what is to be had back
     made = session.backups()
     repository = made.open()
     began = time.monotonic()

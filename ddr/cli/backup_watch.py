@@ -35,23 +35,37 @@ def watched(session: sessions.Session) -> Iterator[None]:
 
 
 def record(session: sessions.Session, event: records.Record) -> bool:
-    """Say in the journal what was done. Done it is, also where the journal and its spool have no room to say so: then
-    that is told, and the caller ends with 2."""
-    from ddr.errors import Unavailable
+    """Say in the journal what was done. Done it is, also where the journal is damaged, or has no room and its spool has
+    none to say so: then that is told, and the caller ends with 2."""
+    from ddr.errors import Damaged, Unavailable
 
     try:
         session.wired().log.append(event)
     except Unavailable as problem:
         session.notice(
-            f"it was done, and the journal does not know of it: {problem.message}\n"
+            f"it was done{_what(event)}, and the journal does not know of it: {problem.message}\n"
             "  next: make room for the spool, then run it again: `ddr status` counts only what is in the journal"
+        )
+        return False
+    except Damaged as problem:
+        session.notice(
+            f"it was done{_what(event)}, and the journal does not know of it: {problem.message}\n"
+            "  next: `ddr journal repair` brings back what this machine has a copy of; what it has not: `ddr restore "
+            "journal --apply`, and where it ends early on purpose `ddr journal adopt`"
         )
         return False
     return True
 
 
+def _what(event: records.Record) -> str:
+    """The snapshot it is about: whoever reads on may not come to the result."""
+    snapshot = getattr(event, "snapshot", "")
+    return f" (snapshot {snapshot})" if snapshot else ""
+
+
 def write_metrics(session: sessions.Session) -> None:
     from ddr.backup import metrics
+    from ddr.errors import DdrError
     from ddr.wiring import readiness
 
     made = session.backups()
@@ -61,3 +75,5 @@ def write_metrics(session: sessions.Session) -> None:
         metrics.write(made.wired.config.base / made.settings.metrics, readiness.facts(made.wired, made.wired.board()))
     except OSError as problem:
         session.notice(f"warning: the metrics could not be written: {problem.strerror}")
+    except DdrError as problem:
+        session.notice(f"warning: the metrics could not be written: {problem.message}")

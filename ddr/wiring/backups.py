@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ddr import version
-from ddr.backup import capture, journal_origin, keeping, keys, undeleting
+from ddr.backup import capture, journal_origin, keeping, keys, layout, undeleting
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
-from ddr.domain import snapshots
+from ddr.domain import backup_records, snapshots
 from ddr.errors import Damaged, InputError, Missing, Refused
+from ddr.journal import views
 from ddr.lib import clock as clocks
 from ddr.lib import redact
 from ddr.ports import restorable
@@ -38,25 +39,61 @@ def _silent(_text: str) -> None:
 @dataclass(frozen=True)
 class Backups:
     """What one ddr.yaml says of backups. `passphrase_file` is what $DDR_PASSPHRASE_FILE names: so a scheduler hands the
-    passphrase over (a systemd credential, a mounted secret) where ddr.yaml names none."""
+    passphrase over (a systemd credential, a mounted secret) where ddr.yaml names none. `key_file` is what
+    $DDR_KEY_FILE names: there the scheduler has put the file that ddr.yaml names elsewhere."""
 
     wired: build.Wired
     store: stores.Store
     settings: backup_settings.BackupEntry
     passphrase_file: Path | None = None
     warn: Callable[[str], None] = _silent
+    key_file: Path | None = None
 
     @property
     def opening(self) -> keys.Opening:
         settings = self.settings
         if self.passphrase_file is not None and not settings.passphrase and not settings.key_file:
             return keys.Opening(_first_line(self.passphrase_file))
-        key_file = self.wired.config.base / settings.key_file if settings.key_file else None
-        return keys.Opening(settings.passphrase, key_file)
+        named = self.wired.config.base / settings.key_file if settings.key_file else None
+        return keys.Opening(settings.passphrase, (self.key_file or named) if named else None)
 
     def open(self, recovery: str = "") -> repositories.Repository:
-        """Raises Missing where there is none yet."""
-        return repositories.open_(self.store, keys.Opening(recovery=recovery) if recovery else self.opening)
+        """Raises Missing where there is none yet, or the one that was there is gone."""
+        try:
+            return repositories.open_(self.store, keys.Opening(recovery=recovery) if recovery else self.opening)
+        except Missing as problem:
+            raise self._gone() or problem from None
+
+    def recorded(self) -> tuple[backup_records.BackupMade, ...]:
+        """The snapshots that the journal tells of, oldest first. Raises Damaged where it cannot be read."""
+        known = views.fold(self.wired.log.events()).backups
+        return tuple(sorted(known.made.values(), key=lambda one: one.taken_at))
+
+    def _gone(self) -> Missing | None:
+        """What to say where there is no repository and there was one; None where nobody knows of any."""
+        ways = [
+            "bring it back (is its disk mounted?)",
+            *(["`ddr backup undelete`"] if isinstance(self.store, stores.Lockable) and self.store.rule else []),
+            *(f"copy `{layout.ROOT}` back from {name} ({one.name})" for name, one in self.copies().items()),
+            "`ddr backup run --new-repository` begins anew",
+        ]
+        try:
+            known = self.recorded()
+        except Damaged as problem:
+            return Missing(
+                f"{self.store.name} has no backup repository, and whether there was one nobody can say: "
+                f"{problem.message}",
+                hint=f"the journal first: {problem.hint}; or: {'; '.join(ways)}",
+            )
+        if not known:
+            return None
+        newest = known[-1]
+        counted = "1 snapshot" if len(known) == 1 else f"{len(known)} snapshots"
+        return Missing(
+            f"the backup repository of {self.store.name} is gone: the journal tells of {counted} in it, the newest "
+            f"{newest.snapshot[:8]} of {newest.taken_at:%Y-%m-%d %H:%M} UTC",
+            hint="; or: ".join(ways),
+        )
 
     def open_for_repair(self, recovery: str = "") -> tuple[repositories.Repository, bool]:
         """As `open`; a configuration that is damaged or gone is written anew, and that is told."""
@@ -66,13 +103,15 @@ class Backups:
             opening = keys.Opening(recovery=recovery) if recovery else self.opening
             return repositories.rewrite_config(self.store, opening, now()), True
 
-    def open_or_create(self) -> tuple[repositories.Repository, bool]:
+    def open_or_create(self, *, is_meant: bool = False) -> tuple[repositories.Repository, bool]:
         """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed,
-        Refused where one was and is hidden.
+        Refused where one was and is hidden, Missing where one was and is gone, unless it `is_meant` to begin anew.
         """
         if repositories.exists(self.store):
             return self.open(), False
         self._refuse_hidden()
+        if not is_meant and (gone := self._gone()) is not None:
+            raise gone
         opening = self.opening
         if not opening.passphrase and opening.key_file is None and self.settings.encryption == "on":
             raise InputError(
@@ -185,9 +224,9 @@ class Backups:
 def of(wired: build.Wired, environ: Mapping[str, str], warn: Callable[[str], None] = _silent) -> Backups:
     """The backup side of a configuration; without a `backup` section with its defaults."""
     settings = wired.config.backup or backup_settings.BackupEntry()
-    named = environ.get("DDR_PASSPHRASE_FILE", "")
+    named, key = environ.get("DDR_PASSPHRASE_FILE", ""), environ.get("DDR_KEY_FILE", "")
     store = _patient(repository.make_store(wired.config), warn)
-    return Backups(wired, store, settings, Path(named) if named else None, warn)
+    return Backups(wired, store, settings, Path(named) if named else None, warn, Path(key) if key else None)
 
 
 def _first_line(path: Path) -> str:
