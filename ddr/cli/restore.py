@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import asking, options, output, working
+from ddr.cli import asking, backup_watch, options, output, working
 from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.domain import snapshots
+    from ddr.ports import restorable
+    from ddr.wiring import backups
 
 
 @click.command()
@@ -49,7 +56,8 @@ def command(
     created, updated, left, rewritten, and which secrets have to be entered again. Cut off and called again it comes
     to the same end. Afterwards every table and file is held against the snapshot.
 
-    Exit codes: 0 planned, or restored and all is equal, 1 refused, 2 restored and something differs, 3 the world
+    Exit codes: 0 planned, or restored and all is equal, 1 refused, 2 restored and something differs or, with --policy
+    skip, was left different, or the journal does not know of it, 3 the world
     changed since the plan, 64 usage, 69 a system is away.
     """
     from ddr.backup import reading, source
@@ -64,7 +72,7 @@ def command(
     if wanted is None:
         there = ", ".join(one.name for one in found.components)
         raise UnknownName(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
-    connector = made.restorer(component)
+    connector = _restorer(made, wanted)
     origin = source.ChunkSource(repository, reading.Reader(repository, repository.index()), wanted)
     if target and "://" not in target:
         target = str(Path(target).absolute())  # a folder or file, as the shell understands it
@@ -73,7 +81,7 @@ def command(
     if not apply or plan.refusals:
         session.show({"snapshot": found.id, "plan": plan, "applied": False}, lambda: _plan(found.id, plan, apply=apply))
         if plan.refusals and apply:
-            raise Refused("; ".join(plan.refusals), hint="nothing was touched")
+            raise Refused("; ".join(plan.refusals), hint=f"nothing was touched; {_way_on(plan)}")
         return 1 if plan.refusals else 0
     began = time.monotonic()
     with working.shown(session) as at_work:
@@ -81,38 +89,87 @@ def command(
         compared = connector.compare(plan, origin)
     took_s = round(time.monotonic() - began, 3)
     unequal = [one for one in compared if not one.is_equal]
-    session.wired().log.append(
+    recorded = backup_watch.record(
+        session,
         backup_records.BackupRestored(
             found.id, component, plan.target, len(compared), tuple(one.what for one in unequal[:50]), took_s
-        )
+        ),
     )
-    document = {"snapshot": found.id, "plan": plan, "applied": True, "compared": len(compared), "unequal": unequal}
+    document = {
+        "snapshot": found.id, "plan": plan, "applied": True, "compared": len(compared), "unequal": unequal,
+        "left": _left(plan),
+    }  # fmt: skip
     session.show(document, lambda: _done(plan, compared, took_s))
-    return 2 if unequal else 0
+    return 2 if unequal or _left(plan) or not recorded else 0
 
 
-def _plan(snapshot: str, plan: object, *, apply: bool) -> str:
-    from ddr.ports import restorable
+def _left(plan: restorable.RestorePlan) -> list[restorable.PlanLine]:
+    """What was there with other content and stayed, as --policy skip asks for."""
+    return [line for line in plan.lines if line.does == "leave"]
 
-    assert isinstance(plan, restorable.RestorePlan)
-    head = f"{output.heading('plan')} {plan.component} of snapshot {snapshot[:8]} into {plan.target}"
+
+def _restorer(made: backups.Backups, wanted: snapshots.Component) -> restorable.Restorable:
+    """Raises Missing with the lines that ddr.yaml lacks: on a new machine the snapshot alone knows them."""
+    from ddr.errors import Missing
+
+    try:
+        return made.restorer(wanted.name)
+    except Missing as problem:
+        said = f"{wanted.name}: {{{', '.join([f'type: {wanted.kind}', *_settings(wanted)])}}}"
+        beside = ", its place as it was then; passwords are in no snapshot: write ${env:NAME}"
+        raise Missing(problem.message, hint=f"under `connectors:` of ddr.yaml write `{said}`{beside}") from problem
+
+
+_PLACES = {"mlflow": "tracking", "files": "root", "feast": "repo"}
+
+
+def _settings(wanted: snapshots.Component) -> list[str]:
+    """Where it was read, as ddr.yaml says it; nothing for a connector that has no one place."""
+    from ddr.lib import redact
+
+    key, place = _PLACES.get(wanted.kind, ""), wanted.facts.get("root") or wanted.source
+    if not key or not place:
+        return []
+    if wanted.kind == "mlflow" and "://" not in place:
+        place = f"sqlite:///{place}"
+    quoted = redact.foreign(place).replace("'", "''")
+    return [f"{key}: '{quoted}'"]
+
+
+def _way_on(plan: restorable.RestorePlan) -> str:
+    """What to say differently next time."""
+    if plan.options.policy == "fail":
+        return (
+            "say --policy skip (leave what is there), update (overwrite it) or recreate (make it anew), or another --to"
+        )
+    return "name another place with --to, or another --policy"
+
+
+def _plan(snapshot: str, plan: restorable.RestorePlan, *, apply: bool) -> str:
+    into = f" into {plan.target}" if plan.target else ""
+    head = f"{output.heading('plan')} {plan.component} of snapshot {snapshot[:8]}{into}"
     rows = [(line.does, line.what, line.detail) for line in plan.lines]
     lines = [f"{head}; nothing was touched", output.table(rows) or "  nothing to do"]
     lines += [f"  {output.mark('bad')} {refusal}" for refusal in plan.refusals]
+    if plan.refusals and not apply:
+        lines.append(f"  next: {_way_on(plan)}")
     if not plan.refusals and not apply:
         lines.append("  next: the same command with --apply")
     return "\n".join(lines)
 
 
-def _done(plan: object, compared: object, took_s: float) -> str:
-    from ddr.ports import restorable
-
-    assert isinstance(plan, restorable.RestorePlan)
-    assert isinstance(compared, list | tuple)
+def _done(plan: restorable.RestorePlan, compared: Sequence[restorable.Comparison], took_s: float) -> str:
     unequal = [one for one in compared if not one.is_equal]
-    state = output.mark("bad" if unequal else "ok")
+    state = output.mark("bad" if unequal or _left(plan) else "ok")
     held = f"{len(compared) - len(unequal)} of {len(compared)} compared equal"
-    lines = [f"{state} restored into {plan.target} in {took_s:.1f} s; {held}"]
+    if not plan.target:  # references to secrets: no backup has the values
+        lines = [f"{state} {plan.component}: nothing to write, these have to be entered again"]
+    else:
+        lines = [f"{state} restored into {plan.target} in {took_s:.1f} s; {held}"]
+    left = _left(plan)
+    gone = [line for line in plan.lines if line.does == "delete"]
+    lines += [f"  deleted, as the snapshot lacks it: {line.what}: {line.detail}" for line in gone[:20]]
+    lines += [f"  left as it is and different: {line.what}: {line.detail}" for line in left[:20]]
     lines += [f"  {one.what}: {one.expected} in the snapshot, {one.found} there" for one in unequal[:20]]
     lines += [f"  fidelity {line.detail}" for line in plan.lines if line.what == "fidelity"]
     again = [line for line in plan.lines if line.does == "enter-again"]

@@ -65,7 +65,7 @@ class FolderRestore:
         lines = [self._line(fate, files, size_bytes, named[fate]) for fate, (files, size_bytes) in counts.items()]
         extra = [path for path, _ in self._extra()] if self.policy == "recreate" else []
         if extra:
-            lines.append(restorable.PlanLine("recreate", self._what(len(extra)), f"deleted: {_listed(extra)}"))
+            lines.append(restorable.PlanLine("delete", self._what(len(extra)), _listed(extra)))
         refusals = []
         if "conflict" in counts:
             text = f"{self._what(counts['conflict'][0])} there already and different: {_listed(named['conflict'])}"
@@ -76,7 +76,7 @@ class FolderRestore:
         if fate == "same":
             return restorable.PlanLine("skip", self._what(files), "there already, the same bytes")
         detail = f"{size_bytes:,} bytes" if fate == "create" else _listed(names)
-        return restorable.PlanLine(fate, self._what(files), detail)
+        return restorable.PlanLine("leave" if fate == "skip" else fate, self._what(files), detail)
 
     def _what(self, files: int) -> str:
         return f"{self.tree}: {files:,} {'entry' if files == 1 else 'entries'}"

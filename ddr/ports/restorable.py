@@ -153,10 +153,13 @@ def check_wishes(options: RestoreOptions, known: Mapping[str, str]) -> None:
 
 @dataclass(frozen=True)
 class PlanLine:
-    """One thing the restore would do or leave. `does`: create, update, recreate, skip, conflict, rewrite, note,
+    """One thing the restore would do or leave. `does`: create, update, recreate, skip (there already, the same), leave
+    (there already and different, and it stays), delete (there and not in the snapshot), conflict, rewrite, note,
     enter-again (a secret that no backup has)."""
 
-    does: Literal["create", "update", "recreate", "skip", "conflict", "rewrite", "note", "enter-again"]
+    does: Literal[
+        "create", "update", "recreate", "skip", "leave", "delete", "conflict", "rewrite", "note", "enter-again"
+    ]
     what: str
     detail: str = ""
 

@@ -45,6 +45,10 @@ class FeatureRepo:
     clock: clocks.Clock
 
     @property
+    def where(self) -> str:
+        return str(self.root)
+
+    @property
     def selection(self) -> globs.Globs:
         return globs.Globs((f"/{self.settings.config}", *self.settings.include), _NOT_KEPT)
 
@@ -311,7 +315,7 @@ class FeatureRepo:
             text = f"{place} is there already and different"
             return _Change(place, before, kept.content, (_line("conflict", place, before),), (text,))
         if options.policy == "skip":
-            return _Change(place, before, before, (_line("skip", place, before),), ())
+            return _Change(place, before, before, (_line("leave", place, before),), ())
         return _Change(place, before, kept.content, (_line(options.policy, place, before),), ())
 
     def _change_views(
@@ -330,7 +334,7 @@ class FeatureRepo:
             if merge.does == "update" and options.policy == "fail":
                 refusals.append(f"{place}: {views[0].kind} {name} is there already and different")
             is_left = merge.does == "update" and options.policy == "skip"
-            does: Does = "skip" if is_left or merge.does == "same" else merge.does
+            does: Does = "leave" if is_left else "skip" if merge.does == "same" else merge.does
             detail = "; ".join(
                 [f"with {what}" for what in merge.added] + [f"{what} is different and left" for what in merge.kept]
             )
@@ -356,7 +360,7 @@ class _Change:
     refusals: tuple[str, ...]
 
 
-Does = Literal["create", "update", "recreate", "skip", "conflict"]
+Does = Literal["create", "update", "recreate", "skip", "leave", "conflict"]
 
 
 def _line(does: Does, place: Path, before: bytes | None) -> restorable.PlanLine:

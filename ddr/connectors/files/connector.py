@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ddr.connectors import folder_restore, folder_tree
 from ddr.connectors.files import dvc, dvc_s3
-from ddr.errors import InputError
+from ddr.errors import InputError, UnknownName
 from ddr.lib import clock as clocks
 from ddr.lib import git, globs
 from ddr.ports import restorable
@@ -42,6 +42,10 @@ class Files:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     look_ups: dvc.LookUps = dvc_s3.anywhere
+
+    @property
+    def where(self) -> str:
+        return str(self.root)
 
     @property
     def selection(self) -> globs.Globs:
@@ -91,7 +95,13 @@ class Files:
         if not target.is_absolute():
             raise InputError(f"{target} is no absolute path", hint="name the folder with its whole path")
         lines, refusals = self._restore(source, options, target).plan()
-        lines += [restorable.PlanLine("enter-again", what) for what in source.component.redactions]
+        if not options.only:
+            lines += [restorable.PlanLine("enter-again", what) for what in source.component.redactions]
+        if options.only and not lines and not refusals:
+            raise UnknownName(
+                f"the snapshot has nothing that fits {', '.join(options.only)}",
+                hint="`ddr backup show` lists what it has; path:GLOB, as in path:configs/**",
+            )
         options = replace(options, target=str(target))
         return restorable.RestorePlan(source.component.name, str(target), options, tuple(lines), tuple(refusals))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,13 +35,11 @@ class ModelPlane:
 
     def revision(self) -> revisions.Revision:
         """As the port says; Refused when the alias exists only in another case."""
-        return self.find(self._live())
+        return self._revision(self._version_live())
 
     def find(self, name: str) -> revisions.Revision:
         """Damaged when the files are not there or not whole, or MLflow has not finished the version."""
-        if not name.isascii() or not name.isdigit():
-            raise Missing(f"{self.model} has no version {name!r}: versions are numbers", hint="write it like 3")
-        return self._revision(self.speaks.versions(self.model, only=name)[0])
+        return self._revision(self._version(name))
 
     def changes(self, since: datetime) -> Sequence[changes.Change]:
         return tuple(
@@ -59,9 +58,10 @@ class ModelPlane:
         )
 
     def pointed(self) -> revisions.Revision:
-        number = self._live()
+        version = self.seat.whole(self.speaks, self.model)
+        number = version.number if version else self._live()
         try:
-            return self.find(number)
+            return self._revision(version or self._version(number))
         except (Damaged, Missing):
             return revisions.Revision(self.which, self.model, number)
 
@@ -75,9 +75,15 @@ class ModelPlane:
         live = self.pointed()
         if not revisions.must_move(live=live, to=to, expect=expect):
             return live
-        revisions.must_be(self.find(to.name), to)
+        version = self._version(to.name)
+        found = self._revision(version)
+        revisions.must_be(found, to)
         self.seat.move(self.speaks, self.model, expect=expect.name, to=to.name)
-        return self.revision()
+        after = self._version_live()
+        # The same row as a moment ago but for its stage: its files, just read, are not read once more.
+        if dataclasses.replace(after, stage=version.stage) == version:
+            return found
+        return self._revision(after)
 
     def freeze(self, why: str) -> None:
         if not self.frozen():
@@ -118,6 +124,14 @@ class ModelPlane:
 
     def _blocked(self, name: str) -> str:
         return self.speaks.versions(self.model, only=name)[0].tags.get(BLOCKED_TAG, "")
+
+    def _version(self, name: str) -> transport.Version:
+        if not name.isascii() or not name.isdigit():
+            raise Missing(f"{self.model} has no version {name!r}: versions are numbers", hint="write it like 3")
+        return self.speaks.versions(self.model, only=name)[0]
+
+    def _version_live(self) -> transport.Version:
+        return self.seat.whole(self.speaks, self.model) or self._version(self._live())
 
     def _live(self) -> str:
         return self.seat.version(self.speaks.model(self.model))

@@ -7,7 +7,7 @@ client can slip in. Its write is then overwritten, and nothing shows it; a write
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,10 +31,13 @@ def headers(*, username: str, password: str, token: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class RestTransport:
-    """`seen` are the files that were read already, for the life of this process."""
+    """`seen` are the files that were read already, for the life of this process; `places` and `runs` are answers
+    that stay true: MLflow never moves a version's files, and a finished run keeps its commit and data."""
 
     server: endpoint.Endpoint
     seen: rest_files.Seen = field(default_factory=dict, repr=False, compare=False)
+    places: MutableMapping[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
+    runs: MutableMapping[str, transport.Run] = field(default_factory=dict, repr=False, compare=False)
     is_atomic = False
 
     @property
@@ -66,10 +69,24 @@ class RestTransport:
             found = [_version(entry) for entry in self._search(line, name)]
         return tuple(sorted(found, key=lambda version: int(version.number)))
 
+    def aliased(self, name: str, alias: str) -> transport.Version | None:
+        with self.server.session() as line:
+            try:
+                found = self._call(line, "GET", "/registered-models/alias", {"name": name, "alias": alias})
+            except (Missing, Unsupported):
+                return None
+        entry = found["model_version"]
+        # A database that tells no upper from lower case answers for another alias as well.
+        return _version(entry) if alias in entry.get("aliases", ()) else None
+
     def files(self, version: transport.Version) -> transport.Files:
         of_version = {"name": version.model, "version": version.number}
-        with self.server.session() as line:
-            location = str(self._call(line, "GET", "/model-versions/get-download-uri", of_version)["artifact_uri"])
+        key = (version.model, version.number, version.created_at.isoformat(), version.source, version.run)
+        location = self.places.get(key, "")
+        if not location:
+            with self.server.session() as line:
+                location = str(self._call(line, "GET", "/model-versions/get-download-uri", of_version)["artifact_uri"])
+            self.places[key] = location
         logged = version.source.removeprefix("models:/")
         place: rest_files.Place
         if location.startswith("mlflow-artifacts:"):
@@ -87,6 +104,8 @@ class RestTransport:
         return files
 
     def run(self, identity: str) -> transport.Run:
+        if identity in self.runs:
+            return self.runs[identity]
         with self.server.session() as line:
             try:
                 found = self._call(line, "GET", "/runs/get", {"run_id": identity}).get("run", {})
@@ -95,7 +114,10 @@ class RestTransport:
         tags = _tags(found.get("data", {}))
         sets = [entry.get("dataset", {}) for entry in found.get("inputs", {}).get("dataset_inputs", ())]
         data = {f"{one.get('name', '')}@{one.get('digest', '')}" for one in sets}
-        return transport.Run(tags.get(transport.COMMIT_TAG, ""), tuple(sorted(data)))
+        run = transport.Run(tags.get(transport.COMMIT_TAG, ""), tuple(sorted(data)))
+        if found.get("info", {}).get("status") == "FINISHED":
+            self.runs[identity] = run
+        return run
 
     def move(self, name: str, alias: str, expect: str, to: str) -> None:
         self.versions(name, only=to)

@@ -87,6 +87,6 @@ def _count_lines(
     if not counts.other:
         return lines, ()
     shown = f"{counts.other} {noun} with other content, like {', '.join(counts.examples)}"
-    does = {"fail": "conflict", "skip": "skip", "update": "update", "recreate": "recreate"}
+    does = {"fail": "conflict", "skip": "leave", "update": "update", "recreate": "recreate"}
     lines.append(restorable.PlanLine(does[policy], what, shown))  # type: ignore[arg-type]
     return lines, ((f"{what}: {shown}",) if policy == "fail" else ())

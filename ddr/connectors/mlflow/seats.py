@@ -32,6 +32,10 @@ class Seat(Protocol):
         """The number of the version that a server would load. Missing; Refused where the name is nearly right."""
         ...
 
+    def whole(self, speaks: transport.Transport, model: str) -> transport.Version | None:
+        """The version itself where it can be had in one question."""
+        ...
+
     def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
         """Missing; Conflict when another version is there than `expect`, and nothing was changed."""
         ...
@@ -83,6 +87,9 @@ class Alias:
         known = ", ".join(sorted(model.aliases)) or "none"
         raise Missing(f"{model.name} has no alias {self.alias!r}", hint=f"its aliases: {known}")
 
+    def whole(self, speaks: transport.Transport, model: str) -> transport.Version | None:
+        return speaks.aliased(model, self.alias)
+
     def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
         speaks.move(model, self.alias, expect=expect, to=to)
 
@@ -115,6 +122,9 @@ class Stage:
             known = ", ".join(f"{stage} {number}" for stage, number in sorted(model.stages.items())) or "no version"
             raise Missing(f"{model.name} has no version in stage {self.stage}", hint=f"highest by stage: {known}")
         return found
+
+    def whole(self, speaks: transport.Transport, model: str) -> transport.Version | None:
+        del speaks, model
 
     def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
         speaks.promote(model, self.stage, expect=expect, to=to)

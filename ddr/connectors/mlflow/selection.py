@@ -8,12 +8,13 @@ tag, the runs and logged models that its versions name with what hangs on those,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from ddr.connectors.mlflow import locations, schema
 from ddr.connectors.tables import reflect
-from ddr.errors import InputError, Missing
+from ddr.errors import InputError, UnknownName
 from ddr.lib import rowbatch
 
 Rows = Callable[[str], Iterator[rowbatch.Batch]]
@@ -140,13 +141,13 @@ def owned(shapes: Sequence[reflect.Shape], word: str) -> Set[str]:
 
 
 def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *, is_strict: bool = True) -> Selection:
-    """Raises InputError for a word that is no `model:NAME` or `experiment:NAME`, and if strict Missing when it is not
-    there."""
+    """Raises InputError for a word that is no `model:NAME` or `experiment:NAME`, and if strict UnknownName when it is
+    not there."""
     by_name = {shape.name: shape for shape in shapes}
     found = Selection(by_name, every)
     experiments = _names(only, "experiment")
     models = _names(only, "model")
-    wrong = [word for word in only if word.partition(":")[0] not in ("experiment", "model")]
+    wrong = [word for word in only if not word.startswith(("experiment:", "model:")) or word.endswith(":")]
     if wrong:
         raise InputError(f"{wrong[0]!r} is no part of MLflow", hint="experiment:NAME or model:NAME")
     ids = {key: name for batch in found._of("experiments", "experiment_id", "name") for key, name in batch}
@@ -154,7 +155,7 @@ def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *,
     registered = {name for batch in found._of("registered_models", "name") for (name,) in batch}
     lacking = sorted(map(str, (experiments - set(ids.values())) | (models - registered)))
     if lacking and is_strict:
-        raise Missing(f"the snapshot has no {lacking[0]!r}", hint="`ddr backup show` lists what it has")
+        raise UnknownName(f"the snapshot has no {lacking[0]!r}", hint=_close(lacking[0], ids.values(), registered))
     _models_and_runs(found, whole, models)
     _inputs(found, whole)
     for shape in shapes:  # once in the order of the links, so that each table knows its chosen parents
@@ -162,6 +163,12 @@ def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *,
             for _ in found.rows(shape.name):
                 pass
     return found
+
+
+def _close(name: str, *known: Iterable[rowbatch.Cell]) -> str:
+    there = sorted({str(one) for those in known for one in those})
+    close = difflib.get_close_matches(name, there, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there is: {', '.join(there[:10]) or 'none'}"
 
 
 def _names(only: Sequence[str], kind: str) -> set[rowbatch.Cell]:

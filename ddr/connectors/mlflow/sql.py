@@ -87,6 +87,9 @@ class SqlTransport:
             rows = session.ask(_VERSIONS.format(only=condition), values)
             return tuple(_version(session, name, row) for row in rows)
 
+    def aliased(self, name: str, alias: str) -> transport.Version | None:
+        del name, alias
+
     def files(self, version: transport.Version) -> transport.Files:
         place = self.places.place(version.location)
         if place is not None and place.kind != "local":

@@ -88,6 +88,10 @@ class Transport(Protocol):
         """By number, deleted ones left out; one when `only` is given. Missing when that one is not there."""
         ...
 
+    def aliased(self, name: str, alias: str) -> Version | None:
+        """The version behind exactly this alias where that is one question, else None: then `model` says more."""
+        ...
+
     def files(self, version: Version) -> Files:
         """Digests read now. Damaged when there are no files where the registry says."""
         ...

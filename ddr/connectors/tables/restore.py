@@ -104,8 +104,10 @@ def compare(job: work.Work, *, is_whole: bool) -> list[restorable.Comparison]:
         with job.place.looked_at() as target:
             for counts in _counted(job, target, write=False):
                 total = counts.new + counts.same + counts.other
-                kept = counts.same + (counts.other if job.options.policy == "skip" else 0)
-                found = f"{kept} rows" + (f" and {counts.gone} that it lacks" if counts.gone else "")
+                found = f"{counts.same} rows"
+                if counts.other and job.options.policy == "skip":
+                    found += f"; {counts.other} were left as they are and differ"
+                found += f" and {counts.gone} that it lacks" if counts.gone else ""
                 made.append(restorable.Comparison(job.explained(counts.table), f"{total} rows", found))
     return made
 
@@ -180,7 +182,7 @@ def _merge_lines(
         if counts.new:
             lines.append(restorable.PlanLine("create", what, f"{counts.new} rows"))
         if counts.gone:
-            lines.append(restorable.PlanLine("recreate", what, f"{counts.gone} rows that the snapshot lacks go"))
+            lines.append(restorable.PlanLine("delete", what, f"{counts.gone} rows that the snapshot lacks"))
         all_new += counts.new
         if counts.other:
             shown = f"{counts.other} rows, like {', '.join(counts.examples)}"
@@ -188,7 +190,7 @@ def _merge_lines(
                 lines.append(restorable.PlanLine("conflict", what, shown))
                 problems.append(f"{what}: {shown}: the same id with other content")
             elif policy == "skip":
-                lines.append(restorable.PlanLine("skip", what, f"{shown}: left as they are"))
+                lines.append(restorable.PlanLine("leave", what, shown))
             else:
                 lines.append(restorable.PlanLine("update" if policy == "update" else "recreate", what, shown))
     if policy == "fail" and not job.is_partial and all_new:

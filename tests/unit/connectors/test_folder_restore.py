@@ -150,7 +150,8 @@ def test_recreate_deletes_only_what_the_connector_captures(tmp_path: Path) -> No
     source: Any = captured(lay(tmp_path / "from", "keep.yaml"))
     target = lay(tmp_path / "to", "old.yaml", "code.py", "deep/old.yaml", "deep/code.py", "gone/old.yaml")
     one = folder_restore.FolderRestore(source, "files", target, "recreate", globs.Globs(("*.yaml",)))
-    assert "deleted: deep" in one.plan()[0][-1].detail
+    assert one.plan()[0][-1].does == "delete"
+    assert "deep" in one.plan()[0][-1].detail
     one.apply()
     assert set(state(target)) == {"keep.yaml", "code.py", "deep", "deep/code.py"}
 

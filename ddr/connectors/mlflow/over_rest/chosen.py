@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 
 from ddr.connectors.mlflow.over_rest import shapes, spool
-from ddr.errors import InputError, Missing
+from ddr.errors import InputError, UnknownName
 from ddr.ports import restorable
 
 _NO_FILES = ("none", "skip")  # `skip` was the word before, only here
@@ -29,11 +30,11 @@ def without_files(options: restorable.RestoreOptions) -> bool:
 
 
 def load(rows: spool.Spool, source: restorable.Source, only: Sequence[str]) -> None:
-    """The chosen rows, without the histories and spans. InputError for a word that is no part of MLflow, Missing."""
+    """The chosen rows, without the histories and spans. InputError for what is no part of MLflow, UnknownName."""
     spool.load(rows, source, (table for table in shapes.ALL if table not in STREAMED))
     if not only:
         return
-    wrong = [word for word in only if word.partition(":")[0] not in ("experiment", "model")]
+    wrong = [word for word in only if not word.startswith(("experiment:", "model:")) or word.endswith(":")]
     if wrong:
         raise InputError(f"{wrong[0]!r} is no part of MLflow", hint="experiment:NAME or model:NAME")
     experiments, models = (_named(rows, only, *kind) for kind in _KINDS)
@@ -70,7 +71,9 @@ def _named(rows: spool.Spool, only: Sequence[str], kind: str, table: str, key: s
     known = {str(name): str(identity) for name, identity in rows.ask(f"SELECT name, {key} FROM {table}")}  # noqa: S608
     lacking = sorted(wanted - known.keys())
     if lacking:
-        raise Missing(f"the snapshot has no {kind} {lacking[0]!r}", hint="`ddr backup show` lists what it has")
+        close = difflib.get_close_matches(lacking[0], known, n=1)
+        there = f"did you mean {close[0]!r}?" if close else f"there is: {', '.join(sorted(known)[:10]) or 'none'}"
+        raise UnknownName(f"the snapshot has no {kind} {lacking[0]!r}", hint=there)
     return {known[name] for name in wanted}
 
 

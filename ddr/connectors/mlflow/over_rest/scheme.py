@@ -71,7 +71,7 @@ def _one(kind: str, name: str, policy: restorable.Policy, *, is_there: bool, is_
 
 def lines(made: Scheme, source: spool.Spool, target: spool.Spool, known: mapping.Map) -> Iterator[restorable.PlanLine]:
     """One line for each experiment and model, with what would be added to it."""
-    words: dict[Does, str] = {"fill": "skip", "leave": "skip"}
+    words: dict[Does, str] = {"fill": "skip", "leave": "leave"}
     for one in made.experiments.values():
         counts = _counts(source, one, known)
         does = words.get(one.does, one.does)

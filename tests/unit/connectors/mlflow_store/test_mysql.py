@@ -91,7 +91,9 @@ def test_each_policy(tame: Path, make_mysql: Callable[[], str]) -> None:
     with pytest.raises(Conflict):
         registry.restore(restorable.RestorePlan(plan.component, plan.target, plan.options), source)
     for policy, changed in (("skip", 1), ("update", 0)):
-        restored(tame, source, Options(target=address, policy=policy))  # type: ignore[arg-type]
+        plan = registry.plan_restore(source, Options(target=address, policy=policy))  # type: ignore[arg-type]
+        registry.restore(plan, source)
+        assert len([one for one in registry.compare(plan, source) if not one.is_equal]) == changed
         with place.opened() as reader:
             assert reader.ask("SELECT COUNT(*) FROM runs WHERE name = 'changed'") == [(changed,)]
             assert reader.ask("SELECT COUNT(*) FROM params") == [(synthetic.ROWS,)]

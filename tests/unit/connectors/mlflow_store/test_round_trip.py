@@ -186,7 +186,11 @@ def test_a_database_with_other_rows_is_refused(full: Path, tmp_path: Path) -> No
     assert (full / "mlflow.db").read_bytes() == before
 
     skip = Options(policy="skip")
-    restored(full, source, skip)
+    left = registry.plan_restore(source, skip)
+    registry.restore(left, source)
+    assert [line.what for line in left.lines if line.does == "leave"] == ["table runs"]
+    (told,) = [one for one in registry.compare(left, source) if not one.is_equal]
+    assert (told.what, told.found) == ("table runs", f"{synthetic.ROWS - 1} rows; 1 were left as they are and differ")
     assert rigs.rows_of(full / "mlflow.db", "SELECT name FROM runs WHERE rowid = 1") == [("changed",)]
     assert rigs.rows_of(full / "mlflow.db", "SELECT COUNT(*) FROM tags") == [(synthetic.ROWS,)]
     restored(full, source, Options(policy="update"))
