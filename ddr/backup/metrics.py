@@ -120,13 +120,16 @@ def _written(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-def alert_rules(backup_every_s: int, drill_every_s: int) -> str:
-    """Prometheus rules as YAML. Missed is a backup after two intervals and an hour, a drill after two and a day.
+def alert_rules(backup_every_s: int, drill_every_s: int, verify_every_s: int | None = None) -> str:
+    """Prometheus rules as YAML. Missed is a backup after two intervals and an hour (at most a third interval), a drill
+    after two and a day. `verify_every_s` is how often everything is read back, with each backup where it is None.
 
     Two intervals: one run may fail and be repeated without a call at night.
     `absent` sees the whole machine or the collector gone.
     """
-    backup_s, drill_s = 2 * backup_every_s + 3600, 2 * drill_every_s + 86400
+    backup_s, drill_s = 2 * backup_every_s + min(3600, backup_every_s), 2 * drill_every_s + 86400
+    verify_s = 2 * max(verify_every_s or 0, backup_every_s) + min(3600, backup_every_s)
+    patience_min = max(1, min(15, backup_every_s // 240))
     rules = (
         (
             "DdrBackupMissing",
@@ -136,7 +139,7 @@ def alert_rules(backup_every_s: int, drill_every_s: int) -> str:
         ),
         (
             "DdrBackupNotVerified",
-            f"time() - ddr_backup_last_verified_timestamp_seconds > {backup_s}",
+            f"time() - ddr_backup_last_verified_timestamp_seconds > {verify_s}",
             "The newest verified backup is {{ $value | humanizeDuration }} old",
             "ddr backup verify",
         ),
@@ -173,7 +176,7 @@ def alert_rules(backup_every_s: int, drill_every_s: int) -> str:
         lines += [
             f"      - alert: {name}",
             f"        expr: {expression}",
-            "        for: 15m",
+            f"        for: {patience_min}m",
             "        labels:",
             f"          severity: {severity}",
             "        annotations:",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -34,10 +34,12 @@ _SHORT = 8
 
 
 def share_of(text: str) -> tuple[int, int]:
-    """`3/7` as (3, 7). Raises UsageError."""
+    """`3/7` as (3, 7); `today/7` is another one each day. Raises UsageError."""
     first, _, of = text.partition("/")
+    if first == "today" and of.isdigit() and int(of):
+        return datetime.now(UTC).toordinal() % int(of) + 1, int(of)
     if not first.isdigit() or not of.isdigit() or not 1 <= int(first) <= int(of):
-        raise click.UsageError(f"--share is {text!r}; write it like 3/7: the third of seven parts")
+        raise click.UsageError(f"--share is {text!r}; write it like 3/7, the third of seven parts, or today/7")
     return int(first), int(of)
 
 

@@ -122,29 +122,34 @@ def copy(session: sessions.Session, to: str, server_side: bool) -> int:
 @sessions.json_option
 @sessions.pass_session
 def schedule(session: sessions.Session, form: str | None, image: str, namespace: str, user: str, mail_to: str) -> None:
-    """Print complete, hardened units for backup, drill and prune. Nothing is installed.
+    """Print complete, hardened units for backup, verification, drill and prune. Nothing is installed.
+
+    They fit ddr.yaml: how the repository is opened, what it refers to, and how often by the strictest `rpo` (daily
+    without one). What cannot hold, or is not there yet, is said on stderr (`warnings` with --json).
 
     Exit codes: 0 printed, 64 usage.
     """
-    from ddr.backup import metrics
+    from ddr.backup import metrics, pace
     from ddr.backup import schedule as scheduling
+    from ddr.wiring import unattended
 
     if form is None:
         raise click.UsageError("give one of --cron, --systemd, --cronjob, --alerts")
     made = session.backups()
-    wish = scheduling.Wish(
-        program=made.program(),
-        config=str(made.wired.config.path.absolute()),
-        local_repository=made.local_folder(),
-        image=image,
-        namespace=namespace,
-        user=user,
-        mail_to=mail_to,
-    )
+    wanted = unattended.Wanted(image, namespace, user, mail_to, is_pod=form == "cronjob")
+    found = unattended.of(made, wanted)
+    wish = found.wish
+    warnings = found.pace.warnings if form == "alerts" else found.warnings
+    if form == "alerts" and not made.settings.metrics:
+        warnings += ("ddr.yaml has no `metrics: FILE.prom` under `backup:`, so Prometheus hears nothing of backups",)
     files = {
         "cron": lambda: {"ddr-backup": scheduling.cron(wish)},
         "systemd": lambda: scheduling.systemd(wish),
         "cronjob": lambda: {"ddr-backup.yaml": scheduling.cronjob(wish)},
-        "alerts": lambda: {"ddr-alerts.yaml": metrics.alert_rules(24 * 3600, 7 * 24 * 3600)},
+        "alerts": lambda: {
+            "ddr-alerts.yaml": metrics.alert_rules(found.pace.run_every_s, pace.WEEK_S, found.pace.verify_every_s)
+        },
     }[form]()
-    session.show({"files": files}, lambda: backup_text.files(files))
+    for text in () if session.json else warnings:
+        session.notice(f"warning: {text}")
+    session.show({"files": files, "warnings": warnings}, lambda: backup_text.files(files))
