@@ -27,6 +27,8 @@ _NONE = "no services yet: name one in ddr.yaml, the file explains how\n  next: d
 def command(session: sessions.Session, service: str | None, check: bool) -> int:
     """Show planes, live revisions, signals, open incidents, backups.
 
+    Backups are the platform's and stand at the end, also where there is no service; RPO and RTO are promised by each.
+
     `good` beside a revision: it is the one of the newest known-good release. `??` is unknown, never healthy.
 
     With the journal damaged or gone, planes and signals are shown all the same, and a line on stderr says so.
@@ -50,15 +52,29 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
         for name in names
     ]
     pending = wired.log.pending()
+    whole = readiness.platform_standing(board, ready)
     session.show(
-        {"services": seen, "pending_events": pending, "journal": wired.trouble.message if wired.trouble else ""},
+        {
+            "services": seen,
+            "backups": whole,
+            "pending_events": pending,
+            "journal": wired.trouble.message if wired.trouble else "",
+        },
         lambda: (
             ("\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen) or _NONE)
+            + _whole(whole, is_asked=bool(seen) or wired.config.backup is not None)
             + _waiting(pending)
         ),
     )
     session.warn_interrupted()
     return session.code(2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0)
+
+
+def _whole(standing: status.BackupStanding | None, *, is_asked: bool) -> str:
+    """Of the platform. Who has neither services nor a word on backups is not told that there are none."""
+    if standing is None and not is_asked:
+        return ""
+    return "\n\n" + "\n".join([output.heading("backups"), *_backups(standing)])
 
 
 def _waiting(pending: int) -> str:
@@ -92,17 +108,24 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     if seen.last_good:
         good = f"{seen.last_good.id}, {output.age(seen.last_good.at, seen.at)}"
     parts.append(f"  last known-good release: {good}")
-    parts += _backups(seen.backups)
+    parts += _promised(seen.backups)
     parts += [f"  mend: {entry}" for entry in seen.mend]
     if seen.next_command:
         parts.append(f"  {output.heading('next:')} {seen.next_command}")
     return "\n".join(parts)
 
 
+def _promised(standing: status.BackupStanding | None) -> list[str]:
+    """RPO and RTO of one service."""
+    if standing is None:
+        return []
+    return [f"  {name} {text}" for name, text in (("RPO", standing.rpo), ("RTO", standing.rto)) if text]
+
+
 def _backups(standing: status.BackupStanding | None) -> list[str]:
     """Against the real clock, which a sandbox does not go by."""
     if standing is None:
-        return ["  newest verified backup: never"]
+        return ["  newest verified backup: never", f"  {output.heading('next:')} ddr backup run"]
     now = datetime.now(UTC)
     lines = [f"  newest verified backup: {output.age(standing.verified_at, now)}"]
     if standing.newest_at != standing.verified_at:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ddr.backup import metrics, objectives
 from ddr.domain import backup_records, status
 from ddr.journal import backup_view, views
+from ddr.lib import timetext
 from ddr.wiring import build
 from ddr.wiring import config as configs
 
@@ -86,6 +87,20 @@ def standing(service: str, board: views.Board, found: objectives.Readiness) -> s
         missing=found.missing,
         is_ok=found.is_ok,
     )
+
+
+def platform_standing(board: views.Board, found: objectives.Readiness) -> status.BackupStanding | None:
+    """As `standing`, of the whole platform: backups are there also where no service promises anything. RPO and RTO are
+    then what was measured."""
+    one = standing("", board, found)
+    if one is None:
+        return None
+    p95 = "no drill passed yet; an RTO is measured, not estimated"
+    if found.rto_p95_s is not None:
+        counted = "1 drill" if found.drills == 1 else f"{found.drills} drills"
+        p95 = f"p95 of {counted} is {timetext.format_duration(found.rto_p95_s)}"
+    rpo = "" if found.rpo else "no service promises one"
+    return dataclasses.replace(one, rpo=rpo, rto=p95 + ("" if found.rto else "; no service promises one"))
 
 
 def facts(wired: build.Wired, board: views.Board) -> metrics.Facts:
