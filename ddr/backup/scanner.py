@@ -7,26 +7,26 @@ base64 (Helm releases, HTTP bodies), is unpacked on the way and searched as well
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
-from ddr.backup import shapes, sieve
+from ddr.backup import hidden, packages, shapes, sieve
 
 SHORTEST_KNOWN_BYTES = 8
 """Shorter known values (a port, `admin`) stand everywhere by chance and are not searched."""
 
-_GZIP = b"\x1f\x8b\x08"
 _GZIP_IN_BASE64 = b"H4sI"
 _MOST_UNPACKED_BYTES = 256 << 20
 _DEEPEST = 3
 _MOST_FINDINGS = 1000
 _SAMPLE_BYTES = 1024
+_WIDE = "UTF-16"
 _TEXT_SHARE = 0.7
 _TEXT = bytes(range(32, 127)) + b"\t\n\r"
 _HIGH = bytes(range(0x80, 0x100))
@@ -76,10 +76,11 @@ class _Package:
     """Something packed whose end has not come yet."""
 
     inner: Scanner
+    form: str
+    unpack: packages.Unpacking
     base64: bool
     at: int
     left: bytes = b""
-    unpack: zlib._Decompress = field(default_factory=lambda: zlib.decompressobj(31))
     size_bytes: int = 0
 
     def feed(self, text: bytes) -> bool:
@@ -90,16 +91,36 @@ class _Package:
             run = self.left + (text[: end.start()] if end else text)
             run = run.translate(bytes.maketrans(b"-_", b"+/"), b"\r\n")
             whole = len(run) - len(run) % 4
-            text, self.left, more = shapes.decoded_at(run, 0, whole), run[whole:], end is None
+            text, self.left, more = hidden.decoded(run[:whole]), run[whole:], end is None
         try:
-            while text and not self.unpack.eof and self.size_bytes < _MOST_UNPACKED_BYTES:
-                plain = self.unpack.decompress(text, 1 << 20)
-                text = self.unpack.unconsumed_tail
+            for part, plain in self.unpack.feed(text):
                 self.size_bytes += len(plain)
-                self.inner.feed("", plain)
-        except zlib.error:
+                self.inner.feed(part, plain)
+                if self.size_bytes >= _MOST_UNPACKED_BYTES and self.form != _WIDE:
+                    return False
+        except packages.Broken:
             return False
-        return more and not self.unpack.eof and self.size_bytes < _MOST_UNPACKED_BYTES
+        return more and not self.unpack.done
+
+
+@dataclass(frozen=True)
+class _Seen:
+    kind: str
+    begin: int
+    end: int
+    line: int
+    fingerprint: str
+
+
+_GENERAL = ("docker-auth", "authorization", "kubeconfig-key", "password-in-url", "password", "secret")
+
+
+def _rank(kind: str) -> int:
+    """What is known by name tells most, then what is known by its own shape, last what only its surroundings tell."""
+    if kind.startswith("known value "):
+        return 0
+    plain = kind.removesuffix("-in-base64")
+    return 2 + _GENERAL.index(plain) if plain in _GENERAL else 1
 
 
 _AFTER_BASE64 = re.compile(rb"[^A-Za-z0-9+/_\r\n-]")
@@ -126,22 +147,19 @@ class Scanner:
     def _begin(self, place: str) -> None:
         self._place, self._tail, self._offset, self._done, self._lines = place, b"", 0, 0, 0
         self._held: bytes | None = None
+        self._is_first = True
         self._behind = (b"", 0)
         self._packages: list[_Package] = []
+        self._pending: list[_Seen] = []
 
     def feed(self, place: str, content: bytes) -> None:
-        """The next piece of `place`. A secret across two pieces is found when the second one comes, or at the end.
-
-        gzip at the beginning of a place is known by its first three bytes, which must come in one piece.
-        """
+        """The next piece of `place`. A secret across two pieces is found when the second one comes, or at the end."""
         if place != self._place:
             self._end()
             self._begin(place)
-        if self._held is None:
-            if content.startswith(_GZIP):
-                self._packages.append(self._package(0, base64=False))
-                self._packages[-1].at = -1
-        else:
+        if self._held is not None and self._is_first and len(self._held) < packages.SNIFF_BYTES:
+            content = self._held + content  # too short to tell what it is
+        elif self._held is not None:
             self._take(self._held, is_last=False)
         self._held = content  # looked at when it is known whether more follows: most places are one piece
 
@@ -160,8 +178,14 @@ class Scanner:
             self._take(self._held, is_last=True)
         for package in list(self._packages):
             self._close(package)
+        self._settle(None)
 
     def _take(self, content: bytes, *, is_last: bool) -> None:
+        if self._is_first:
+            self._is_first = False
+            packed = packages.begun(content) if self._depth < _DEEPEST else None
+            if packed is not None:
+                self._packages.append(self._package(*packed, 0, base64=False))
         for package in list(self._packages):
             if not package.feed(content):
                 self._close(package)
@@ -177,6 +201,8 @@ class Scanner:
             self._look_for_known(text, base, start, stop)
         if stop > start and not looks_binary(text, start, stop):
             self._look_for_shapes(text, base, start, stop)
+        if self._pending and not is_last:
+            self._settle(base + stop - shapes.LOOK_BACK)
         if not is_last:
             self._count_lines()
             keep = max(stop - shapes.LOOK_BACK, 0)
@@ -201,11 +227,9 @@ class Scanner:
         for at in grams.find(text, start, stop):
             word = text[at : at + 3]
             for anchor in anchors.get(word, ()):
-                begin = at - anchor.gram
-                if begin >= 0 and anchor.stands_at(text, begin):
-                    span = anchor.find(text, begin)
-                    if span:
-                        self._report(anchor.kind, text, base, span)
+                span = anchor.look(text, at)
+                if span:
+                    self._report(anchor.kind, text, base, span)
             if word == b"H4s" and text.startswith(_GZIP_IN_BASE64, at):
                 self._open(text, base, at)
         at = text.find(b"@", start, stop)
@@ -218,30 +242,51 @@ class Scanner:
     def _open(self, text: bytes, base: int, at: int) -> None:
         if self._depth >= _DEEPEST:
             return
-        package = self._package(base + at, base64=True)
+        package = self._package("gzip", packages.gzip(), base + at, base64=True)
         self._packages.append(package)
         if not package.feed(text[at:]):
             self._close(package)
 
-    def _package(self, at: int, *, base64: bool) -> _Package:
+    def _package(self, form: str, unpack: packages.Unpacking, at: int, *, base64: bool) -> _Package:
         inner = Scanner.__new__(Scanner)
         inner.__dict__.update(self.__dict__)
         inner._found, inner._depth = {}, self._depth + 1
         inner._begin("")
-        return _Package(inner, base64, at)
+        return _Package(inner, form, unpack, base64, at)
 
     def _close(self, package: _Package) -> None:
         self._packages.remove(package)
-        form = " in gzip" + ("+base64" if package.base64 else "")
+        form = f" in {package.form}" + ("+base64" if package.base64 else "")
         self._count_lines()
         for finding in package.inner.finish():
-            self._keep(finding.kind + form, max(package.at, 0), self._lines + 1, finding.length, finding.fingerprint)
+            self._keep(finding.kind + form, package.at, self._lines + 1, finding.length, finding.fingerprint)
 
     def _report(self, kind: str, text: bytes, base: int, span: shapes.Span) -> None:
         value = text[span[0] : span[1]]
         self._count_lines()
         line = self._lines + text.count(b"\n", 0, span[0]) + 1
-        self._keep(kind, base + span[0], line, len(value), self.fingerprint(value))
+        self._pending.append(_Seen(kind, base + span[0], base + span[1], line, self.fingerprint(value)))
+
+    def _settle(self, before: int | None) -> None:
+        """Keeps what was seen before that offset: of those that overlap the most telling one, each secret once."""
+        ripe, self._pending = self._pending, []
+        while before is not None and (open_ := [seen for seen in ripe if seen.begin < before < seen.end]):
+            before = min(seen.begin for seen in open_)
+        if before is not None:
+            self._pending = [seen for seen in ripe if seen.end > before]
+            ripe = [seen for seen in ripe if seen.end <= before]
+        begins: list[int] = []
+        ends: list[int] = []
+        kept: list[_Seen] = []
+        for seen in sorted(set(ripe), key=lambda one: (_rank(one.kind), one.begin - one.end, one.begin)):
+            at = bisect.bisect_left(begins, seen.end)
+            if not at or ends[at - 1] <= seen.begin:
+                at = bisect.bisect_left(begins, seen.begin)
+                begins.insert(at, seen.begin)
+                ends.insert(at, seen.end)
+                kept.append(seen)
+        for seen in sorted(kept, key=lambda one: one.begin):
+            self._keep(seen.kind, seen.begin, seen.line, seen.end - seen.begin, seen.fingerprint)
 
     def fingerprint(self, value: bytes) -> str:
         """16 hex digits of a keyed BLAKE2b: no confirmation of a guess without the key."""
@@ -262,10 +307,11 @@ class Scanner:
 
 
 @functools.cache
-def _compiled() -> tuple[Mapping[bytes, Sequence[shapes.Anchor]], sieve.Finder]:
+def _compiled() -> tuple[Mapping[bytes, Sequence[shapes.Anchor | hidden.Hidden]], sieve.Finder]:
     """The anchors by the words that the sieve stops at, and the sieve: 0.1 s, once a process."""
-    anchors: dict[bytes, list[shapes.Anchor]] = {}
-    for anchor in shapes.anchors():
+    anchors: dict[bytes, list[shapes.Anchor | hidden.Hidden]] = {}
+    every: tuple[shapes.Anchor | hidden.Hidden, ...] = (*shapes.anchors(), *hidden.anchors())
+    for anchor in every:
         for word in anchor.words():
             anchors.setdefault(word, []).append(anchor)
     return anchors, sieve.finder((*anchors, _GZIP_IN_BASE64[:3]))
@@ -286,9 +332,11 @@ def _known_forms(known: Mapping[str, str]) -> dict[bytes, tuple[str, str]]:
             forms.setdefault(_lower_percents(spelled).encode(), (name, " percent-encoded"))
         forms.setdefault("".join(f"%{byte:02X}" for byte in value).encode(), (name, " percent-encoded"))
         forms.setdefault("".join(f"%{byte:02x}" for byte in value).encode(), (name, " percent-encoded"))
+        for codec in ("utf-16-le", "utf-16-be"):
+            forms.setdefault(text.encode(codec, "replace"), (name, " in UTF-16"))
         forms.setdefault(value.hex().encode(), (name, " in hex"))
         forms.setdefault(value.hex().upper().encode(), (name, " in hex"))
-        for _, letters in shapes.base64_forms(value):
+        for _, letters in hidden.base64_forms(value):
             forms.setdefault(letters, (name, " in base64"))
             forms.setdefault(letters.translate(bytes.maketrans(b"+/", b"-_")), (name, " in base64"))
     return forms

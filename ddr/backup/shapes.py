@@ -51,6 +51,11 @@ class Anchor:
             return text.startswith(self.literal, at)
         return text[at : at + len(self.literal)].lower() == self.literal
 
+    def look(self, text: bytes, at: int) -> Span | None:
+        """The span of the secret whose word the sieve found at `at`."""
+        begin = at - self.gram
+        return self.find(text, begin) if begin >= 0 and self.stands_at(text, begin) else None
+
 
 @functools.cache
 def _compiled(pattern: bytes) -> re.Pattern[bytes]:
@@ -122,20 +127,65 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 _SIGNS = b"!@#$%^&*+=?~"
 
 
-def _looks_real(value: bytes, *, is_password: bool) -> bool:
+_SAMPLE = re.compile(
+    rb"(?i)(?:abc|arg|bar|base|bcrypt|char|default|demo|field|float|foo|input|int|key|level|line|md|method|oauth|opt|page"
+    rb"|para?m?|part|pass(?:wd|word)?|pbkdf|phase|pwd?|rule|sample|scrypt|secret|sha|step|str(?:ing)?|test|text|type|uint"
+    rb"|user|utf|val(?:ue)?|var|ver(?:sion)?|argon|foobar|xyz)[-_]?\d+(?:\w{0,2})$|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|.*[+]$"
+)
+"""Short values of code, documentation and algorithms."""
+
+_PROSE = frozenset(
+    b"a after again all an and any are as at authentication be been before box by can cannot change character "
+    b"characters check config configuration confirm confirmation contains correct credentials current database "
+    b"default description digits does encrypted encryption enter entered environment error empty expired "
+    b"fallback field fields file for forgot form from has have hash hashed hidden if in incorrect input invalid "
+    b"is it key label least length letters limit login long longer many match matches message minimum missing "
+    b"must name needed needs new no none not null number of old on one only optional or our parameter passphrase "
+    b"password passwords placeholder please policy prompt protected provided read reset required requires rules "
+    b"same secret see set should shorter sign stored string strong system text than that the their them then "
+    b"they this to token too type unknown unset use used user username users using valid value variable was weak "
+    b"when which will with without wrong you your".split()
+)
+_WORD = re.compile(rb"[A-Za-z]+")
+
+
+def _is_prose(value: bytes, most_words: int) -> bool:
+    words = _WORD.findall(value.lower())
+    return sum(word in _PROSE for word in words) > most_words
+
+
+def _is_passphrase(value: bytes) -> bool:
+    """Four and more words of three letters and more, not one of those that sentences and labels are made of."""
+    words = value.split(b" ")
+    return (
+        4 <= len(words) <= 12
+        and all(word.islower() and 3 <= len(word) <= 12 for word in words if not word.isdigit())
+        and len(set(words)) >= 4
+        and not _is_prose(value, 0)
+    )
+
+
+def looks_real(value: bytes, *, is_password: bool) -> bool:
     """Whether this is a value and no reference, name, placeholder or number.
 
-    A password is rated by its kinds of letters (8 and more, a letter, and a digit or a sign); what is called token,
-    secret or key must be machine-made: 16 and more, letters and digits, at least 3 bits a letter (a random one of 16
-    hex digits has 3.2 in the median; English words of that length without digits are excluded by the digit).
+    A password is rated by its kinds of letters (6 and more, a letter, and a digit or a sign; below 8 no name with a
+    number behind it) or is a phrase of words that make no sentence; what is called token, secret or key must be
+    machine-made: 16 and more, letters and digits, at least 3 bits a letter (a random one of 16 hex digits has 3.2 in
+    the median; English words of that length without digits are excluded by the digit).
     """
-    if _PLACEHOLDER.match(value) or _WORDS_ONLY.match(value) or _NUMBER.match(value) or _UUID.match(value):
+    if _PLACEHOLDER.match(value) or _NUMBER.match(value) or _UUID.match(value):
         return False
+    if _WORDS_ONLY.match(value):
+        return is_password and _is_passphrase(value)
     letters = any(chr(byte).isalpha() for byte in value)
     digits = any(48 <= byte < 58 for byte in value)
-    if is_password:
-        return len(value) >= 8 and letters and (digits or any(byte in _SIGNS for byte in value)) and len(set(value)) > 4
-    return len(value) >= 16 and letters and digits and _entropy_bits(value) >= 3.0
+    if not is_password:
+        return len(value) >= 16 and letters and digits and _entropy_bits(value) >= 3.0
+    if b" " in value and _is_prose(value, 1):
+        return False
+    if len(value) < 6 or (len(value) < 8 and (not digits or _SAMPLE.match(value))):
+        return False
+    return letters and (digits or any(byte in _SIGNS for byte in value)) and len(set(value)) > 4
 
 
 def _entropy_bits(value: bytes) -> float:
@@ -145,8 +195,8 @@ def _entropy_bits(value: bytes) -> float:
 
 _SEPARATOR = rb"(?:\\*[\"'])?[ \t]*(?:=>|[:=])[ \t]*(?:[brfu]?\\*[\"'])?"
 _VALUE = (
-    rb"(?:(?<=\")[^\"\\\n]{8,256}(?=\\*\")|(?<=')[^'\\\n]{8,256}(?=\\*')"
-    rb"|(?<![\"'])[^\s\"'\\,;&<>{}()\[\]|]{8,256}(?![(\[]))"
+    rb"(?:(?<=\")[^\"\\\n]{6,256}(?=\\*\")|(?<=')[^'\\\n]{6,256}(?=\\*')"
+    rb"|(?<![\"'])[^\s\"'\\,;&<>{}()\[\]|]{6,256}+(?![(\[]))"
 )
 _PASSWORDS = (b"password", b"passwd", b"passphrase")
 _SIGNS_AFTER = (b'"', b"=", b":", b"'", b"\\", b" =")
@@ -179,7 +229,7 @@ _OF_A_LIST = re.compile(rb"(?i)(?:page|next|continuation|cont|pad|eos|bos|unk|se
 
 
 @functools.cache
-def _assigned(name: bytes) -> Finder:
+def assigned(name: bytes) -> Finder:
     pattern = rb"(?i)" + re.escape(name) + _SEPARATOR + rb"(?P<value>" + _VALUE + rb")"
     is_password = name in _PASSWORDS
 
@@ -187,7 +237,7 @@ def _assigned(name: bytes) -> Finder:
         match = _compiled(pattern).match(text, at)
         if match is None or _OF_A_LIST.search(text[max(0, at - 16) : at]):
             return None
-        return match.span("value") if _looks_real(match["value"], is_password=is_password) else None
+        return match.span("value") if looks_real(match["value"], is_password=is_password) else None
 
     return find
 
@@ -253,103 +303,70 @@ def _private_key() -> Finder:
 
 
 @functools.cache
-def anchors() -> tuple[Anchor, ...]:
-    """Every shape, each with the letters it is found by; plain and, where it can be, in base64."""
-    plain = [
+def tokens() -> tuple[Anchor, ...]:
+    """Secrets that are known without a name before them."""
+    found = [
         Anchor(kind, literal, _whole(pattern, _is_varied), 5 if literal.startswith(b"hooks") else 0)
         for kind, literals, pattern in _TOKENS
         for literal in literals
     ]
-    plain.append(Anchor("jwt", b"eyJ", _whole(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}", _is_jwt)))
-    plain.append(Anchor("private-key", b"-----BEGIN", _private_key(), gram=4))
-    plain.append(Anchor("docker-auth", b'auth"', _docker_auth, gram=2))
-    plain.append(Anchor("docker-auth", b'auth\\"', _docker_auth, gram=2))
-    plain.append(Anchor("authorization", b"authorization", _header, gram=5, any_case=True))
-    plain.append(Anchor("password-in-url", b"%40", _in_url(3)))
+    found.append(Anchor("jwt", b"eyJ", _whole(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{16,}", _is_jwt)))
+    found.append(Anchor("private-key", b"-----BEGIN", _private_key(), gram=4))
+    found.append(Anchor("docker-auth", b'auth"', _docker_auth, gram=2))
+    found.append(Anchor("docker-auth", b'auth\\"', _docker_auth, gram=2))
+    found.append(Anchor("authorization", b"authorization", _header, gram=5, any_case=True))
+    found.append(Anchor("password-in-url", b"%40", _in_url(3)))
+    return tuple(found)
+
+
+def names() -> tuple[bytes, ...]:
+    """What a secret is called where it is assigned."""
+    return tuple(name for name, _, _ in _NAMES)
+
+
+@functools.cache
+def anchors() -> tuple[Anchor, ...]:
+    """Every shape, each with the letters it is found by. `hidden.anchors` are the same in base64."""
     named = [
-        Anchor(_kind_of(name), name + sign, _assigned(name), gram % (len(name + sign) - 2), any_case=True)
+        Anchor(kind_of(name), name + sign, assigned(name), gram % (len(name + sign) - 2), any_case=True)
         for name, gram, signs in _NAMES
         for sign in signs
     ]
-    hidden = [one for anchor in plain for one in _in_base64(anchor)]
-    for kind, name in (
-        ("password", b"password"),
-        ("password", b"PASSWORD"),
-        ("secret", b"secret"),
-        ("secret", b"SECRET"),
-    ):
-        for sign in (b"=", b'"', b": "):
-            find = _assigned(name.lower())
-            hidden += _in_base64(Anchor(kind, name + sign, find))
-    for scheme in (
-        b"postgresql://",
-        b"postgresql+psycopg://",
-        b"mysql://",
-        b"mysql+pymysql://",
-        b"redis://",
-        b"mongodb://",
-    ):
-        hidden += _in_base64(Anchor("password-in-url", scheme, _url_at_scheme))
-    return (*plain, *named, *hidden)
+    return (*tokens(), *named)
 
 
 AT_SIGN = Anchor("password-in-url", b"@", _in_url(1))
 """One byte is too short for the sieve; whoever scans looks for it separately."""
 
 
-def _url_at_scheme(text: bytes, at: int) -> Span | None:
-    sign = text.find(b"@", at, at + 300)
-    return _in_url(1)(text, sign) if sign > 0 else None
+def url_from(text: bytes, at: int) -> Span | None:
+    """The password of a URL whose scheme, or the `://` behind it, begins at `at`; printed letters only."""
+    begin = text.find(b"://", at, at + 40)
+    sign = text.find(b"@", begin, begin + 300) if begin >= 0 else -1
+    span = _in_url(1)(text, sign) if sign > 0 else None
+    return span if span and re.fullmatch(rb"[!-~]+", text[begin:sign]) else None
 
 
-def _kind_of(name: bytes) -> str:
-    return "kubeconfig-key" if name == b"client-key-data" else "password" if name in _PASSWORDS else "secret"
+_SAYS_SECRET = re.compile(rb"(?i)pass|pwd|token|secret|key|credential|auth|private|salt|dsn|signature")
+_PLAIN_URL = re.compile(rb"(?i)[a-z][a-z0-9+.-]*://|[~.]{0,2}/")
 
 
-def base64_forms(literal: bytes) -> tuple[tuple[int, bytes], ...]:
-    """(bytes of its 4-letter group that stand before it, its base64 letters), for all three alignments.
+def worth_knowing(name: str, text: str) -> tuple[str, ...]:
+    """What of a variable of an environment is secret: nothing, its value, or the password in its URL.
 
-    Only the letters that it determines alone: 2 are lost at the front of the second, 3 of the third alignment.
+    Names, numbers, paths, hosts and words stand in every text; as known values they would stop every backup.
     """
-    forms = []
-    for before, lost in ((0, 0), (1, 2), (2, 3)):
-        letters = base64.b64encode(b"\0" * before + literal)
-        forms.append((before, letters[lost : (before + len(literal)) * 8 // 6]))
-    return tuple(forms)
+    value = text.encode("utf-8", "surrogateescape")
+    if _PLAIN_URL.match(value):
+        span = url_from(value, 0)
+        return (value[span[0] : span[1]].decode("utf-8", "surrogateescape"),) if span else ()
+    if _PLACEHOLDER.match(value) or _NUMBER.match(value):
+        return ()
+    says_secret = bool(_SAYS_SECRET.search(name.encode("utf-8", "surrogateescape")))
+    if _UUID.match(value):
+        return (text,) if says_secret else ()
+    return (text,) if looks_real(value, is_password=says_secret) else ()
 
 
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/_\r\n-]")
-
-
-def decoded_at(text: bytes, start: int, longest: int = LOOK_AHEAD) -> bytes:
-    """The bytes behind the base64 letters from `start` on, without line ends; letters before the text are A."""
-    letters = b"A" * -min(start, 0) + text[max(start, 0) : start + longest]
-    head = bytes(byte if chr(byte).isalnum() or byte in b"+/-_" else 65 for byte in letters[:3])
-    end = _NOT_BASE64.search(letters, 3)
-    run = (head + letters[3 : end.start() if end else None]).translate(bytes.maketrans(b"-_", b"+/"), b"\r\n")
-    run = run[:-1] if len(run) % 4 == 1 else run
-    return binascii.a2b_base64(run + b"=" * (-len(run) % 4))
-
-
-def _in_base64(anchor: Anchor) -> list[Anchor]:
-    found = []
-    for before, letters in base64_forms(anchor.literal):
-        lost = (0, 2, 3)[before]
-        if len(letters) < 3:
-            continue
-        gram = max(range(len(letters) - 2), key=lambda at: _oddity(letters[at : at + 3]))
-
-        def find(text: bytes, at: int, before: int = before, lost: int = lost) -> Span | None:
-            inner = decoded_at(text, at - lost)
-            if not anchor.stands_at(inner, before):
-                return None
-            span = anchor.find(inner, before)
-            return None if span is None else (at, min(at + (span[1] - before) * 4 // 3, len(text)))
-
-        found.append(Anchor(f"{anchor.kind}-in-base64", letters, find, gram))
-    return found
-
-
-def _oddity(letters: bytes) -> int:
-    """How seldom words and hex digits have these letters in a row: capitals in the middle are best."""
-    return sum(3 if 65 <= byte < 91 else 1 if 103 <= byte < 123 else 0 for byte in letters[1:]) * 2 + (letters[0] > 64)
+def kind_of(name: bytes) -> str:
+    return "kubeconfig-key" if name == b"client-key-data" else "password" if name in _PASSWORDS else "secret"
