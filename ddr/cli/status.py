@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ _NONE = "no services yet: name one in ddr.yaml, the file explains how\n  next: d
 def command(session: sessions.Session, service: str | None, check: bool) -> int:
     """Show planes, live revisions, signals, open incidents, backups.
 
-    Backups are the platform's and stand at the end, also where there is no service; RPO and RTO are promised by each.
+    Backups are the platform's and are shown once, also where there is no service; RPO and RTO are promised by each.
 
     `good` beside a revision: it is the one of the newest known-good release. `??` is unknown, never healthy.
 
@@ -60,21 +61,24 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
             "pending_events": pending,
             "journal": wired.trouble.message if wired.trouble else "",
         },
-        lambda: (
-            ("\n\n".join(_text(entry, wired.platform.service(entry.service)) for entry in seen) or _NONE)
-            + _whole(whole, is_asked=bool(seen) or wired.config.backup is not None)
-            + _waiting(pending)
-        ),
+        lambda: _screen(session, seen, whole) + _waiting(pending),
     )
     session.warn_interrupted()
     return session.code(2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0)
 
 
-def _whole(standing: status.BackupStanding | None, *, is_asked: bool) -> str:
-    """Of the platform. Who has neither services nor a word on backups is not told that there are none."""
-    if standing is None and not is_asked:
-        return ""
-    return "\n\n" + "\n".join([output.heading("backups"), *_backups(standing)])
+def _screen(
+    session: sessions.Session, seen: Sequence[status.ServiceStatus], whole: status.BackupStanding | None
+) -> str:
+    """It ends with the next command of a service. The backups of the platform stand with a service that is alone, else
+    by themselves; who has neither services nor a word on backups is not told that there are none."""
+    wired = session.wired()
+    is_alone = len(seen) == 1
+    parts = [_text(entry, wired.platform.service(entry.service), is_alone=is_alone) for entry in seen]
+    block = []
+    if not is_alone and (seen or whole or wired.config.backup is not None):
+        block = ["\n".join([output.heading("backups"), *_backups(whole)])]
+    return "\n\n".join([*block, *parts] if parts else [_NONE, *block])
 
 
 def _waiting(pending: int) -> str:
@@ -84,7 +88,7 @@ def _waiting(pending: int) -> str:
     return f"\n\n{output.mark('bad')} journal: {told} on this machine, not in the store\n  next: ddr journal sync"
 
 
-def _text(seen: status.ServiceStatus, service: services.Service) -> str:
+def _text(seen: status.ServiceStatus, service: services.Service, *, is_alone: bool) -> str:
     from ddr.lib import timetext
 
     detectors = {spec.name: spec.detector for spec in service.signals}
@@ -108,7 +112,7 @@ def _text(seen: status.ServiceStatus, service: services.Service) -> str:
     if seen.last_good:
         good = f"{seen.last_good.id}, {output.age(seen.last_good.at, seen.at)}"
     parts.append(f"  last known-good release: {good}")
-    parts += _promised(seen.backups)
+    parts += _backups(seen.backups) if is_alone else _promised(seen.backups)
     parts += [f"  mend: {entry}" for entry in seen.mend]
     if seen.next_command:
         parts.append(f"  {output.heading('next:')} {seen.next_command}")
@@ -125,7 +129,7 @@ def _promised(standing: status.BackupStanding | None) -> list[str]:
 def _backups(standing: status.BackupStanding | None) -> list[str]:
     """Against the real clock, which a sandbox does not go by."""
     if standing is None:
-        return ["  newest verified backup: never", f"  {output.heading('next:')} ddr backup run"]
+        return ["  newest verified backup: never"]
     now = datetime.now(UTC)
     lines = [f"  newest verified backup: {output.age(standing.verified_at, now)}"]
     if standing.newest_at != standing.verified_at:

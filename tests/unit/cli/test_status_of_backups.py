@@ -50,5 +50,8 @@ def test_with_services_the_platform_stands_once_and_promises_for_each(
     assert main.run(["backup", "run"]) == 0
     assert main.run(["backup", "verify"]) == 0
     told = _status(capsys)
-    assert told.count("newest verified backup") == told.count("3-2-1-1-0") == told.count("\nbackups\n") == 1
+    assert told.count("newest verified backup") == told.count("3-2-1-1-0") == told.count("backups\n") == 1
     assert len(re.findall(r"(?m)^  RPO ok: ", told)) == 2
+    assert main.run(["status", "fraud"]) == 0
+    alone = capsys.readouterr().out
+    assert alone.count("newest verified backup") == alone.count("3-2-1-1-0") == alone.count("RPO ok: ") == 1
