@@ -140,9 +140,11 @@ class RestoreOptions:
     more: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_wishes(options: RestoreOptions, known: Mapping[str, str]) -> None:
+def check_wishes(options: RestoreOptions, known: Mapping[str, str], *, rewrites: bool = False) -> None:
     """InputError for a wish that the connector does not know: one that is left unheard restores something else than was
-    asked for. `known` says of each what its value is."""
+    asked for. `known` says of each what its value is, `rewrites` whether it has locations that can be rewritten."""
+    if options.rewrites and not rewrites:
+        raise InputError("--rewrite: this component has no locations to rewrite", hint="leave it out")
     for name in options.more:
         if name not in known:
             there = ", ".join(f"{one}={value}" for one, value in known.items()) or "none"
@@ -186,6 +188,15 @@ class Comparison:
     @property
     def is_equal(self) -> bool:
         return self.expected == self.found
+
+
+@runtime_checkable
+class KnowsSecrets(Protocol):
+    """A connector that comes by values which must be in no snapshot: the search looks for them everywhere."""
+
+    def secret_values(self) -> Mapping[str, str]:
+        """Values by a name for people. They are kept in memory, and no one tells them."""
+        ...
 
 
 @runtime_checkable

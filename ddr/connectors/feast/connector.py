@@ -175,7 +175,8 @@ class FeatureRepo:
             ) from problem
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
-        restorable.check_wishes(options, {"registry": "PATH, sqlite:///data/registry.db or postgresql://..."})
+        wishes = {"registry": "PATH, sqlite:///data/registry.db or postgresql://..."}
+        restorable.check_wishes(options, wishes, rewrites=not _is_sql(source))
         if sql.is_address(options.target):
             return self._plan_sql(source, options, [], [])
         target = Path(options.target) if options.target else self.root
@@ -292,7 +293,9 @@ class FeatureRepo:
         """Below the target as it was below the repository; elsewhere only where it came from, or as `more` says."""
         said = options.more.get("registry") or source.component.facts.get("registry", "data/registry.db")
         for old, new in options.rewrites.items():
-            said = new + said.removeprefix(old) if said.startswith(old) else said
+            if not said.startswith(old):
+                raise InputError(f"--rewrite {old}: the registry was not there", hint=f"it was {redact.foreign(said)}")
+            said = new + said.removeprefix(old)
         place = Path(options.target) / said
         if not Path(said).is_absolute() and ".." in Path(said).parts:
             raise Damaged(f"the registry's path {said!r} leads out of the folder", hint="say more.registry=PATH")

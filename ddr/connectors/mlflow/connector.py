@@ -93,7 +93,7 @@ class Registry:
 
             restorable.check_wishes(options, live.WISHES)
             return live.plan(self._over_rest_for(options), source, options)
-        restorable.check_wishes(options, work.WISHES)
+        restorable.check_wishes(options, work.WISHES, rewrites=True)
         return restore.plan(self._work(source, options), self._users(source, options))
 
     def restore(

@@ -55,6 +55,16 @@ class Relocation:
         path = self.inside(tree, place.path)
         return path.as_uri() if uri.startswith("file:") else str(path)
 
+    def fits(self, old: str, uri: str) -> bool:
+        """Whether the rewrite of `old` speaks of this location, in the same words or in others."""
+        begin = old.rstrip("/")
+        if uri == begin or uri.startswith(begin + "/"):
+            return True
+        place, before = self.where.place(uri), self.where.place(old)
+        if place is None or before is None or place.kind != before.kind or uri.startswith("mlflow-artifacts:"):
+            return False
+        return place.kind in ("local", "s3") and f"{place.path}/".startswith(f"{before.path}/")
+
     def inside(self, tree: str, path: str) -> Path:
         """The place in the folder for a path of a tree."""
         assert self.folder is not None
@@ -116,8 +126,12 @@ class Relocation:
             return "emptied: it speaks of processes that are gone"
         if table == "jobs":
             return "waiting and running jobs canceled"
+        return "locations rewritten" if self.is_moving(table) else ""
+
+    def is_moving(self, table: str) -> bool:
+        """Whether locations in a table may change."""
         moves = bool(self.rewrites) or self.moves_all
-        return "locations rewritten" if moves and (table in locations.COLUMNS or table in locations.TAGS) else ""
+        return moves and (table in locations.COLUMNS or table in locations.TAGS)
 
     def _rewritten(self, batch: rowbatch.Batch, column: str, keys: object) -> rowbatch.Batch:
         old = batch.column(column).cells()

@@ -15,6 +15,7 @@ from ddr.ports import restorable
 
 def plan(job: work.Work, users: table_work.Work | None) -> restorable.RestorePlan:
     """Only looks. `users` is the restore of the database of users, where there is one."""
+    job.check_rewrites()
     component = job.source.component
     refusals = list(job.too_long())
     lines: list[restorable.PlanLine] = []

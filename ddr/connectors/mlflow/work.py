@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from ddr.connectors.mlflow import bucket, files, locations, objects, relocate, s
 from ddr.connectors.tables import dump, readers, reflect, statements, work
 from ddr.domain import snapshots
 from ddr.errors import InputError
-from ddr.lib import rowbatch, rowdigest
+from ddr.lib import redact, rowbatch, rowdigest
 
 ROWS_ALONE = "none"
 """As the wish `artifacts`: files and objects are left as they are."""
@@ -72,9 +73,43 @@ class Work(work.Work):
             return lambda tree, path: True
         return files.below(self.where, self.chosen.locations())
 
+    @cached_property
+    def locations(self) -> Mapping[str, Mapping[str, int]]:
+        """The locations that the chosen rows name, by table, each with how often."""
+        found: dict[str, dict[str, int]] = {}
+        for table in [*locations.COLUMNS, *locations.TAGS]:
+            seen = collections.Counter[str]()
+            for batch in self._as_stored(table) if table in self._by_name else ():
+                for column in locations.COLUMNS.get(table, ()):
+                    cells = batch.column(column).cells() if column in batch.names else ()
+                    seen.update(cell for cell in cells if isinstance(cell, str) and cell)
+                if table in locations.TAGS:
+                    tags = zip(batch.column("key").cells(), batch.column("value").cells(), strict=True)
+                    seen.update(str(value) for key, value in tags if key in locations.TAGS[table])
+            found[table] = seen
+        return found
+
+    def check_rewrites(self) -> None:
+        """InputError for one that no location of the snapshot fits: it would change nothing and say nothing."""
+        if not self.options.rewrites:
+            return
+        named = sorted({uri for those in self.locations.values() for uri in those})
+        for old, new in self.options.rewrites.items():
+            if not any(self.moves.fits(old, uri) for uri in named):
+                places = [place for place in map(self.where.place, named) if place and place.kind in ("local", "s3")]
+                tops = [redact.foreign(place.uri) for place in locations.outermost(places)[:3]]
+                there = ", ".join(tops) or "none that lies on a disk or in a bucket"
+                raise InputError(
+                    f"--rewrite {redact.foreign(f'{old}={new}')}: no location of the snapshot begins with "
+                    f"{redact.foreign(old)}",
+                    hint=f"its locations: {there}; a relative one is moved by --with artifacts=FOLDER or s3://BUCKET",
+                )
+
+    def _as_stored(self, table: str) -> Iterator[rowbatch.Batch]:
+        return self.source.rows(table) if self.chosen is None else self.chosen.rows(table)
+
     def rows(self, table: str) -> Iterator[rowbatch.Batch]:
-        every = self.source.rows(table) if self.chosen is None else self.chosen.rows(table)
-        for batch in every:
+        for batch in self._as_stored(table):
             changed = self.moves.applied(table, batch)
             if changed.size:
                 yield changed
@@ -107,7 +142,10 @@ class Work(work.Work):
         return "MLflow's own migrations"
 
     def note(self, table: str) -> str:
-        return self.moves.why(table)
+        if not self.moves.is_moving(table):
+            return self.moves.why(table)
+        count = sum(often for uri, often in self.locations[table].items() if self.moves.uri(uri) != uri)
+        return f"{count} locations rewritten" if count else ""
 
     def too_long(self) -> Iterator[str]:
         """New locations that PostgreSQL would not take: MLflow gives an artifact_uri 200 characters, for one."""

@@ -55,3 +55,11 @@ def test_one_word_leaves_the_files_out(tmp_path: Path) -> None:
     with pytest.raises(InputError) as said:
         _ = work.moves
     assert "artifacts=none" in said.value.hint
+
+
+@pytest.mark.parametrize("name", ["over rest", "files", "references"])
+def test_what_has_no_locations_rewrites_none(name: str, tmp_path: Path) -> None:
+    facts = {"fidelity": fidelity.CLASS_B} if name == "over rest" else {}
+    made = _connectors(tmp_path)["mlflow" if name == "over rest" else name]
+    with pytest.raises(InputError, match="no locations"):
+        made.plan_restore(captures.Capture(facts=facts).source(), restorable.RestoreOptions(rewrites={"/a": "/b"}))
