@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.backup import chunk_index, graves, layout, leases, planting, reading, scanner, scanning, sink, writing
+from ddr.backup import chunk_index, fallen, graves, layout, leases, planting, reading, scanner, scanning, sink, writing
 from ddr.backup import repository as repositories
 from ddr.domain import snapshots
 from ddr.errors import Conflict, DdrError, Refused
@@ -116,8 +116,11 @@ def run(
     report: Report = _nowhere,
     workers: int = 0,
     among: str = layout.SNAPSHOTS,
+    full: Mapping[str, fallen.Full] | None = None,
 ) -> snapshots.Snapshot:
     """Capture everything and commit one snapshot. A component that fails is kept as far as it came, with its problem.
+
+    One that has shrunk suddenly, held against `full`, is marked.
 
     Among `layout.KEPT` it becomes a kept state of a plane: without a parent, and nobody's newest backup.
 
@@ -140,6 +143,7 @@ def run(
             report(Progress(origin.name))
             before = parent.component(origin.name) if parent else None
             made = _component(origin, writer, reader, before, _scan_of(origin.name, beside), maker, report)
+            made = fallen.marked(made, (full or {}).get(origin.name))
             found.append(dataclasses.replace(made, warnings=(*made.warnings, warning)) if warning else made)
             warning = ""
             report(Progress(origin.name, ended=found[-1]))

@@ -42,13 +42,6 @@ class Shrink:
         return f"{where} {self.before:,} -> {self.after:,} {self.unit}"
 
 
-def of_snapshot(now: snapshots.Snapshot, before: snapshots.Snapshot) -> tuple[Shrink, ...]:
-    """What shrank suddenly in any component of `before`; one that is gone altogether shrank to zero."""
-    return tuple(
-        finding for component in before.components for finding in of_component(now.component(component.name), component)
-    )
-
-
 def of_component(now: snapshots.Component | None, before: snapshots.Component) -> tuple[Shrink, ...]:
     """The parts of `before` of which less than half is left in `now` (None: the component is gone).
 

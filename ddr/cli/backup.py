@@ -35,7 +35,7 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
     locked or recorded, 64 ddr.yaml does not say how to seal it, 69 the store is away or full (then nothing of this
     backup stays).
     """
-    from ddr.backup import capture, locks, shrink
+    from ddr.backup import capture, fallen, locks
     from ddr.domain import backup_records
 
     made = session.backups()
@@ -54,11 +54,16 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
             session.notice(f"a new backup repository in {repository.store.name}\n  {backup_text.KEEP_THE_KEY}")
         if is_new and new_repository and (gone := made.recorded()):
             backup_watch.record(session, backup_records.BackupsForgotten(tuple(one.snapshot for one in gone)))
-        before = repository.newest()
+        full = fallen.full(repository, repository.newest(), made.settings.shrunk_accepted)
         try:
             with working.shown(session) as at_work:
                 snapshot = capture.run(
-                    repository, origins, made.maker(), report=at_work.captured, scan=made.scanner(repository)
+                    repository,
+                    origins,
+                    made.maker(),
+                    report=at_work.captured,
+                    scan=made.scanner(repository),
+                    full=full,
                 )
         except capture.SecretFound:
             if locks.of(repository.store) is not None:
@@ -83,7 +88,7 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
         except BaseException:
             session.notice(f"snapshot {snapshot.id} is stored; it could not be locked")
             raise
-    shrunk = shrink.of_snapshot(snapshot, before) if before else ()
+    shrunk = fallen.lost(snapshot, full)
     document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk, "lock": lock}
     session.show(document, lambda: backup_text.made(snapshot, shrunk, lock, made.now()))
     is_well = recorded and not shrunk and snapshot.status == "complete" and (not lock or lock.holds)

@@ -67,7 +67,8 @@ def made(
     lines += [f"  {output.mark('bad')} {finding}" for finding in shrunk]
     if shrunk:
         lines.append(
-            "      where that is meant: `shrunkAccepted: TIME` under `backup:`, or the last one before it stays"
+            "      until it is back each run says so; where that is meant: `shrunkAccepted: TIME` under `backup:`, or "
+            "the last one before it stays"
         )
     lines += [f"  {line}" for line in locked(lock, now).splitlines()] if lock else []
     lines.append("  next: ddr backup verify" if is_whole else "  next: mend what is named above, then run it again")
@@ -88,12 +89,22 @@ def listed(
             output.size(snapshot.size_bytes),
             f"+{output.size(snapshot.added_bytes)}",
             "verified" if snapshot.id in verified else "",
-            ", ".join(component.name for component in snapshot.components),
+            ", ".join(
+                component.name + (" (SHRUNK)" if "shrunk" in component.facts else "")
+                for component in snapshot.components
+            ),
         )
         for snapshot in found
     ]
     lines = [output.table(rows)] if rows else []
     lines += [f"  {output.mark('bad')} {head.id[:_SHORT]}  {problem}" for head, problem in unread]
+    lines += [
+        f"  {output.mark('bad')} {snapshot.id[:_SHORT]} {one.name}: {one.facts['shrunk']}; the newest that was full is "
+        f"{one.facts.get('shrunk.full', '')[:_SHORT]}"
+        for snapshot in found[-1:]
+        for one in snapshot.components
+        if "shrunk" in one.facts
+    ]
     return "\n".join(lines) or "no snapshot yet\n  next: ddr backup run"
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ddr.backup import shrink
+from ddr.backup import fallen, shrink
 from ddr.domain import snapshots
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -64,6 +64,16 @@ def test_a_component_that_is_gone_is_found_in_the_snapshot() -> None:
     def snapshot(*components: snapshots.Component) -> snapshots.Snapshot:
         return snapshots.Snapshot(AT, "host", "cron", "1", components)
 
-    whole = snapshot(_component({"runs": 3}))
-    assert [str(one) for one in shrink.of_snapshot(snapshot(), whole)] == ["mlflow 3 -> 0 rows"]
-    assert shrink.of_snapshot(whole, snapshot()) == ()
+    whole = {"mlflow": fallen.Full("1234567890", _component({"runs": 3}))}
+    assert [str(one) for one in fallen.lost(snapshot(), whole)] == ["mlflow 3 -> 0 rows"]
+    assert fallen.lost(snapshot(_component({"runs": 3})), whole) == ()
+    assert fallen.lost(snapshot(_component({"runs": 3})), {}) == ()
+
+
+def test_the_mark_names_what_was_lost_and_the_newest_that_was_full() -> None:
+    full = fallen.Full("0123456789abcdef", _component({"a": 40, "b": 40, "c": 40, "d": 40, "e": 5}))
+    found = fallen.marked(_component({"a": 1, "b": 1, "c": 1, "d": 1, "e": 5}), full)
+    assert found.facts["shrunk"] == "a 40 -> 1 rows; b 40 -> 1 rows; c 40 -> 1 rows; and 1 more"
+    assert "--snapshot 01234567" in fallen.warning(found)
+    assert fallen.marked(full.component, full) == full.component
+    assert fallen.warning(full.component) == ""

@@ -141,3 +141,28 @@ def test_a_damaged_snapshot_has_a_way_out(root: Path) -> None:
     assert kept.read_bytes() == bytes(content)
     for words in (["list"], ["prune"], ["run"], ["verify"]):
         assert calls.ddr(root, "backup", *words).code == 0, words
+
+
+def test_what_shrank_stays_visible_until_it_is_back_or_accepted(root: Path) -> None:
+    full = calls.ddr(root, "backup", "list", "--json").document["snapshots"][-1]["id"]
+    kept = {path.name: path.read_bytes() for path in (root / "pipes").iterdir()}
+    for name in list(kept)[1:]:
+        (root / "pipes" / name).unlink()
+    for _ in range(3):
+        done = calls.ddr(root, "backup", "run")
+        assert done.code == 2, "each run says so, not the first alone"
+        assert "40 -> 1 files" in done.out
+    listed = calls.ddr(root, "backup", "list")
+    assert listed.out.count("(SHRUNK)") == 3
+    assert f"full is {full[:8]}" in listed.out
+    assert f"--snapshot {full[:8]}" in calls.ddr(root, "restore", "pipes").err
+    config = (root / "ddr.yaml").read_text()
+    (root / "ddr.yaml").write_text(config.replace("backup: {", "backup: {shrunkAccepted: 2999-01-01T00:00:00Z, "))
+    accepted = calls.ddr(root, "backup", "run")
+    assert accepted.code == 0, accepted
+    (root / "ddr.yaml").write_text(config)
+    for name, content in kept.items():
+        (root / "pipes" / name).write_bytes(content)
+    assert calls.ddr(root, "backup", "run").code == 0
+    assert "SHRUNK" not in calls.ddr(root, "backup", "list").out.splitlines()[-1]
+    assert "shrunk" not in calls.ddr(root, "restore", "pipes").err
