@@ -60,7 +60,7 @@ def command(
     skip, was left different, or the journal does not know of it, 3 the world
     changed since the plan, 64 usage, 69 a system is away.
     """
-    from ddr.backup import reading, source
+    from ddr.backup import fallen, reading, source
     from ddr.domain import backup_records
     from ddr.errors import Refused, UnknownName
     from ddr.ports import restorable
@@ -72,6 +72,8 @@ def command(
     if wanted is None:
         there = ", ".join(one.name for one in found.components)
         raise UnknownName(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
+    if said := fallen.warning(wanted):
+        session.notice(said)
     connector = _restorer(made, wanted)
     origin = source.ChunkSource(repository, reading.Reader(repository, repository.index()), wanted)
     if target and "://" not in target:
