@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from ddr.domain import health, planes, releases, signals
 from ddr.errors import DdrError, Missing
@@ -12,54 +11,41 @@ from ddr.lib import digest
 from ddr.ports import connector, signal, store
 from ddr.rollback import planner
 from ddr.stores import probe
-from ddr.wiring import build, repository
+from ddr.wiring import build, doctor_backups, repository, visits
 
 
-@dataclass(frozen=True)
-class Visit:
-    """What was tried and how it stands. `cannot` names what ddr will refuse to do there, and why."""
-
-    what: str
-    state: signals.State
-    why: str
-    can: tuple[str, ...] = ()
-    cannot: tuple[str, ...] = ()
-
-
-def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[Visit, ...]:
+def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[visits.Visit, ...]:
     """Look at the repository, the journal and every connector. Writes only the probe's own keys."""
     repository.forget_verdict(wired.config, environ)
-    visits = [_store(wired), _journal(wired)]
+    found = [_store(wired), _journal(wired)]
     for service in wired.platform.services:
         good = _last_good(wired, service)
         for plane, seen in wired.platform.planes[service].items():
             way = _way_back(wired, service, plane, seen)
-            visits.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen, good, way))
-        visits += [_server(wired, service)] if service in wired.platform.servers else []
+            found.append(_plane(service, wired.platform.services[service].planes[plane], plane, seen, good, way))
+        found += [_server(wired, service)] if service in wired.platform.servers else []
     used = {name for entry in wired.config.planes.values() for plane in entry.values() for name in [plane.connector]}
     serving = {entry.serving for entry in wired.config.services.values()}
     for name, made in wired.connectors.items():
         if name not in used | serving and isinstance(made, signal.Signal):
-            visits.append(_source(wired, name, made))
-    visits += [
-        Visit(f"backups of {name}", signals.State.OK, f"fidelity {fidelity}")
-        for name, made in wired.connectors.items()
-        if (fidelity := getattr(made, "fidelity", ""))
-    ]
-    return tuple(visits)
+            found.append(_source(wired, name, made))
+    found += doctor_backups.visit(wired, environ, used)
+    return tuple(found)
 
 
-def _store(wired: build.Wired) -> Visit:
+def _store(wired: build.Wired) -> visits.Visit:
     made = repository.make_store(wired.config)
     try:
         wired.log.witness.hold_place(wired.log.witness.anchor())
     except DdrError as problem:  # nothing is written where the journal is missing
-        return Visit(f"repository {made.name}", signals.State.BAD, f"{problem.message}\n      next: {problem.hint}")
+        return visits.Visit(
+            f"repository {made.name}", signals.State.BAD, f"{problem.message}\n      next: {problem.hint}"
+        )
     verdict = probe.probe(made)
     if verdict.unanswered:
-        return Visit(f"repository {made.name}", signals.State.BAD, "; ".join(verdict.findings))
+        return visits.Visit(f"repository {made.name}", signals.State.BAD, "; ".join(verdict.findings))
     if not verdict.honest:
-        return Visit(
+        return visits.Visit(
             f"repository {made.name}",
             signals.State.BAD,
             "; ".join(verdict.findings),
@@ -70,28 +56,30 @@ def _store(wired: build.Wired) -> Visit:
             made.check_lock()
         except DdrError as problem:
             text = f"{problem.message}\n      next: {problem.hint}"
-            return Visit(f"repository {made.name}", signals.State.BAD, text, cannot=("lock backups",))
+            return visits.Visit(f"repository {made.name}", signals.State.BAD, text, cannot=("lock backups",))
     shared = "may be shared between machines" if made.is_shared else "serves this machine"
-    return Visit(f"repository {made.name}", signals.State.OK, "keeps its conditional writes", (shared,))
+    return visits.Visit(f"repository {made.name}", signals.State.OK, "keeps its conditional writes", (shared,))
 
 
-def _journal(wired: build.Wired) -> Visit:
+def _journal(wired: build.Wired) -> visits.Visit:
     try:
         report = verify.verify(wired.log)
     except DdrError as problem:
-        return Visit("journal", signals.State.BAD, problem.message)
+        return visits.Visit("journal", signals.State.BAD, problem.message)
     if report.findings:
         findings = "; ".join(str(finding) for finding in report.findings)
-        return Visit("journal", signals.State.BAD, "\n      next: ".join([findings, *report.advice]))
+        return visits.Visit("journal", signals.State.BAD, "\n      next: ".join([findings, *report.advice]))
     trouble = probe.try_beginning(repository.make_store(wired.config), layout.TRIAL)
     if trouble:
-        return Visit("journal", signals.State.BAD, trouble, cannot=("record anything there: events wait in the spool",))
+        return visits.Visit(
+            "journal", signals.State.BAD, trouble, cannot=("record anything there: events wait in the spool",)
+        )
     if report.pending:
         count = "1 event waits" if report.pending == 1 else f"{report.pending} events wait"
-        return Visit(
+        return visits.Visit(
             "journal", signals.State.BAD, f"{count} on this machine, not in the store\n      next: `ddr journal sync`"
         )
-    return Visit("journal", signals.State.OK, f"{report.events} events, one unbroken chain; can be written")
+    return visits.Visit("journal", signals.State.OK, f"{report.events} events, one unbroken chain; can be written")
 
 
 def _last_good(wired: build.Wired, service: str) -> releases.Release | None:
@@ -109,13 +97,13 @@ def _plane(
     seen: connector.Observable,
     good: releases.Release | None,
     way: tuple[str, str],
-) -> Visit:
+) -> visits.Visit:
     found = seen.health()
     can = [*found.can, *([way[0]] if way[0] else []), *_ports(seen)]
     overwritten = _overwritten(seen, good)
     state = signals.State.BAD if overwritten or (way[1] and found.state is signals.State.OK) else found.state
     cannot = (*found.cannot, *([way[1]] if way[1] else []))
-    return Visit(f"{service} {plane} ({name})", state, overwritten or found.why, tuple(can), cannot)
+    return visits.Visit(f"{service} {plane} ({name})", state, overwritten or found.why, tuple(can), cannot)
 
 
 def _way_back(wired: build.Wired, service: str, plane: planes.Plane, seen: connector.Observable) -> tuple[str, str]:
@@ -162,29 +150,29 @@ def _ports(seen: connector.Observable) -> Sequence[str]:
     return [words for port, words in said if isinstance(seen, port)]
 
 
-def _server(wired: build.Wired, service: str) -> Visit:
+def _server(wired: build.Wired, service: str) -> visits.Visit:
     what = f"{service} server ({wired.platform.services[service].serving})"
     try:
         loaded = wired.platform.servers[service].loaded()
     except DdrError as problem:
-        return Visit(what, signals.State.BAD, problem.message)
+        return visits.Visit(what, signals.State.BAD, problem.message)
     text = ", ".join(str(revision) for revision in loaded.values())
     can = ["roll", "answer with the fallback"]
     can += ["replay logged requests"] if service in wired.platform.replays else []
-    return Visit(what, signals.State.OK, f"serves {text}", tuple(can))
+    return visits.Visit(what, signals.State.OK, f"serves {text}", tuple(can))
 
 
-def _source(wired: build.Wired, name: str, made: signal.Signal) -> Visit:
+def _source(wired: build.Wired, name: str, made: signal.Signal) -> visits.Visit:
     now = wired.platform.clock.now()
     silent = []
     for series in made.series:
         try:
             reading = made.read(series, now - health.LOOK_BACK, now)
         except DdrError as problem:
-            return Visit(f"source {name}", signals.State.BAD, problem.message)
+            return visits.Visit(f"source {name}", signals.State.BAD, problem.message)
         if reading.sample is None:
             silent.append(f"{series}: {reading.why}")
     state = signals.State.UNKNOWN if silent else signals.State.OK
-    return Visit(
+    return visits.Visit(
         f"source {name}", state, "; ".join(silent) or "answers", tuple(f"read {entry}" for entry in made.series)
     )
