@@ -317,6 +317,16 @@ def _compiled() -> tuple[Mapping[bytes, Sequence[shapes.Anchor | hidden.Hidden]]
     return anchors, sieve.finder((*anchors, _GZIP_IN_BASE64[:3]))
 
 
+def worth_knowing(values: Mapping[str, str]) -> dict[str, str]:
+    """Of variables and their values those to search for: secret by name or by shape, long enough, no ordinary word."""
+    return {
+        name: secret
+        for name, value in values.items()
+        for secret in shapes.worth_knowing(name.partition(" ")[0], value)
+        if len(secret.encode("utf-8", "surrogateescape")) >= SHORTEST_KNOWN_BYTES
+    }
+
+
 def _known_forms(known: Mapping[str, str]) -> dict[bytes, tuple[str, str]]:
     """Every spelling that is searched: literal -> (name, form). The plain one wins where two are the same."""
     forms: dict[bytes, tuple[str, str]] = {}

@@ -20,7 +20,7 @@ from ddr.errors import Damaged, InputError, Missing, Refused
 from ddr.journal import views
 from ddr.lib import clock as clocks
 from ddr.lib import redact
-from ddr.ports import restorable
+from ddr.ports import confidential, restorable
 from ddr.ports import store as stores
 from ddr.stores import memory, retrying
 from ddr.wiring import backup_settings, build, repository
@@ -173,8 +173,12 @@ class Backups:
         return capture.Maker(socket.gethostname(), self.wired.platform.actor, version.VERSION, now)
 
     def scanner(self, repository: repositories.Repository) -> scanning.Scanner:
-        """Looks for secrets in what is captured: shapes of them, and every value that ddr.yaml refers to."""
+        """Looks for secrets in what is captured: shapes of them, every value that ddr.yaml refers to, and those that
+        connectors came by."""
         known = {f"value {number} that ddr.yaml refers to": value for number, value in self._secrets}
+        for made in self.wired.connectors.values():
+            if isinstance(made, confidential.KnowsSecrets):
+                known |= scanning.worth_knowing(made.secret_values())
         return scanning.Scanner(known, repository.ring.derive("fingerprints"), self.settings.allow)
 
     @property

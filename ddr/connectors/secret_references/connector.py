@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class SecretReferences:
-    """Implements Capturable and Restorable; restoring means saying what has to be entered again."""
+    """Implements Capturable, Restorable and KnowsSecrets; restoring means saying what has to be entered again."""
 
     base: Path
     settings: Settings = field(default_factory=Settings)
@@ -74,6 +75,16 @@ class SecretReferences:
         sink.fact("references", str(len(set(into.references))))
         if gone:
             raise Missing(f"cannot be read: {', '.join(gone)}", hint="correct the paths in ddr.yaml")
+
+    def secret_values(self) -> Mapping[str, str]:
+        """What stands in the `.env` files. One that cannot be read is told by `capture`."""
+        found_: dict[str, str] = {}
+        for path in self.settings.env_files:
+            with contextlib.suppress(OSError):
+                place = self.base / path
+                if place.stat().st_size <= _LARGEST_BYTES:
+                    found_.update(env_files.values(place.read_text(errors="replace"), path))
+        return found_
 
     def _read(
         self, path: str, reader: Callable[[str, str, found.Found], None], into: found.Found, gone: list[str]

@@ -16,7 +16,7 @@ from ddr.connectors.secret_references import airflow, connector, env_files, foun
 from ddr.domain import snapshots
 from ddr.errors import Missing
 from ddr.lib import clock
-from ddr.ports import restorable
+from ddr.ports import confidential, restorable
 from tests import captures
 from tests.unit.connectors.rigs import NOW
 
@@ -265,3 +265,20 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 def test_what_people_call_secrets_is_a_name(name: str) -> None:
     assert found.is_name(name)
+
+
+def test_values_of_env_files_are_known_to_the_search_and_told_to_nobody(tmp_path: Path) -> None:
+    lines = ["# a comment", "export DB_PASSWORD=winterTale", 'API_TOKEN="a b$c\\"d9 x"', "HOST=db.internal  # where",
+             "URL=postgres://u:hidden99@db/x", "PLAIN='single quoted' # note", "EMPTY=", "LONG='one", "two'",
+             "LAST=end"]  # fmt: skip
+    (tmp_path / ".env").write_text("\n".join(lines))
+    made = connector.connect(connector.Settings(config="", env_files=(".env", "gone.env")), tmp_path,
+                             clock.ManualClock(NOW))  # fmt: skip
+    assert isinstance(made, confidential.KnowsSecrets)
+    assert made.secret_values() == {
+        "DB_PASSWORD of .env:2": "winterTale", "API_TOKEN of .env:3": 'a b$c\\"d9 x',
+        "API_TOKEN of .env:3, unescaped": 'a b$c"d9 x', "HOST of .env:4": "db.internal",
+        "URL of .env:5": "postgres://u:hidden99@db/x", "PLAIN of .env:6": "single quoted", "LAST of .env:10": "end",
+    }  # fmt: skip
+    sink = captured(tmp_path, env_files=(".env",))
+    assert not any(value in repr(sink) for value in ("winterTale", "hidden99", "single quoted"))
