@@ -119,7 +119,7 @@ class Files:
                 if policy == "fail":
                     raise Conflict(
                         f"{path} is there with other content; no file of the snapshot was written",
-                        hint="restore into an empty folder (--artifacts), or say --policy update or skip",
+                        hint="restore into an empty folder (--with artifacts=FOLDER), or say --policy update or skip",
                     )
             todo[stored.path] = path
         return todo
