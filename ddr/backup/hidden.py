@@ -139,7 +139,7 @@ def _of(kind: str, literal: bytes, anchor: shapes.Anchor) -> shapes.Anchor:
     return shapes.Anchor(kind, literal, anchor.find)
 
 
-_SMALL = re.compile(rb"[0-9a-f]+|[a-z]*[aeiou][a-z]*")  # plain text and digests are full of them
+_SMALL = re.compile(rb"[a-z]*[aeiou][a-z]*")  # plain text is full of them
 
 
 def _places(letters: bytes) -> range:
@@ -149,15 +149,15 @@ def _places(letters: bytes) -> range:
 def _grams(letters: bytes, shared: Counter[bytes]) -> Iterable[int]:
     """The two best words that do not overlap: such as text seldom has, then such as other spellings have as well."""
 
-    def rank(at: int) -> tuple[bool, int, int]:
+    def rank(at: int) -> tuple[int, int, int, int]:
         word = letters[at : at + 3]
-        return _oddity(word) >= 6, shared[word], _oddity(word)
+        return _SMALL.fullmatch(word) is None, _oddity(word) >= 6, shared[word], _oddity(word)
 
     pairs = [(one, two) for one in _places(letters) for two in _places(letters) if two - one >= 3]
     if not pairs:
         return (max(_places(letters), key=rank),)
-    best = max(pairs, key=lambda pair: (sum(rank(at)[0] for at in pair), sum(rank(at)[1] for at in pair)))
-    return [at for at in best if not _SMALL.fullmatch(letters, at, at + 3)] or (max(_places(letters), key=rank),)
+    best = max(pairs, key=lambda pair: [sum(marks) for marks in zip(*map(rank, pair), strict=True)])
+    return [at for at in best if rank(at)[0]] or (max(_places(letters), key=rank),)
 
 
 def _oddity(letters: bytes) -> int:

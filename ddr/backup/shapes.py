@@ -130,13 +130,13 @@ _SIGNS = b"!@#$%^&*+=?~"
 _SAMPLE = re.compile(
     rb"(?i)(?:abc|arg|bar|base|bcrypt|char|default|demo|field|float|foo|input|int|key|level|line|md|method|oauth|opt|page"
     rb"|para?m?|part|pass(?:wd|word)?|pbkdf|phase|pwd?|rule|sample|scrypt|secret|sha|step|str(?:ing)?|test|text|type|uint"
-    rb"|user|utf|val(?:ue)?|var|ver(?:sion)?|argon|foobar|xyz)[-_]?\d+(?:\w{0,2})$|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|.*[+]$"
+    rb"|user|utf|val(?:ue)?|var|ver(?:sion)?|argon|foobar|xyz)[-_]?\d+(?:\w{0,3})$|[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+$|.*[+]$"
 )
 """Short values of code, documentation and algorithms."""
 
 _PROSE = frozenset(
     b"a after again all an and any are as at authentication be been before box by can cannot change character "
-    b"characters check config configuration confirm confirmation contains correct credentials current database "
+    b"characters check config configuration confirm confirmation contains credentials current database "
     b"default description digits does encrypted encryption enter entered environment error empty expired "
     b"fallback field fields file for forgot form from has have hash hashed hidden if in incorrect input invalid "
     b"is it key label least length letters limit login long longer many match matches message minimum missing "
