@@ -1,8 +1,9 @@
 """Finds secret values in what is about to be stored, before it is encrypted, and never says the value.
 
-Two searches: known shapes (`shapes`) in text, and known values (what `${env:...}` resolved to, canaries) in every
-byte, each as it is, percent-encoded, JSON-escaped, in hex, and in base64 at all three alignments. gzip, also inside
-base64 (Helm releases, HTTP bodies), is unpacked on the way and searched as well.
+Two searches: known shapes (`shapes`, in base64 `hidden`) in text, and known values (what `${env:...}` resolved to, what
+stands in `.env` files) in every byte, each as it is, percent-encoded, JSON-escaped, in UTF-16, in hex, and in base64 at
+all three alignments. What is packed (`packages`), also gzip inside base64 (Helm releases, HTTP bodies), is opened on the
+way and searched as well. Where findings overlap, the most telling one stays.
 """
 
 from __future__ import annotations
