@@ -2,8 +2,8 @@
 
 Two searches: known shapes (`shapes`, in base64 `hidden`) in text, and known values (what `${env:...}` resolved to, what
 stands in `.env` files) in every byte, each as it is, percent-encoded, JSON-escaped, in UTF-16, in hex, and in base64 at
-all three alignments. What is packed (`packages`), also gzip inside base64 (Helm releases, HTTP bodies), is opened on the
-way and searched as well. Where findings overlap, the most telling one stays.
+all three alignments. What is packed (`packages`), also gzip inside base64 (Helm releases, HTTP bodies), is opened on
+the way and searched as well. Where findings overlap, the most telling one stays.
 """
 
 from __future__ import annotations
