@@ -140,6 +140,7 @@ def _of(kind: str, literal: bytes, anchor: shapes.Anchor) -> shapes.Anchor:
 
 
 _SMALL = re.compile(rb"[a-z]*[aeiou][a-z]*")  # plain text is full of them
+_HEX = re.compile(rb"[0-9a-f]+")  # and digests of these
 
 
 def _places(letters: bytes) -> range:
@@ -149,9 +150,15 @@ def _places(letters: bytes) -> range:
 def _grams(letters: bytes, shared: Counter[bytes]) -> Iterable[int]:
     """The two best words that do not overlap: such as text seldom has, then such as other spellings have as well."""
 
-    def rank(at: int) -> tuple[int, int, int, int]:
+    def rank(at: int) -> tuple[int, ...]:
         word = letters[at : at + 3]
-        return _SMALL.fullmatch(word) is None, _oddity(word) >= 6, shared[word], _oddity(word)
+        return (
+            _SMALL.fullmatch(word) is None,
+            _HEX.fullmatch(word) is None,
+            _oddity(word) >= 6,
+            shared[word],
+            _oddity(word),
+        )
 
     pairs = [(one, two) for one in _places(letters) for two in _places(letters) if two - one >= 3]
     if not pairs:
