@@ -23,8 +23,7 @@ from ddr.lib import redact
 from ddr.ports import confidential, restorable
 from ddr.ports import store as stores
 from ddr.stores import memory, retrying
-from ddr.wiring import backup_settings, build, repository
-from ddr.wiring import config as configs
+from ddr.wiring import backup_settings, build, repository, repository_settings
 
 JOURNAL = "journal"
 """The component that is always there: releases, deployments, incidents, runs."""
@@ -196,7 +195,7 @@ class Backups:
     def local_folder(self) -> str:
         """Where the repository lies on this machine, '' for one in a bucket."""
         settings = self.wired.config.repository
-        if isinstance(settings, configs.LocalRepository):
+        if isinstance(settings, repository_settings.LocalRepository):
             return str((self.wired.config.base / settings.path).absolute())
         return ""
 

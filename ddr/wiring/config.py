@@ -15,52 +15,9 @@ from typing import Any, Literal
 from ddr.domain import planes, services
 from ddr.errors import BadDocument, InputError, Problem
 from ddr.lib import decode, located, redact
-from ddr.wiring import backup_settings, connector_types, references
+from ddr.wiring import backup_settings, connector_types, references, repository_settings
 
 NAME = "ddr.yaml"
-_MOST_LOCK_DAYS = 3650
-"""A lock in mode compliance cannot be taken back: a slip of the finger should not cost a century."""
-
-
-@dataclass(frozen=True)
-class LocalRepository:
-    """A folder on this machine. `spool` and the journal's local copy default to the user's state folder."""
-
-    type: Literal["local"]
-    path: str
-    spool: str = ""
-
-
-@dataclass(frozen=True)
-class LockEntry:
-    """For a bucket with Object Lock: backups cannot be deleted for so many days from the newest one on. `governance`
-    can be lifted by who has a right of its own, `compliance` by nobody, also not by the owner of the account."""
-
-    mode: Literal["compliance", "governance"]
-    days: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.days <= _MOST_LOCK_DAYS:
-            raise ValueError(f"days is {self.days}; a lock takes 1 to {_MOST_LOCK_DAYS} days")
-
-
-@dataclass(frozen=True)
-class S3Repository:
-    """A bucket, or a part of one. Without keys the usual AWS chain is asked (environment, profile, role)."""
-
-    type: Literal["s3"]
-    bucket: str
-    prefix: str = ""
-    endpoint: str = ""
-    region: str = ""
-    access_key: str = ""
-    secret_key: str = ""
-    spool: str = ""
-    lock: LockEntry | None = None
-
-
-Repository = LocalRepository | S3Repository
-_REPOSITORIES: dict[str, type[Repository]] = {"local": LocalRepository, "s3": S3Repository}
 
 
 @dataclass(frozen=True)
@@ -137,7 +94,7 @@ class Config:
 
     path: Path
     base: Path
-    repository: Repository
+    repository: repository_settings.Repository
     connectors: Mapping[str, ConnectorEntry]
     services: Mapping[str, services.Service]
     planes: Mapping[str, Mapping[planes.Plane, PlaneEntry]]
@@ -145,7 +102,7 @@ class Config:
     notify: Notify
     redact: redact.Redactor
     backup: backup_settings.BackupEntry | None = None
-    copies: Mapping[str, Repository] = field(default_factory=dict)
+    copies: Mapping[str, repository_settings.Repository] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     recovery_window: timedelta = backup_settings.RECOVERY_WINDOW
 
@@ -231,10 +188,10 @@ class _Reader:
             recovery_window=document.recovery_window,
         )
 
-    def _copies(self, document: _Document | None) -> dict[str, Repository]:
+    def _copies(self, document: _Document | None) -> dict[str, repository_settings.Repository]:
         found = {}
         for name, node in (document.backup.copies if document and document.backup else {}).items():
-            settings = self._typed(node, f"backup.copies.{name}", _REPOSITORIES, keep_type=True)[1]
+            settings = self._typed(node, f"backup.copies.{name}", repository_settings.BY_TYPE, keep_type=True)[1]
             if settings is not None:
                 found[name] = settings
         return found
@@ -269,9 +226,9 @@ class _Reader:
             node = located.Node(node.line, rest, node.key_lines)
         return kind.value, decode.decode(types[kind.value], node, self.complaints, key)
 
-    def _repository(self, root: located.Node) -> Repository | None:
+    def _repository(self, root: located.Node) -> repository_settings.Repository | None:
         node = root.fields.get("repository")
-        return None if node is None else self._typed(node, "repository", _REPOSITORIES, keep_type=True)[1]
+        return None if node is None else self._typed(node, "repository", repository_settings.BY_TYPE, keep_type=True)[1]
 
     def _connectors(self, root: located.Node) -> dict[str, ConnectorEntry | None]:
         entries: dict[str, ConnectorEntry | None] = {}

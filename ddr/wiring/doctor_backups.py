@@ -10,8 +10,7 @@ from ddr.domain import signals
 from ddr.errors import DdrError
 from ddr.ports import store
 from ddr.stores import probe
-from ddr.wiring import backups, build, glance, repository, visits
-from ddr.wiring import config as configs
+from ddr.wiring import backups, build, glance, repository, repository_settings, visits
 
 _TRIAL = "probe/doctor-"
 
@@ -71,13 +70,13 @@ def _origins(made: backups.Backups, asked: Set[str]) -> Iterator[visits.Visit]:
         yield visits.Visit(what, signals.State.OK, "; ".join(filter(None, (seen, told))))
 
 
-def _copy(name: str, settings: configs.Repository, made: backups.Backups) -> visits.Visit:
+def _copy(name: str, settings: repository_settings.Repository, made: backups.Backups) -> visits.Visit:
     """Whether the second place can be written, is locked as it should, and holds the repository."""
     what, base = f"copy {name}", made.wired.config.base
     place = repository.store_of(settings, base)
     lacking = f"holds no backup yet\n      next: `ddr backup copy {name}`"
     try:
-        if isinstance(settings, configs.LocalRepository) and not (base / settings.path).is_dir():
+        if isinstance(settings, repository_settings.LocalRepository) and not (base / settings.path).is_dir():
             return visits.Visit(what, signals.State.UNKNOWN, f"{place.name} is no folder yet, and {lacking}")
         if isinstance(place, store.Lockable) and place.rule is not None:
             place.check_lock()

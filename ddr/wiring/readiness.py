@@ -9,8 +9,7 @@ from ddr.backup import metrics, objectives
 from ddr.domain import backup_records, status
 from ddr.journal import backup_view, views
 from ddr.lib import timetext
-from ddr.wiring import build
-from ddr.wiring import config as configs
+from ddr.wiring import build, repository_settings
 
 ITSELF = "repository"
 
@@ -56,15 +55,17 @@ def _locked(
     return dataclasses.replace(of, locked_until=lock.until, lock_mode=lock.mode)
 
 
-def _repository(name: str, settings: configs.Repository, newest_at: datetime | None) -> objectives.Repository:
+def _repository(
+    name: str, settings: repository_settings.Repository, newest_at: datetime | None
+) -> objectives.Repository:
     """A folder may be a mount of another site: whether it is off site is not known. A bucket is."""
-    if isinstance(settings, configs.LocalRepository):
+    if isinstance(settings, repository_settings.LocalRepository):
         return objectives.Repository(name, "local disk", None if name != ITSELF else False, newest_at)
     where = settings.endpoint or settings.region or "default region"
     return objectives.Repository(name, f"s3 {where}", True, newest_at)
 
 
-def _place(settings: configs.Repository, wired: build.Wired) -> str:
+def _place(settings: repository_settings.Repository, wired: build.Wired) -> str:
     from ddr.wiring import repository
 
     return repository.store_of(settings, wired.config.base).name

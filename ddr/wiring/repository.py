@@ -19,6 +19,7 @@ from ddr.lib import digest, durable, redact
 from ddr.ports import store
 from ddr.stores import local, probe, retrying
 from ddr.wiring import config as configs
+from ddr.wiring import repository_settings
 
 _VERDICT = "store-verdict.json"
 
@@ -31,9 +32,9 @@ def make_store(config: configs.Config) -> store.Store:
     return store_of(config.repository, config.base)
 
 
-def store_of(settings: configs.Repository, base: Path) -> store.Store:
+def store_of(settings: repository_settings.Repository, base: Path) -> store.Store:
     """The store that these settings name; relative paths count from `base`."""
-    if isinstance(settings, configs.LocalRepository):
+    if isinstance(settings, repository_settings.LocalRepository):
         return local.LocalStore(base / settings.path)
     from ddr.backup import locks  # what no command pays whose repository is a folder
     from ddr.stores import s3

@@ -10,8 +10,7 @@ from pathlib import Path
 from ddr.backup import pace as paces
 from ddr.backup import schedule
 from ddr.errors import DdrError
-from ddr.wiring import backups
-from ddr.wiring import config as configs
+from ddr.wiring import backups, repository_settings
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
 _COMMENT = re.compile(r"(^|\s)#.*")
@@ -131,7 +130,7 @@ def _of_machine(wish: schedule.Wish, files: list[str]) -> list[str]:
 def _of_pod(made: backups.Backups, files: list[str]) -> list[str]:
     """A pod has its own folders; what is written elsewhere than on its volume fails."""
     config = made.wired.config
-    named = [config.repository.path] if isinstance(config.repository, configs.LocalRepository) else []
+    named = [config.repository.path] if isinstance(config.repository, repository_settings.LocalRepository) else []
     named += [path for path in (config.repository.spool, made.settings.metrics) if path]
     told = [
         f"{path} is written: in the pod it has to be below {schedule.POD_STATE} (its volume), in ddr.yaml as well"

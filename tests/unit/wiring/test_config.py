@@ -11,7 +11,7 @@ import pytest
 
 from ddr.domain import planes
 from ddr.errors import BadDocument, InputError
-from ddr.wiring import config, connector_types, sample
+from ddr.wiring import config, connector_types, repository_settings, sample
 
 GOOD = """\
 apiVersion: ddr/v1
@@ -178,7 +178,7 @@ def test_how_backups_are_made_is_read(tmp_path: Path) -> None:
     assert found.backup is not None
     assert (found.backup.keep.keep_within, found.backup.keep.minimum) == (timedelta(days=14), 2)
     assert found.backup.shrunk_accepted == datetime(2026, 11, 21, 9, tzinfo=UTC)
-    assert found.copies == {"second": config.LocalRepository("local", "second")}
+    assert found.copies == {"second": repository_settings.LocalRepository("local", "second")}
     assert "a long secret" not in repr(found)
 
 
