@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddr.connectors.mlflow import backup, bucket, rehearsal, rest, restore, seats, sessions, sql, transport, work
 from ddr.connectors.mlflow import plane as models
+from ddr.connectors.mlflow import rest, seats, transport
 from ddr.connectors.mlflow.over_rest import fidelity as over_rest
-from ddr.connectors.tables import places
-from ddr.connectors.tables import work as tables
 from ddr.domain import planes
 from ddr.errors import InputError, Refused, Unsupported
 from ddr.lib import clock as clocks
 from ddr.lib import endpoint, redact
-from ddr.ports import restorable
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only backups need is loaded by them: a rollback does not wait for it
+    from ddr.connectors.mlflow import backup, work
     from ddr.connectors.mlflow.over_rest import capture as captures
+    from ddr.connectors.tables import work as tables
+    from ddr.ports import restorable
 
 _HTTP = ("http://", "https://")
 
@@ -66,7 +67,16 @@ class Registry:
     """Implements Restorable. `speaks` is None where ddr can back the database up and not serve planes from it."""
 
     speaks: transport.Transport | None
-    database: backup.Database
+    settings: Settings
+    base: Path
+
+    @cached_property
+    def database(self) -> backup.Database:
+        from ddr.connectors.mlflow import backup
+
+        said = self.settings
+        wait_s = max(said.timeout_s, 1.0)
+        return backup.Database(said.tracking, self.base, said.artifacts, said.s3_endpoint, wait_s, said.auth)
 
     @property
     def where(self) -> str:
@@ -84,15 +94,21 @@ class Registry:
 
             captures.capture(self._over_rest(""), sink)
         else:
+            from ddr.connectors.mlflow import backup
+
             sink.fact("fidelity", over_rest.CLASS_A)
             backup.capture(self.database, sink)
 
     def plan_restore(self, source: restorable.Source, options: restorable.RestoreOptions) -> restorable.RestorePlan:
+        from ddr.ports import restorable
+
         if _is_over_rest(source):
             from ddr.connectors.mlflow.over_rest import restore as live
 
             restorable.check_wishes(options, live.WISHES)
             return live.plan(self._over_rest_for(options), source, options)
+        from ddr.connectors.mlflow import restore, work
+
         restorable.check_wishes(options, work.WISHES, rewrites=True)
         return restore.plan(self._work(source, options), self._users(source, options))
 
@@ -106,8 +122,10 @@ class Registry:
         if _is_over_rest(source):
             from ddr.connectors.mlflow.over_rest import restore as live
 
-            live.restore(self._over_rest_for(plan.options), source, plan.options, progress, self.database.base)
+            live.restore(self._over_rest_for(plan.options), source, plan.options, progress, self.base)
             return
+        from ddr.connectors.mlflow import restore
+
         restore.restore(self._work(source, plan.options), self._users(source, plan.options), progress)
 
     def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
@@ -115,6 +133,8 @@ class Registry:
             from ddr.connectors.mlflow.over_rest import restore as live
 
             return live.compare(self._over_rest_for(plan.options), source, plan.options)
+        from ddr.connectors.mlflow import restore
+
         return restore.compare(self._work(source, plan.options), self._users(source, plan.options), plan.lines)
 
     def rehearse(
@@ -124,6 +144,8 @@ class Registry:
             from ddr.connectors.mlflow.over_rest import drill
 
             return drill.rehearse(source, folder, progress)
+        from ddr.connectors.mlflow import rehearsal
+
         return rehearsal.rehearse(self, source, folder, progress)
 
     @property
@@ -131,7 +153,7 @@ class Registry:
         return self.speaks.server if isinstance(self.speaks, rest.RestTransport) else None
 
     def _over_rest_for(self, options: restorable.RestoreOptions) -> captures.Server:
-        said = options.target or self.database.tracking
+        said = options.target or self.settings.tracking
         if not said.startswith(_HTTP):
             raise InputError(
                 "the snapshot was taken over REST and is restored into a running MLflow server, "
@@ -142,6 +164,7 @@ class Registry:
 
     def _over_rest(self, target: str, *, credentials: str = "") -> captures.Server:
         """The server of ddr.yaml, or another one, which is told its user and password only where that is asked for."""
+        from ddr.connectors.mlflow import bucket
         from ddr.connectors.mlflow.over_rest import capture as captures  # what no command pays that asks no server
 
         own = self._remote
@@ -149,35 +172,42 @@ class Registry:
         headers = own.headers if own is not None and (is_own or credentials == "same") else {}
         url = own.url if own is not None and is_own else target
         at = endpoint.Endpoint(url, max(captures.TIMEOUT_S, own.timeout_s if own else 0.0), headers)
-        return captures.Server(at, self.database.where, lambda: bucket.connect(self.database.s3_endpoint))
+        return captures.Server(at, self.database.where, lambda: bucket.connect(self.settings.s3_endpoint))
 
     def _work(self, source: restorable.Source, options: restorable.RestoreOptions) -> work.Work:
+        from ddr.connectors.mlflow import work
+        from ddr.connectors.tables import places
+
         if options.target.startswith(_HTTP):
             raise InputError(
                 "the snapshot has the rows of a database (class A), which a server does not take over REST",
                 hint="restore it into a new database (--to sqlite:///new.db, postgresql://...), start a server on it",
             )
-        place = places.place(options.target or self.database.tracking, self.database.base)
-        return work.Work(source, options, place, where=self.database.where, s3_endpoint=self.database.s3_endpoint)
+        place = places.place(options.target or self.settings.tracking, self.base)
+        return work.Work(source, options, place, where=self.database.where, s3_endpoint=self.settings.s3_endpoint)
 
     def _users(self, source: restorable.Source, options: restorable.RestoreOptions) -> tables.Work | None:
         """The database of users goes with a whole MLflow: back to where it was, to `more.auth`, or, when MLflow goes
         elsewhere, beside a new file or into the new server's database."""
+        from ddr.connectors.mlflow import backup
+        from ddr.connectors.tables import places
+        from ddr.connectors.tables import work as tables
+
         if options.only or all(table.name != f"{backup.USERS}users" for table in source.component.tables):
             return None
         said = options.more.get("auth", "")
         if not said and options.target:
-            place = places.place(options.target, self.database.base)
+            place = places.place(options.target, self.base)
             said = f"sqlite:///{place.path.with_name('basic_auth.db')}" if place.path else options.target
         elif not said:
-            said = self.database.auth
+            said = self.settings.auth
         if not said:
             raise InputError(
                 "the snapshot has a database of users, and ddr does not know where to put it",
                 hint="--with auth=sqlite:///basic_auth.db, or `auth` of the connector in ddr.yaml",
             )
         versions = backup.USERS_REVISIONS if f"{backup.USERS}alembic" in source.component.facts else ""
-        return tables.Work(source, options, places.place(said, self.database.base), backup.USERS, versions)
+        return tables.Work(source, options, places.place(said, self.base), backup.USERS, versions)
 
     def plane(self, binding: Binding, plane: planes.Plane) -> models.ModelPlane:
         if self.speaks is None:
@@ -191,20 +221,22 @@ class Registry:
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:
     del clock
-    database = backup.Database(
-        settings.tracking, base, settings.artifacts, settings.s3_endpoint, max(settings.timeout_s, 1.0), settings.auth
-    )
-    if settings.tracking.startswith(("http://", "https://")):
+    if settings.tracking.startswith(_HTTP):
         said = rest.headers(username=settings.username, password=settings.password, token=settings.token)
-        return Registry(rest.RestTransport(endpoint.Endpoint(settings.tracking, settings.timeout_s, said)), database)
-    place = database.place  # what cannot be spoken to is said now and not at 2 a.m.
+        return Registry(
+            rest.RestTransport(endpoint.Endpoint(settings.tracking, settings.timeout_s, said)), settings, base
+        )
+    from ddr.connectors.mlflow import sessions, sql
+
+    only = Registry(None, settings, base)
+    place = only.database.place  # what cannot be spoken to is said now and not at 2 a.m.
     if place.path is not None:
         opener: sessions.Opener = sessions.SqliteOpener(place.path, settings.timeout_s)
     elif place.dialect == "postgresql":
         opener = sessions.PostgresOpener(place.url, settings.timeout_s)
     else:
-        return Registry(None, database)
-    return Registry(sql.SqlTransport(opener, database.where), database)
+        return only
+    return Registry(sql.SqlTransport(opener, only.database.where), settings, base)
 
 
 def _is_over_rest(source: restorable.Source) -> bool:

@@ -125,6 +125,7 @@ class Stage:
 
     def whole(self, speaks: transport.Transport, model: str) -> transport.Version | None:
         del speaks, model
+        return None
 
     def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
         speaks.promote(model, self.stage, expect=expect, to=to)

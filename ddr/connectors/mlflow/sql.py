@@ -89,6 +89,7 @@ class SqlTransport:
 
     def aliased(self, name: str, alias: str) -> transport.Version | None:
         del name, alias
+        return None
 
     def files(self, version: transport.Version) -> transport.Files:
         place = self.places.place(version.location)
