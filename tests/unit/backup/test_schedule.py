@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -199,7 +200,7 @@ def test_cronjobs_have_least_rights() -> None:
         {"state": "relative"},
     ],
 )
-def test_a_wish_that_would_begin_a_line_of_its_own_is_refused(wrong: dict[str, str]) -> None:
+def test_a_wish_that_would_begin_a_line_of_its_own_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         dataclasses.replace(PLAIN, **wrong)
 

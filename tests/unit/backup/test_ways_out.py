@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,7 +40,11 @@ def built(root: Path) -> tuple[store.Store, repositories.Repository, list[str]]:
     return place, repository, made
 
 
-WAYS = {"flipped": lambda of: bytes([of[0] ^ 1, *of[1:]]), "cut": lambda of: of[:40], "empty": lambda of: b""}
+WAYS: dict[str, Callable[[bytes], bytes]] = {
+    "flipped": lambda of: bytes([of[0] ^ 1, *of[1:]]),
+    "cut": lambda of: of[:40],
+    "empty": lambda of: b"",
+}
 
 
 @pytest.mark.parametrize("way", WAYS)

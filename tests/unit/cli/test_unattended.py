@@ -63,7 +63,7 @@ def test_a_cron_line_runs_with_the_key_file_of_readme(root: Path) -> None:
 
 
 def _program(command: str) -> str:
-    return re.findall(r"XDG_STATE_HOME=\S+ (\S+)", command)[0]
+    return str(re.findall(r"XDG_STATE_HOME=\S+ (\S+)", command)[0])
 
 
 def test_the_credential_of_systemd_opens_the_repository(root: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def away(count: int) -> list[Exception | None]:
     return [Unavailable(f"away {number}", hint="wait") for number in range(count)]
 
 
-def wrapped(inner: store.Store, watch: Watch, **options: float) -> retrying.Retrying:
+def wrapped(inner: store.Store, watch: Watch, **options: Any) -> retrying.Retrying:
     return retrying.Retrying(inner, watch, random.Random(1), **options)
 
 

@@ -3,6 +3,7 @@ again, and so does the restore of the database of users."""
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Callable
@@ -23,7 +24,7 @@ secured = test_users.secured
 pytestmark = pytest.mark.xdist_group("postgres")
 
 
-def _killed_before(number: int, act: Callable[[], None]) -> bool:
+def _killed_before(number: int, act: Callable[[], object]) -> bool:
     """Does it in a process that is killed before its statement `number`; False when it came to its end."""
     child = os.fork()
     if child:
@@ -68,7 +69,7 @@ def _enumerate(
     ends: dict[tuple[object, ...], str] = {}
     while True:
         address = make_database()
-        if not _killed_before(number, lambda address=address: restoring(address) and None):
+        if not _killed_before(number, functools.partial(restoring, address)):
             break
         kills += 1
         ends.setdefault(_state(address), address)
