@@ -46,7 +46,7 @@ Answer = bytes | int | None | list["Answer"] | Failed
 
 def command(*words: bytes) -> bytes:
     """One command as it goes over the wire."""
-    return b"".join([b"*%d\r\n" % len(words), *(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)])
+    return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
 
 
 class Client:
@@ -99,30 +99,48 @@ class Client:
             raise self._away(problem) from problem
 
     def answers(self, count: int) -> list[Answer]:
-        return [self._answer() for _ in range(count)]
+        """Numbers and single words, of which bulk work gets most, are taken without a call for each."""
+        found: list[Answer] = []
+        while len(found) < count:
+            buffer, at = self._buffer, self._at
+            kind = buffer[at : at + 1]
+            end = buffer.find(b"\r\n", at) if kind == b":" or kind == b"+" else -1
+            if end < 0:
+                found.append(self._answer())
+                continue
+            found.append(int(buffer[at + 1 : end]) if kind == b":" else buffer[at + 1 : end])
+            self._at = end + 2
+        return found
 
     def hashes(self, count: int, width: int) -> list[list[bytes | None]]:
         """The answers to `count` HMGET of `width` fields each, faster than `answers`. Failed."""
         found: list[list[bytes | None]] = []
+        first = b"*%d\r\n" % width
+        heads = [(b"", 0, 0)] * width  # of each cell of the hash before: most are as long
         for _ in range(count):
             buffer, at = self._buffer, self._at
             cells: list[bytes | None] = []
             try:
-                end = buffer.index(b"\r\n", at)
-                if buffer[at] != 42:
+                if not buffer.startswith(first, at):
                     raise IndexError
-                at = end + 2
-                for _ in range(width):
+                at += len(first)
+                for which, (head, skip, size) in enumerate(heads):
+                    if skip and buffer.startswith(head, at):
+                        start = at + skip
+                        at = start + size + 2
+                        cells.append(buffer[start : at - 2])
+                        continue
                     end = buffer.index(b"\r\n", at)
                     if buffer[at + 1] == 45:  # $-1
                         cells.append(None)
                         at = end + 2
                         continue
-                    start = end + 2
-                    at = start + int(buffer[at + 1 : end]) + 2
-                    if at > len(buffer):
-                        raise IndexError
+                    start, size = end + 2, int(buffer[at + 1 : end])
+                    heads[which] = (buffer[at:start], start - at, size)
+                    at = start + size + 2
                     cells.append(buffer[start : at - 2])
+                if at > len(buffer):
+                    raise IndexError
                 self._at = at
             except (ValueError, IndexError):  # not all of it is here, or it is an error: the slow way
                 answer = self._answer()
@@ -144,7 +162,7 @@ class Client:
             return None if size < 0 else self._exactly(size)
         if kind == b"*":
             size = int(rest)
-            return None if size < 0 else [self._answer() for _ in range(size)]
+            return None if size < 0 else self.answers(size)
         if kind == b"-":
             return self._error(rest.decode("utf-8", "replace"))
         raise self._odd()

@@ -121,13 +121,14 @@ class Column:
         chosen = [values[number] for number in order.tolist()]
         renumbered = np.zeros(int(order.max()) + 1 if len(order) else 0, dtype=np.uint32)
         renumbered[order] = np.arange(len(order), dtype=np.uint32)
-        return [as_bytes(value) for value in chosen], renumbered[codes]
+        if self.family == "text":
+            chosen = [value.encode("utf-8", "surrogateescape") for value in chosen]
+        return chosen, renumbered[codes]
 
     def texts(self) -> Iterator[str | bytes]:
         if self.words is not None:
             values = self.words.values
-            for number in _first_use(self.present()).tolist():
-                yield values[number]
+            yield from map(values.__getitem__, _first_use(self.present()).tolist())
         for value in self.odd.values():
             if isinstance(value, str | bytes):
                 yield value
@@ -331,7 +332,7 @@ def _worded(name: str, family: str, cells: Sequence[Cell], words: Words) -> Colu
     known = len(words.values)
     data = np.fromiter(map(words.numbers.__getitem__, cells), dtype=np.uint32, count=len(cells))
     new = [cells[row] for row in _first_rows(data, known)]
-    if all(type(value) is kind for value in new):
+    if set(map(type, new)) <= {kind}:
         words.took(new)
         return Column(name, family, data, None, _NO_ODD, words)
     # Something else than texts: take the numbers back, so that the words stay of one kind.
@@ -351,6 +352,6 @@ def _first_rows(codes: NDArray[numpy.uint32], known: int) -> list[int]:
 
     if not len(codes) or int(codes.max()) < known:
         return []
-    rows = np.flatnonzero(codes >= known)
-    _, first = np.unique(codes[rows], return_index=True)
-    return [int(row) for row in rows[first]]
+    top = np.maximum.accumulate(np.maximum(codes.astype(np.int64), known - 1))
+    rows: list[int] = np.flatnonzero(np.diff(top, prepend=known - 1)).tolist()
+    return rows

@@ -88,18 +88,18 @@ class RedisOnline:
 
     def _batches(self, columns: Sequence[snapshots.Column], named: Sequence[str]) -> Iterator[rowbatch.Batch]:
         builder = rowbatch.Builder(stores.family(columns))
-        held: list[tuple[Any, ...]] = []
+        held: list[list[Any]] = [[] for _ in columns]
         for keys, ttls, cells in self._read([self.field_of(name) for name in named]):
-            held += [
-                (key, ttl, *own)
-                for key, ttl, own in zip(keys, ttls, cells, strict=True)
-                if any(one is not None for one in own)
-            ]
-            if len(held) >= 4 * _COUNT:
-                yield builder.batch(held)
-                held = []
-        if held:
-            yield builder.batch(held)
+            rows: Iterator[tuple[Any, ...]] = zip(keys, ttls, *zip(*cells, strict=True), strict=True)
+            if any(own[0] is None for own in cells):  # others may have no field of the view at all
+                rows = (row for row in rows if any(one is not None for one in row[2:]))
+            for column, more in zip(held, zip(*rows, strict=True), strict=False):
+                column += more
+            if len(held[0]) >= 4 * _COUNT:
+                yield builder.of_cells(held, len(held[0]))
+                held = [[] for _ in columns]
+        if held[0]:
+            yield builder.of_cells(held, len(held[0]))
 
     def _read(
         self, fields: Sequence[bytes], *, with_ttl: bool = True
@@ -309,15 +309,15 @@ class _Work:
         return list(chosen)
 
     def _commands(self, key: bytes, live: Cells, wanted: Cells, ttl: int, *, is_new: bool) -> Iterator[bytes]:
-        put = [
-            word
-            for name, old, new in zip(self.fields, live, wanted, strict=True)
-            if new is not None and new != old
-            for word in (name, new)
-        ]
-        gone = [
-            name for name, old, new in zip(self.fields, live, wanted, strict=True) if new is None and old is not None
-        ]
+        put: list[bytes] = []
+        gone: list[bytes] = []
+        for name, old, new in zip(self.fields, live, wanted, strict=True):
+            if new == old:
+                continue
+            if new is not None:
+                put += (name, new)
+            else:
+                gone.append(name)
         if put:
             yield resp.command(b"HSET", key, *put)
         if gone:
