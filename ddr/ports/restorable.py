@@ -191,15 +191,6 @@ class Comparison:
 
 
 @runtime_checkable
-class KnowsSecrets(Protocol):
-    """A connector that comes by values which must be in no snapshot: the search looks for them everywhere."""
-
-    def secret_values(self) -> Mapping[str, str]:
-        """Values by a name for people. They are kept in memory, and no one tells them."""
-        ...
-
-
-@runtime_checkable
 class Capturable(Protocol):
     def capture(self, sink: Sink) -> None:
         """Put everything into the sink, from one moment where the system allows. Repeatable, changes nothing.
