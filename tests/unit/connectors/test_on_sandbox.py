@@ -89,7 +89,7 @@ def _break(world: World, name: str, **inputs: object) -> tuple[verb.Verb, verb.C
 
 def test_the_server_has_loaded_what_the_planes_point_at(world: World) -> None:
     loaded = world.server.loaded()
-    assert set(loaded) == set(planes.Plane) - {planes.Plane.INFRA}
+    assert set(loaded) == set(planes.Plane) - {planes.Plane.INFRA, planes.Plane.DATA}
     for plane, there in loaded.items():
         pointed = world.plane(plane).revision()
         assert there.is_same(pointed), plane
