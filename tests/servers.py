@@ -171,7 +171,7 @@ def seaweed(folder: Path) -> Iterator[S3Server]:
         *(str(BIN / "weed"), "-logtostderr=true", "server"),
         *(f"-dir={folder / 'volumes'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64"),
-        *(f"-volume.port={volume}", "-volume.max=50", "-volume.preStopSeconds=0"),
+        *(f"-volume.port={volume}", "-volume.max=400", "-volume.preStopSeconds=0"),
         *(f"-filer.port={filer}", "-s3", f"-s3.port={s3}", f"-s3.config={settings}"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
     ]

@@ -94,7 +94,9 @@ def test_into_a_folder_with_all_locations_rewritten(lived: Path, source: capture
 def test_rewrites_fit_whole_folders_and_the_longest_wins(lived: Path, source: captures.Stored, tmp_path: Path) -> None:
     base = tmp_path / "new"
     old = (lived / "artifacts" / "letters").as_uri()
-    moved = {old: f"file://{base}/a", f"{old}/models": f"file://{base}/b", "artifacts/par": "never"}
+    with pytest.raises(InputError, match="artifacts/par=never"):
+        restored(base, source, Options(rewrites={"artifacts/par": "never"}))
+    moved = {old: f"file://{base}/a", f"{old}/models": f"file://{base}/b"}
     restored(base, source, Options(rewrites=moved))
     uris = {str(row[0]) for row in rigs.rows_of(base / "mlflow.db", "SELECT artifact_uri FROM runs")}
     assert len([uri for uri in uris if uri.startswith(f"file://{base}/a/")]) == 3
