@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ddr.domain import records
-from tests import recovery
+from tests import deaths, recovery
 from tests.unit.runbook import shipped
 
-Die = tuple[int, str]
 SOON = 2
 """In the quick test the second kill comes at one of the first writes of the resumed run."""
 
@@ -43,23 +42,6 @@ def fresh(case: str) -> shipped.Process:
     world = shipped.hurt(name)
     more(world)
     return shipped.Process(world, name)
-
-
-def killed(process: shipped.Process, die_at: Die, command: Callable[[], str]) -> str:
-    """Run a command that dies there; '' when it died, else how it ended. Afterwards the next process can begin."""
-    process.world.journal.live_again(die_at)
-    try:
-        return command()
-    except recovery.Killed:
-        return ""
-    finally:
-        process.world.journal.live_again()
-
-
-def deaths(writes: int) -> Iterator[Die]:
-    for number in range(1, writes + 1):
-        yield number, "before"
-        yield number, "after"
 
 
 class Expected:
@@ -89,26 +71,26 @@ class Expected:
 def test_killed_anywhere_and_resumed(case: str) -> None:
     expected = Expected(case)
     points = 0
-    for die_at in deaths(expected.writes):
+    for die_at in deaths.each(expected.writes):
         process = fresh(case)
-        assert killed(process, die_at, process.until_end) == ""
+        assert deaths.killed(process.world, die_at, process.until_end) == ""
         expected.require(process, process.until_end(), die_at)
         points += 1
     print(f"{case}: {points} kill points, {expected.writes} writes, {len(expected.steps)} steps")
 
 
-def twice(case: str, first: Iterator[Die], soon: int | None) -> int:
+def twice(case: str, first: Iterator[deaths.Die], soon: int | None) -> int:
     expected, points = Expected(case), 0
     for die_at in first:
         dead = fresh(case)
-        killed(dead, die_at, dead.until_end)
+        deaths.killed(dead.world, die_at, dead.until_end)
         number = 0
         while soon is None or number < soon:
             number += 1
             ends = []
             for when in ("before", "after"):
                 process = dead.copy()
-                ends.append(killed(process, (number, when), process.until_end))
+                ends.append(deaths.killed(process.world, (number, when), process.until_end))
                 expected.require(process, ends[-1] or process.until_end(), (die_at, number, when))
                 points += 1
             if all(ends):
@@ -118,14 +100,14 @@ def twice(case: str, first: Iterator[Die], soon: int | None) -> int:
 
 @pytest.mark.parametrize("case", CASES)
 def test_killed_again_at_the_first_writes_of_the_resumed_run(case: str) -> None:
-    points = twice(case, deaths(Expected(case).writes), SOON)
+    points = twice(case, deaths.each(Expected(case).writes), SOON)
     print(f"{case}: {points} pairs of kill points")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_killed_anywhere_twice_in_a_row(case: str) -> None:
-    points = twice(case, deaths(Expected(case).writes), None)
+    points = twice(case, deaths.each(Expected(case).writes), None)
     print(f"{case}: {points} pairs of kill points")
 
 
@@ -134,9 +116,9 @@ def test_killed_anywhere_and_taken_back(case: str) -> None:
     """Undo instead of resume: whatever the run had come to, the planes are as before it."""
     expected = Expected(case)
     points = 0
-    for die_at in deaths(expected.writes):
+    for die_at in deaths.each(expected.writes):
         process = fresh(case)
-        killed(process, die_at, process.until_end)
+        deaths.killed(process.world, die_at, process.until_end)
         if not process.world.journal.of_kind(records.RunStarted):
             continue
         finish = shipped.runner(process.world).undo("r1")
@@ -164,13 +146,13 @@ def undo_killed(case: str, soon: int | None) -> tuple[int, int]:
     reference = ended.copy()
     assert undo(reference) == "undone"
     writes, points = reference.world.journal.appends, 0
-    for die_at in deaths(writes):
+    for die_at in deaths.each(writes):
         dead = ended.copy()
-        assert killed(dead, die_at, functools.partial(undo, dead)) == ""
-        for again in [None, *deaths(writes if soon is None else soon)]:
+        assert deaths.killed(dead.world, die_at, functools.partial(undo, dead)) == ""
+        for again in [None, *deaths.each(writes if soon is None else soon)]:
             process = dead.copy()
             if again is not None:
-                killed(process, again, functools.partial(undo, process))
+                deaths.killed(process.world, again, functools.partial(undo, process))
             assert undo(process) == "undone", (die_at, again)
             assert process.world.state() == reference.world.state(), (die_at, again)
             assert process.world.effects == reference.world.effects, (die_at, again)
