@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,15 +74,9 @@ class ModelPlane:
         live = self.pointed()
         if not revisions.must_move(live=live, to=to, expect=expect):
             return live
-        version = self._version(to.name)
-        found = self._revision(version)
-        revisions.must_be(found, to)
+        revisions.must_be(self._revision(self._version(to.name)), to)
         self.seat.move(self.speaks, self.model, expect=expect.name, to=to.name)
-        after = self._version_live()
-        # The same row as a moment ago but for its stage: its files, just read, are not read once more.
-        if dataclasses.replace(after, stage=version.stage) == version:
-            return found
-        return self._revision(after)
+        return self._revision(self._version_live())
 
     def freeze(self, why: str) -> None:
         if not self.frozen():

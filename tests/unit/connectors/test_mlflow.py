@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from ddr.connectors.mlflow import plane as models
+from ddr.connectors.mlflow import seats
 from ddr.domain import revisions, signals
 from ddr.errors import Damaged, Missing, Refused
 from ddr.lib import digest
@@ -139,6 +140,25 @@ def test_a_folder_that_was_moved_is_found_for_the_message(official: Official, tm
     with pytest.raises(Damaged, match="is not there") as raised:
         rigs.mlflow_plane(official.tracking, new, model).revision()
     assert str(new / "store" / "m-1" / "artifacts") in raised.value.hint
+
+
+def test_bytes_that_are_overwritten_at_the_moment_of_a_switch_are_read_back(
+    official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = rigs.copied(official, tmp_path)
+    model = rigs.registered(official, [str(folder) for folder in folders[:2]])
+    plane = rigs.mlflow_plane(official.tracking, tmp_path, model)
+    live, target = plane.revision(), plane.find("2")
+    move = seats.Alias.move
+
+    def moved(self: seats.Alias, *args: Any, **named: Any) -> None:
+        move(self, *args, **named)
+        (folders[1] / "MLmodel").write_text((folders[1] / "MLmodel").read_text() + "\n# other bytes\n")
+
+    monkeypatch.setattr(seats.Alias, "move", moved)
+    after = plane.switch(target, live)
+    assert after.name == "2"
+    assert not after.is_same(target)
 
 
 def test_a_load_mark_of_mlflow_is_no_change(official: Official, tmp_path: Path) -> None:

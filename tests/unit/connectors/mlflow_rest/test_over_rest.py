@@ -86,7 +86,8 @@ def test_every_row_of_the_database_that_the_api_shows_is_captured(
     files = [path for path in (world.source.folder / "artifacts").rglob("*") if path.is_file()]
     kept = [content for stored, content in taken.files["artifacts"].values() if stored.kind == "file"]
     assert Counter(path.read_bytes() for path in files) == Counter(kept)
-    assert len(files) >= 30
+    # A trace's own file is written by MLflow's client in the background: it may be there or not.
+    assert len(files) >= 7 * 3 + 3 * 2
     assert taken.facts["fidelity"] == fidelity.CLASS_B
 
 
