@@ -1,1 +1,16 @@
-"""Vector indexes: build specification, workers, engines, gate, publish, check. Comes with its own issue."""
+"""Vector indexes: planned, built in parts that survive a kill, proved by recall, published at once, checked, gone back.
+
+    plans      wanted + shards → choice of kind, parts, memory, refusal        (decides, touches nothing)
+    sources/   npy, fbin, Parquet on disk or S3; the scan of every row; the sample for training
+    engines/   the only place that imports faiss and torch: train, encode, merge, search
+    work       the work folder of one plan: finished parts are its checkpoints
+    build, worker, merging        what fills it
+    gate       exact search, recall with its interval, search parameters
+    embedders/ text to vectors by a torch model; fingerprint and golden documents
+    homes/     immutable versions and what points at one, in a folder or a bucket
+    check, repair                 levels 0 to 4
+    spread/    the same worker call on Ray and in a Kubernetes Indexed Job
+
+What belongs here knows vectors. What never does: `ddr.yaml`, click, the journal's events of other rooms, a concrete
+store. A file of an index is never loaded before its digest was compared, and one of unknown origin only in a child.
+"""
