@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+HEAVY  := $(VENV)/.heavy
 UV     := $(BIN)/uv
 UV_VERSION := 0.13.8
 JOBS   ?= 2
@@ -29,6 +30,14 @@ $(READY): requirements.lock pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
 	@touch $(READY)
 
+# torch and ray, a gigabyte that only tests of indexes need. The CPU build of torch: from a local wheel where pip is told
+# of one, else from the project's own index, never with 15 CUDA packages.
+TORCH_INDEX := $(if $(PIP_FIND_LINKS),,--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
+
+$(HEAVY): $(READY) requirements-heavy.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps $(TORCH_INDEX) --requirement requirements-heavy.lock
+	@touch $(HEAVY)
+
 gameday: $(READY) ## Break a small real ML platform twice, recover it, open the report
 	$(BIN)/ddr gameday run scenarios/bad-model-promotion.yaml scenarios/stale-online-features.yaml --report gameday-report
 
@@ -39,21 +48,22 @@ check: $(READY) ## Format, lint, types, import floors
 	$(BIN)/lint-imports
 
 # By file: the tests of a file may tell one story. (xdist 3.8's groups have no effect under pytest 9.2.)
-test: check ## Everything CI runs
+test: $(HEAVY) check ## Everything CI runs
 	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not long"
 
-test-long: check ## The full campaigns too: every kill point on the real sandbox (about an hour)
+test-long: $(HEAVY) check ## The full campaigns too: every kill point on the real sandbox (about an hour)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 format: $(READY) ## Rewrite the code the way `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-benchmark: $(READY) ## Speed, side by side with what a user would pick instead
+benchmark: $(HEAVY) ## Speed, side by side with what a user would pick instead
 	$(BIN)/python -m benchmarks
 
 lock: $(READY) ## Resolve requirements.lock anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra test pyproject.toml -o requirements.lock
+	@echo "requirements-heavy.lock is kept by hand: torch, ray and what only they need"
 
 clean: ## Remove .venv and everything built
 	rm -rf $(VENV) dist gameday-report .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -21,7 +21,7 @@ def encode(value: Any) -> bytes:
 
 
 @functools.cache
-def _decoder(cls: type[T]) -> Any:
+def _decoder(cls: Any) -> Any:
     import msgspec
 
     return msgspec.json.Decoder(cls)
