@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,8 @@ from ddr.journal import views
 from ddr.ports import connector, verb
 from ddr.ports import platform as platforms
 from ddr.rollback import targets
+
+_CANNOT_REFRESH = "cannot be refreshed"
 
 
 @dataclass(frozen=True)
@@ -201,24 +203,31 @@ class Refresh(kinds.Action):
     Inputs = PlaneInputs
 
     def lacks(self, inputs: PlaneInputs, service: services.Service) -> Sequence[str]:
-        return kinds.lacks_port(self.on, service, inputs.plane, connector.Refreshable, "cannot be refreshed")
+        if not kinds.lacks_port(self.on, service, inputs.plane, connector.Materializable, ""):
+            return ()
+        return kinds.lacks_port(self.on, service, inputs.plane, connector.Refreshable, _CANNOT_REFRESH)
+
+    def _refreshes(self, settled: Mapping[str, str]) -> Callable[[], outcomes.Outcome]:
+        plane, service = planes.Plane(settled["plane"]), settled["service"]
+        made = self.on.plane(service, plane)
+        if isinstance(made, connector.Materializable):
+            return made.materialize
+        reached: connector.Refreshable = kinds.reach(self.on, service, plane, connector.Refreshable, _CANNOT_REFRESH)
+        return reached.refresh
 
     def prepare(self, call: verb.Call) -> verb.Prepared:
         plane = self.inputs(call).plane
-        kinds.reach(self.on, call.service, plane, connector.Refreshable, "cannot be refreshed")
+        settled = {"service": call.service, "plane": plane.value}
+        self._refreshes(settled)
         return verb.Prepared(
             will=f"run the {plane} materialization of {call.service} that is live, and read back what it wrote",
             touches=(f"rows of the {plane} plane",),
             undo="nothing: fresh rows stay",
-            settled={"service": call.service, "plane": plane.value},
+            settled=settled,
         )
 
     def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
-        plane = planes.Plane(settled["plane"])
-        reached: connector.Refreshable = kinds.reach(
-            self.on, settled["service"], plane, connector.Refreshable, "cannot be refreshed"
-        )
-        return reached.refresh()
+        return self._refreshes(settled)()
 
     def observe(self, call: verb.Call, settled: Mapping[str, str]) -> verb.Seen:
         """A refresh may be repeated, so one that was cut off is simply done again."""

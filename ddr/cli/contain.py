@@ -79,7 +79,8 @@ def command(
             "apply": again if found.doings and not found.cannot else "",
             "undo": "ddr rollback undo RUN",
         }
-        session.show(document, lambda: _text(entry, found, again))
+        if not (apply and session.json):  # there the refusal is the one document
+            session.show(document, lambda: _text(entry, found, again))
         if apply:
             raise Refused(
                 f"{entry.name} is not contained: {'; '.join(found.cannot) or 'there is nothing that could be done'}",

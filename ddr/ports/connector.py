@@ -132,6 +132,16 @@ class Refreshable(Protocol):
 
 
 @runtime_checkable
+class Materializable(Protocol):
+    """A plane whose revisions are its values. They go back themselves, so it is not Refreshable: a materialization
+    behind a rollback would write what the source says over the values that were just put back."""
+
+    def materialize(self) -> outcomes.Outcome:
+        """As `Refreshable.refresh`; what is live afterwards is another revision. Repeatable."""
+        ...
+
+
+@runtime_checkable
 class Servable(Protocol):
     """The process that answers requests."""
 

@@ -146,6 +146,7 @@ def _ports(seen: connector.Observable) -> Sequence[str]:
         (connector.Freezable, "freeze"),
         (connector.Markable, "mark revisions bad"),
         (connector.Refreshable, "materialize anew"),
+        (connector.Materializable, "materialize anew"),
     )
     return [words for port, words in said if isinstance(seen, port)]
 

@@ -90,7 +90,8 @@ def test_a_plane_says_by_its_methods_what_it_can_do(rig: rigs.Rig, request: pyte
         (connector.Markable, MARKABLE),
     ):
         assert isinstance(rig.plane, port) == (kind in {param.values[0] for param in able}), port
-    assert isinstance(rig.plane, connector.Refreshable) == (kind.startswith("fea"))
+    assert isinstance(rig.plane, connector.Refreshable) == (kind == "feature-table")
+    assert isinstance(rig.plane, connector.Materializable) == kind.startswith("feast-online")
 
 
 @pytest.mark.parametrize("rig", OBSERVABLE, indirect=True)

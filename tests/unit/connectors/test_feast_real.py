@@ -101,13 +101,13 @@ def test_what_ddr_puts_back_feast_reads(root: Path, tmp_path: Path) -> None:
     assert plane.switch(bad, plane.find(good)).is_same(bad)
     assert feast_programs.run(READ, root) == bad_values
 
-    # The same window again with other values: on Redis Feast ends well and changes nothing; ddr's refresh does.
+    # The same window again with other values: on Redis Feast ends well and changes nothing; ddr's own does.
     feast_programs.run(SOURCE, root, later, "2000")
     feast_programs.run(MATERIALIZE, root, later, "pixels")
     is_redis = "redis" in (root / "feature_store.yaml").read_text()
     expected = 1000.0 if is_redis else 2000.0
     assert feast_programs.run(READ, root)[0][0] == expected
-    outcome = plane.refresh()
+    outcome = plane.materialize()
     assert outcome.status is outcomes.Status.OK, outcome
     assert feast_programs.run(READ, root)[0][0] == 2000.0
     assert feast_programs.run(READ, root)[2] == good_values[2]

@@ -19,7 +19,7 @@ FROZEN, ISOLATED, ISOLATING = "frozen", "isolated", "isolating"
 
 @dataclass(frozen=True)
 class OnlineView:
-    """Implements Observable, Switchable, Spoken, Freezable, Isolatable and Refreshable."""
+    """Implements Observable, Switchable, Spoken, Freezable, Isolatable and Materializable."""
 
     of: view.View
     which: planes.Plane
@@ -143,7 +143,7 @@ class OnlineView:
         with self.of.opened() as at:
             return at.store.mark(ISOLATED)
 
-    def refresh(self) -> outcomes.Outcome:
+    def materialize(self) -> outcomes.Outcome:
         """As the port says. Blind: what it writes replaces newer values, too."""
         return refreshing.run(self.of)
 
