@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ddr.domain import planes, services
 from ddr.errors import BadDocument, InputError, Problem
 from ddr.lib import decode, located, redact
 from ddr.wiring import backup_settings, connector_types, references, repository_settings
+
+if TYPE_CHECKING:
+    from ddr.wiring import index_settings
 
 NAME = "ddr.yaml"
 
@@ -70,6 +73,7 @@ class _Document:
     notify: Notify = field(default_factory=Notify)
     backup: backup_settings.BackupEntry | None = None
     recovery_window: timedelta = backup_settings.RECOVERY_WINDOW
+    indexes: Mapping[str, located.Node] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class Config:
     copies: Mapping[str, repository_settings.Repository] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     recovery_window: timedelta = backup_settings.RECOVERY_WINDOW
+    indexes: Mapping[str, index_settings.IndexEntry] = field(default_factory=dict)
 
 
 def find(named: str | None, environ: Mapping[str, str], here: Path) -> Path:
@@ -167,6 +172,7 @@ class _Reader:
         repository = self._repository(root)
         planes_ = self._planes(root, connectors)
         copies = self._copies(document)
+        indexes = self._indexes(document)
         if document is not None:
             self._cross_check(document, root, connectors)
         self._raise_complaints()
@@ -186,6 +192,7 @@ class _Reader:
             copies=copies,
             secrets=frozenset(self.resolver.values),
             recovery_window=document.recovery_window,
+            indexes=indexes,
         )
 
     def _copies(self, document: _Document | None) -> dict[str, repository_settings.Repository]:
@@ -195,6 +202,18 @@ class _Reader:
             if settings is not None:
                 found[name] = settings
         return found
+
+    def _indexes(self, document: _Document | None) -> dict[str, index_settings.IndexEntry]:
+        if document is None or not document.indexes:
+            return {}
+        from ddr.wiring import index_settings  # only who has indexes pays for their nouns
+
+        kind = index_settings.IndexEntry
+        decoded = {
+            name: decode.decode(kind, node, self.complaints, f"indexes.{name}")
+            for name, node in document.indexes.items()
+        }
+        return {name: entry for name, entry in decoded.items() if entry is not None}
 
     def _complain(self, node: located.Node, key: str, what: str) -> None:
         self.complaints.append(decode.Complaint(node.line, key, what))
