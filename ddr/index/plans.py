@@ -1,0 +1,79 @@
+"""From what is wanted and what is there to a plan: decided once, written down, and then only obeyed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ddr.domain import indexes
+from ddr.errors import Refused
+from ddr.index import choosing, preflight
+from ddr.index.engines import picking
+
+PART_CODE = "1"  # changes when equal plans give other bytes than before
+_PARTS_WANTED = 16
+_LEAST_ROWS, _MOST_ROWS = 50_000, 5_000_000
+_MEMORY_SHARE = 8
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a build may take here."""
+
+    memory_mib: int
+    threads: int
+
+
+def machine(wanted: indexes.Wanted) -> Machine:
+    """This one: memory that is available now, or the limit that was given; cores that this process may use."""
+    return Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)))
+
+
+def make(
+    wanted: indexes.Wanted, shards: Sequence[indexes.Shard], here: Machine, *, is_measured: bool = True
+) -> indexes.Plan:
+    """The plan for these shards. Refused, with what would fit, where it cannot be built here.
+
+    `is_measured`: rates are measured for a moment, so that the estimates have seconds.
+    """
+    rows, dimension = sum(shard.rows for shard in shards), shards[0].dimension
+    engine = picking.pick(wanted)
+    shape, reasons = choosing.choose(
+        wanted, rows, dimension, here.memory_mib, has_gpu=engine.is_gpu, has_cuvs=engine.has_cuvs
+    )
+    parts = cut(rows, wanted.rows_per_part or rows_per_part(rows, dimension, here.memory_mib))
+    rates = preflight.rates(shape, here.threads) if is_measured else {}
+    estimates = preflight.estimates(shape, rows, len(parts), rates)
+    short = preflight.too_large(estimates, here.memory_mib)
+    if short:
+        raise Refused(short.what, hint=short.fits)
+    return indexes.Plan(
+        wanted,
+        shape,
+        engine.name,
+        engine.device,
+        tuple(shards),
+        parts,
+        (
+            *reasons,
+            *engine.reasons,
+            f"{len(parts)} parts of up to {parts[0].stop if parts else 0:,} rows: a kill costs one",
+        ),
+        estimates,
+        {"part": PART_CODE, **engine.software},
+    )
+
+
+def rows_per_part(rows: int, dimension: int, memory_mib: int) -> int:
+    """About 16 parts of 50 thousand to 5 million rows, whose vectors take an eighth of the memory at most."""
+    by_memory = memory_mib * _MIB // _MEMORY_SHARE // (4 * dimension)
+    wanted = min(_MOST_ROWS, max(_LEAST_ROWS, -(-rows // _PARTS_WANTED)))
+    return max(1, min(wanted, by_memory))
+
+
+def cut(rows: int, size: int) -> tuple[indexes.Part, ...]:
+    """[0, rows) in pieces of `size`; one empty piece where there are no rows."""
+    starts = range(0, max(rows, 1), size)
+    return tuple(indexes.Part(number, start, min(start + size, rows)) for number, start in enumerate(starts))

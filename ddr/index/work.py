@@ -1,0 +1,204 @@
+"""The work folder of one plan. A stage that is done has a receipt; whoever repeats the command goes on behind the last.
+
+A receipt is written after the files that it names, and names what went in: a stage whose inputs became others is done
+again. So there is no log to replay and no state but files: a kill at any moment loses the stage it hit, no more. With a
+*depot* (a store that all machines see) what is done is put there too, and fetched from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, DdrError, Missing, Unavailable
+from ddr.index import codec
+from ddr.index.homes import writing
+from ddr.lib import digest, durable, openfiles
+from ddr.ports import store
+
+PLAN = "plan.json"
+LOCK = "lock"
+_RECEIPTS = "done"
+_SEGMENT_BYTES = 64 << 20
+
+
+class Held(DdrError):
+    """Another process builds by this plan."""
+
+    exit_code = indexes.EXIT_LOCKED
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """`inputs` is the digest of all that decides the bytes of `files`; `facts` what the stage measured."""
+
+    stage: str
+    inputs: str
+    files: tuple[indexes.File, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    format: int = indexes.FORMAT
+
+    def file(self, name: str) -> indexes.File:
+        return next(file for file in self.files if file.name == name)
+
+
+@dataclass(frozen=True)
+class Work:
+    """`folder` is this machine's; what `depot` has lies below `prefix` there."""
+
+    folder: Path
+    plan: indexes.Plan
+    depot: store.Store | None = None
+    prefix: str = ""
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """One driver at a time; the kernel lets go of the lock when it dies. Held."""
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(openfiles.locked(self.folder / LOCK, timeout_s=0.2))
+            except Unavailable as problem:
+                raise Held(
+                    f"another build works by this plan: {problem.message}",
+                    hint="wait for its end; what it has done by then is not done again",
+                ) from problem
+            yield
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def done(self, stage: str, inputs: str) -> Receipt | None:
+        """The receipt, when the stage was done with these inputs and its files are there, by their sizes."""
+        receipt = self._receipt(stage)
+        if receipt is None or receipt.inputs != inputs:
+            return None
+        return receipt if all(self._is_there(file) for file in receipt.files) else None
+
+    def _is_there(self, file: indexes.File) -> bool:
+        try:
+            if self.path(file.name).stat().st_size == file.size_bytes:
+                return True
+        except OSError:
+            pass
+        return self.depot is not None and self.depot.head(self._key(file, 0)) is not None
+
+    def _receipt(self, stage: str) -> Receipt | None:
+        path = self.folder / _RECEIPTS / f"{stage}.json"
+        try:
+            return codec.decode(Receipt, path.read_bytes(), str(path))
+        except Damaged:
+            return None  # done again: the receipt is worth no more than the stage
+        except OSError:
+            pass
+        if self.depot is None:
+            return None
+        try:
+            content = self.depot.get(f"{self.prefix}{_RECEIPTS}/{stage}.json")
+        except Missing:
+            return None
+        try:
+            return codec.decode(Receipt, content, f"{self.depot.name}: {stage}")
+        except Damaged:
+            return None
+
+    def sign(self, receipt: Receipt) -> Receipt:
+        """Make it done: its files lie in the folder already."""
+        if self.depot is not None:
+            for file in receipt.files:
+                self._push(file)
+        content = codec.encode(receipt)
+        durable.make_folder(self.folder / _RECEIPTS)
+        durable.replace(self.folder / _RECEIPTS / f"{receipt.stage}.json", content)
+        if self.depot is not None:
+            _put(self.depot, f"{self.prefix}{_RECEIPTS}/{receipt.stage}.json", content)
+        return receipt
+
+    def discard(self, stage: str) -> None:
+        """The stage is to be done again, as its files were found damaged."""
+        (self.folder / _RECEIPTS / f"{stage}.json").unlink(missing_ok=True)
+        if self.depot is not None:
+            self.depot.delete(f"{self.prefix}{_RECEIPTS}/{stage}.json")
+
+    def write(self, name: str, producer: Callable[[Callable[[memoryview], None]], None]) -> indexes.File:
+        """A file of the folder, durable and read back."""
+        return writing.write(self.path(name), producer)
+
+    def write_bytes(self, name: str, content: bytes | memoryview) -> indexes.File:
+        return self.write(name, lambda write: write(memoryview(content)))
+
+    def verified(self, file: indexes.File) -> Path:
+        """Where it lies, its bytes read now and compared; fetched when it is only in the depot. Damaged, Missing."""
+        path = self.path(file.name)
+        if not path.is_file():
+            self._pull(file)
+        found = digest.of_file(path)
+        if found != file.sha256:
+            raise Damaged(f"{path} has other bytes than were written", hint="repeat the command: it is made anew")
+        return path
+
+    def _key(self, file: indexes.File, number: int) -> str:
+        return f"{self.prefix}files/{file.name}/{digest.short(file.sha256, 32)}/{number:06d}"
+
+    def _push(self, file: indexes.File) -> None:
+        assert self.depot is not None
+        with self.path(file.name).open("rb") as stream:
+            number = 0
+            while True:
+                content = stream.read(_SEGMENT_BYTES)
+                if not content and number:
+                    return
+                _put(self.depot, self._key(file, number), content)
+                number += 1
+
+    def _pull(self, file: indexes.File) -> None:
+        if self.depot is None:
+            raise Missing(f"{self.path(file.name)} is gone", hint="repeat the command: it is made anew")
+        depot = self.depot
+
+        def produce(write: Callable[[memoryview], None]) -> None:
+            hasher, left, number = hashlib.sha256(), file.size_bytes, 0
+            while left or not number:
+                content = depot.get(self._key(file, number))
+                hasher.update(content)
+                write(memoryview(content))
+                left -= len(content)
+                number += 1
+            if digest.PREFIX + hasher.hexdigest() != file.sha256:
+                raise Damaged(f"{depot.name}: {file.name} has other bytes than were written", hint="repeat the command")
+
+        self.write(file.name, produce)
+
+    def forget(self) -> None:
+        """Delete the folder, and what the depot has of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.depot is not None:
+            for entry in list(self.depot.list(self.prefix)):
+                self.depot.delete(entry.key)
+
+
+def _put(depot: store.Store, key: str, content: bytes) -> None:
+    """Write it whatever is there: equal inputs made equal bytes, or the stage was done again."""
+    try:
+        depot.create(key, content)
+    except store.Exists:
+        there = depot.head(key)
+        if depot.get(key) != content:
+            depot.swap(key, content, there.version if there else "")
+
+
+def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
+    """The work of `plan` below `folder`: made, or gone on with."""
+    key = digest.short(codec.key(plan), 16)
+    work = Work(folder / key, plan, depot, f"work/{key}/")
+    durable.make_folder(work.folder)
+    content = codec.encode(plan)
+    if not (work.folder / PLAN).exists():
+        durable.replace(work.folder / PLAN, content)
+    if depot is not None:
+        _put(depot, f"{work.prefix}{PLAN}", content)
+    return work

@@ -1,0 +1,167 @@
+"""The `indexes` section of ddr.yaml, and a file of its own with the same keys: what is built from which corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ddr.domain import indexes
+from ddr.errors import BadDocument, InputError, Problem
+from ddr.lib import decode, digest, located, redact
+
+_TEXT_BYTES = 200
+_BUCKET = "s3://"
+
+
+@dataclass(frozen=True)
+class S3Entry:
+    """For `s3://` in `home` and `vectors`. Without keys the usual AWS chain is asked (environment, profile, role)."""
+
+    endpoint: str = ""
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class AnomalyEntry:
+    not_finite: Literal["reject", "drop"] = "reject"
+    zero: indexes.Policy = "reject"
+    duplicate: indexes.Policy = "keep"
+
+
+@dataclass(frozen=True)
+class EmbedEntry:
+    """Texts to vectors before the build. `corpus`: JSON lines with `id` and `text`; `model`: a folder of a model."""
+
+    corpus: str
+    model: str
+    pooling: Literal["mean", "cls"] = "mean"
+    max_tokens: int = 256
+    batch_tokens: int = 8192
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """As it is written; everything but `home` and where vectors come from may be left to ddr."""
+
+    home: str = field(metadata={"note": "a folder, or s3://BUCKET/PREFIX: versions/ and the link `current` lie there"})
+    vectors: tuple[str, ...] = ()
+    ids: str = ""
+    column: str = "vector"
+    embed: EmbedEntry | None = None
+    metric: indexes.Metric = indexes.Metric.L2
+    kind: indexes.Kind | None = None
+    recall: float = 0.95
+    k: int = 10
+    memory_mib: int = 0
+    bytes_per_vector: int = 0
+    engine: Literal["auto", "faiss", "torch"] = "auto"
+    device: str = "auto"
+    quality: Literal["fast", "max"] = "fast"
+    anomalies: AnomalyEntry = field(default_factory=AnomalyEntry)
+    seed: int = 1234
+    rows_per_part: int = 0
+    queries: str = ""
+    embedder: str = ""
+    work: str = ""
+    s3: S3Entry = field(default_factory=S3Entry)
+
+    def __post_init__(self) -> None:
+        if bool(self.vectors) == (self.embed is not None):
+            raise ValueError("either vectors or embed says where vectors come from; one of them")
+        if not 0 < self.recall < 1:
+            raise ValueError(f"recall is {self.recall:g}; a share between 0 and 1, such as 0.95")
+        if not 1 <= self.k <= 1000:
+            raise ValueError(f"k is {self.k}; 1 to 1000 neighbours")
+        for name in ("memory_mib", "bytes_per_vector", "rows_per_part"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; 0 leaves it to ddr")
+
+
+def wanted(name: str, entry: IndexEntry, base: Path) -> indexes.Wanted:
+    """What a build is asked for; relative paths count from `base`."""
+    vectors = entry.vectors
+    if entry.embed is not None:
+        vectors = (str(work_folder(entry, base, name) / "embedded" / "*.npy"),)
+    return indexes.Wanted(
+        name=name,
+        home=placed(entry.home, base),
+        source=indexes.Source(tuple(placed(one, base) for one in vectors), _ids(entry.ids, base), entry.column),
+        metric=entry.metric,
+        kind=entry.kind,
+        recall=entry.recall,
+        k=entry.k,
+        memory_mib=entry.memory_mib,
+        bytes_per_vector=entry.bytes_per_vector,
+        engine=entry.engine,
+        device=entry.device,
+        quality=entry.quality,
+        policies=indexes.Policies(entry.anomalies.not_finite, entry.anomalies.zero, entry.anomalies.duplicate),
+        seed=entry.seed,
+        rows_per_part=entry.rows_per_part,
+        queries=placed(entry.queries, base) if entry.queries else "",
+        embedder=_fingerprint(entry.embedder, base),
+    )
+
+
+def placed(text: str, base: Path) -> str:
+    return text if text.startswith(_BUCKET) else str(base / text)
+
+
+def _ids(text: str, base: Path) -> str:
+    """A pattern of files, or the name of a column as it is."""
+    is_files = text.endswith((".npy", ".json"))
+    return placed(text, base) if is_files else text
+
+
+def work_folder(entry: IndexEntry, base: Path, name: str) -> Path:
+    """Where builds go on: beside the versions, so that publishing is a rename; of a bucket a folder here."""
+    if entry.work:
+        return base / entry.work
+    if entry.home.startswith(_BUCKET):
+        return base / ".ddr-work" / name
+    return base / entry.home / ".work"
+
+
+def _fingerprint(text: str, base: Path) -> str:
+    """As it is; or, where it names a file, that file's short text, or else the digest of its bytes."""
+    if not text or text.startswith(digest.PREFIX):
+        return text
+    path = base / text
+    try:
+        if not path.is_file():
+            return text
+        content = path.read_bytes()
+    except (OSError, ValueError) as problem:
+        raise InputError(f"embedder: {path}: {redact.foreign(problem)}", hint="look at its rights") from problem
+    if len(content) <= _TEXT_BYTES:
+        try:
+            return content.decode().strip()
+        except UnicodeDecodeError:
+            pass
+    return digest.of_bytes(content)
+
+
+def read(path: Path) -> IndexEntry:
+    """A file with the keys of one index and nothing else. BadDocument with every problem."""
+    try:
+        node = located.parse_yaml(path.read_text())
+    except located.Malformed as problem:
+        raise BadDocument([Problem(str(path), problem.line, "", problem.what)], hint="mend that line") from problem
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
+    complaints: list[decode.Complaint] = []
+    entry = decode.decode(IndexEntry, node, complaints)
+    if entry is None or complaints:
+        raise BadDocument(
+            [Problem(str(path), one.line, one.key, one.what) for one in complaints],
+            hint="mend the lines above; nothing was started",
+        )
+    return entry
+
+
+Entries = Mapping[str, IndexEntry]
