@@ -14,7 +14,8 @@ from ddr.backup import layout
 from ddr.errors import Conflict, Damaged, Missing, Unsupported
 from ddr.ports import store
 
-_ORDER = (layout.KEYS, layout.PACKS, layout.INDEX, layout.KEPT, layout.SNAPSHOTS)
+_HEADS = (layout.KEPT, layout.SNAPSHOTS)
+_ORDER = (layout.KEYS, layout.PACKS, layout.INDEX, *_HEADS)
 """What a later kind needs is there before it: a copy that is cut off never has a snapshot without its bytes."""
 
 _AT_ONCE = 16
@@ -62,7 +63,7 @@ def copy(
         )
     there_before = {entry.key for kind in _ORDER for entry in to.list(kind)}
     work = _Work(of, to, there_before, told, to if by_server and isinstance(to, store.Copying) else None)
-    snapshots_ = [*of.list(layout.KEPT), *of.list(layout.SNAPSHOTS)]  # first of all: what they need is there already
+    snapshots_ = [entry for kind in _HEADS for entry in of.list(kind)]  # first of all: what they need is there already
     work.bring(of.list(layout.KEYS))
     if there is None:
         to.create(layout.CONFIG, config)  # behind the slots: what has a configuration can be opened
@@ -156,8 +157,8 @@ def _config(of: store.Store) -> bytes:
 
 
 def check_copy(of: store.Store, to: store.Store) -> tuple[str, ...]:
-    """Keys of snapshots that the copy lacks. Damaged where the two are not the same repository."""
+    """Keys of snapshots and kept states that the copy lacks. Damaged where the two are not the same repository."""
     if to.head(layout.CONFIG) is None or to.get(layout.CONFIG) != _config(of):
         raise Damaged(f"{to.name} is no copy of {of.name}", hint="`ddr backup copy` makes one in an empty place")
-    have = {entry.key for entry in to.list(layout.SNAPSHOTS)}
-    return tuple(entry.key for entry in of.list(layout.SNAPSHOTS) if entry.key not in have)
+    have = {entry.key for kind in _HEADS for entry in to.list(kind)}
+    return tuple(entry.key for kind in _HEADS for entry in of.list(kind) if entry.key not in have)

@@ -2,14 +2,14 @@
 
     python extract.py REPOSITORY [--passphrase-file F | --key-file F | --recovery KEY] COMMAND
 
-    list                     every snapshot, oldest first
+    list                     every kept state of a plane, then every snapshot, each oldest first
     show SNAPSHOT            its manifest, as JSON
     files SNAPSHOT OUT_DIR   its trees and streams
     tables SNAPSHOT OUT_DIR  its tables: one .jsonl file each, and one SQLite file for each component
 
-REPOSITORY is a folder with `backup/` in it; SNAPSHOT the beginning of an id, or `latest`. Needs Python 3.11 with
-blake3, zstandard and cryptography, nothing of ddr: copy this file wherever you like. Works without configuration and
-index, which it finds again in the packs. Ends with 0 all is out, 1 nothing is, 2 something is damaged and left out.
+REPOSITORY is a folder with `backup/` in it; SNAPSHOT the beginning of an id (of a kept state, too), or `latest`. Needs
+Python 3.11 with blake3, zstandard and cryptography, nothing of ddr: copy this file wherever you like. Works without
+configuration and index. Ends with 0 all is out, 1 nothing is, 2 something is damaged and left out.
 """
 
 from __future__ import annotations
@@ -220,7 +220,6 @@ def write_tables(of: Repository, component: dict[str, Any], base: Path) -> Itera
 
 
 def write_files(of: Repository, component: dict[str, Any], base: Path) -> Iterator[str]:
-    """Yields what is lost."""
     for stream in component["streams"]:
         yield from write_file(of, base / "streams" / part(stream["name"]), stream["chunks"])
     for tree in component["trees"]:
@@ -275,13 +274,14 @@ def main() -> int:
     lost, write = [], write_files if given.command == "files" else write_tables
     try:
         repository = Repository(folder, unlocked(folder, given))
-        paths = sorted((folder / "snapshots").glob("*-*"))
+        paths = [path for kind in ("kept", "snapshots") for path in sorted((folder / kind).glob("*-*"))]
         known = [(path.name.partition("-")[2][:16], repository.manifest(path)) for path in paths]
-        latest = known[-1][0] if known else ""
+        latest = known[-1][0] if paths and paths[-1].parent.name == "snapshots" else "none"
         wanted = [one for one in known if one[0].startswith(given.snapshot.replace("latest", latest))]
         if given.command == "list":
-            for id_, manifest in known:
-                print(id_, manifest.get("at", "damaged"), *(one["name"] for one in manifest.get("components", ())))
+            for path, (id_, manifest) in zip(paths, known, strict=True):
+                names = " ".join(one["name"] for one in manifest.get("components", ()))
+                print(id_, manifest.get("at", "damaged"), names + " (kept)" * (path.parent.name == "kept"))
                 lost += [] if manifest else [f"snapshot {id_}"]
         elif len(wanted) != 1 or not wanted[0][1]:
             raise ValueError(f"{given.snapshot}: no such snapshot, more than one, or it cannot be read")

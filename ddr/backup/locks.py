@@ -2,6 +2,7 @@
 
 A new snapshot builds on old packs. Locked as they were written they would come free one after the other while snapshots
 still need them, and the lock would protect nothing: so whatever kept snapshots need is locked longer, again and again.
+Kept states of planes are held like snapshots: what they need is locked longer with the rest.
 Objects get some days more than snapshots do, so that each is asked for a longer lock every few days and not every hour.
 """
 
@@ -15,7 +16,6 @@ from datetime import datetime, timedelta
 
 from ddr.backup import graves, layout, reading, references
 from ddr.backup import repository as repositories
-from ddr.domain import snapshots
 from ddr.errors import Damaged, DdrError, Missing
 from ddr.ports import store
 
@@ -57,7 +57,7 @@ def rule(mode: store.Mode, days: int) -> store.LockRule:
     span = timedelta(days=days)
     longer = span + timedelta(days=slack_days(days))
     beginnings = (layout.PACKS, layout.INDEX, layout.KEYS, layout.CONFIG)
-    return store.LockRule(mode, {**dict.fromkeys(beginnings, longer), layout.SNAPSHOTS: span})
+    return store.LockRule(mode, {**dict.fromkeys(beginnings, longer), layout.SNAPSHOTS: span, layout.KEPT: span})
 
 
 def slack_days(days: int) -> int:
@@ -96,7 +96,7 @@ def needed(
         except Missing:
             found.discard(head.key)  # forgotten meanwhile
         except Damaged as problem:
-            problems.append(f"snapshot {head.id[:8]}: {problem.message}")
+            problems.append(f"{head.what}: {problem.message}")
     found.update(layout.pack_key(pack) for pack in packs)
     found.update(layout.index_key(name) for name, listed in index.objects.items() if not packs.isdisjoint(listed))
     return frozenset(found), tuple(problems)
@@ -167,7 +167,8 @@ def keep(
     *,
     only_look: bool = False,
 ) -> Standing:
-    """Lock what the kept snapshots need at least as long as the newest of them; where that has no lock, from now on.
+    """Lock what the kept snapshots, and kept states of planes, need at least as long as the newest of them; where that
+    has no lock, from now on.
 
     Raises Unavailable.
     """
@@ -185,15 +186,15 @@ def keep_copied(at: store.Store, keys: Sequence[str], now: datetime, told: Told 
     """As `keep` for a copy, where no key says what is needed: what the first repository still has counts as needed."""
     lockable = _lockable(at)
     assert lockable.rule is not None
-    newest = max((key for key in keys if key.startswith(layout.SNAPSHOTS)), default="")
+    heads = [key for key in keys if key.startswith((layout.SNAPSHOTS, layout.KEPT))]
+    newest = max(heads, key=lambda key: key.rpartition("/")[2], default="")  # by the time in the name
     lock = lockable.locked(newest) if newest else None
     wanted = lock.until if lock else now + lockable.rule.spans[layout.SNAPSHOTS]
     return extend(at, keys, wanted, max(now + lockable.rule.spans[layout.PACKS], wanted), told)
 
 
-def look(repository: repositories.Repository, snapshot: snapshots.Snapshot, now: datetime) -> Standing:
-    """How the locks of one snapshot stand; nothing is changed."""
-    head = repository.head(snapshot.id)
+def look(repository: repositories.Repository, head: repositories.Head, now: datetime) -> Standing:
+    """How the locks of one snapshot or kept state stand; nothing is changed."""
     return keep(repository, [head], now, only_look=True)
 
 

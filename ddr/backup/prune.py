@@ -176,7 +176,7 @@ def _still_full(repository: repositories.Repository, fresh: Plan, problem: store
 
 
 def _snapshots_held(made: Plan) -> tuple[locks.Held, ...]:
-    return tuple(one for one in made.held if one.key.startswith(layout.SNAPSHOTS))
+    return tuple(one for one in made.held if one.key.startswith((layout.SNAPSHOTS, layout.KEPT)))
 
 
 def _needed(
@@ -193,7 +193,7 @@ def _needed(
             found.update(follower.needed(snapshot))
         except Damaged as problem:
             raise Damaged(
-                f"nobody can say what snapshot {head.id[:8]} needs, so nothing is deleted: {problem.message}",
+                f"nobody can say what {head.what} needs, so nothing is deleted: {problem.message}",
                 hint="`ddr backup repair`, then `ddr backup run` may store it again; `ddr backup repair --drop "
                 f"{head.id[:8]}` gives this snapshot up: first restore from it what still can be",
             ) from problem

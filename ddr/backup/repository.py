@@ -48,6 +48,16 @@ class Head:
     id: str
     at: datetime
 
+    @property
+    def is_state(self) -> bool:
+        """Whether it is the kept state of a plane and no backup."""
+        return self.key.startswith(layout.KEPT)
+
+    @property
+    def what(self) -> str:
+        """As findings and errors call it."""
+        return f"{'kept state' if self.is_state else 'snapshot'} {self.id[:8]}"
+
 
 @dataclass(frozen=True)
 class Repository:
@@ -107,7 +117,7 @@ class Repository:
         return "no older one can be read; is there a copy (`backup.copies`)?"
 
     def _read(self, head: Head) -> snapshots.Snapshot:
-        what = f"snapshot {head.id[:8]}"
+        what = head.what
         try:
             stored = self.store.get(head.key)
         except Missing as problem:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ddr.backup import chunk_index, layout, locks, packs, reading, references
+from ddr.backup import chunk_index, keeping, layout, locks, packs, reading, references
 from ddr.backup import repository as repositories
 from ddr.errors import Damaged, DdrError, Missing
 
@@ -41,8 +41,9 @@ class Finding:
 @dataclass(frozen=True)
 class Report:
     """`notes` are things to know that harm nothing. `whole` are the snapshots, newest last, of which every needed byte
-    was found, as far as the level looks; `is_all` whether every pack was read. `lock` is how the locks on the newest
-    snapshot stand, None where none are asked for."""
+    was found, as far as the level looks, `whole_states` the same of kept states of planes, of which there are `states`;
+    `is_all` whether every pack was read. `lock` is how the locks on the newest snapshot stand, None where none are
+    asked for."""
 
     level: Level
     is_all: bool
@@ -53,6 +54,8 @@ class Report:
     notes: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     lock: locks.Standing | None = None
+    states: int = 0
+    whole_states: tuple[str, ...] = ()
 
 
 @dataclass
@@ -89,7 +92,7 @@ def verify(
 ) -> Report:
     """Look at everything, going on where something is damaged. `share` (n, of) takes every of-th pack from the n-th on.
 
-    With `now` also at the locks on what the newest snapshot needs.
+    With `now` also at the locks on what the newest snapshot and the newest kept state of each plane need.
 
     Raises Unavailable when the store is away.
     """
@@ -116,16 +119,15 @@ def verify(
     notes = []
     if unneeded:
         size = sum(stored[pack] for pack in unneeded)
-        notes.append(
-            f"{len(unneeded)} packs ({size >> 20} MiB) are needed by no snapshot; `ddr backup prune` removes them"
-        )
+        notes.append(f"{len(unneeded)} packs ({size >> 20} MiB) are needed by nothing; `ddr backup prune` removes them")
     unlisted = [pack for pack in stored if pack not in known]
     if unlisted:
         notes.append(f"{len(unlisted)} packs are in no index: a backup was cut off, or is at work now")
     unlamented = harm.objects.keys() - {layout.hash_in(one.object) for one in findings}
     if unlamented:
         notes.append(f"{len(unlamented)} packs that the index lists are gone and nobody needs them: they were pruned")
-    heads = [head for head in listed if head.id not in forgotten]
+    heads = [head for head in listed if head.id not in forgotten and not head.is_state]
+    states = [head for head in listed if head.id not in forgotten and head.is_state]
     lock, loose = _lock(repository, now)
     findings += loose
     return Report(
@@ -138,26 +140,36 @@ def verify(
         tuple(notes),
         tuple(head.id for head in heads if head.id not in hurt),
         lock,
+        len(states),
+        tuple(head.id for head in states if head.id not in hurt),
     )
 
 
-def _lock(
-    repository: repositories.Repository, now: datetime | None
-) -> tuple[locks.Standing | None, tuple[Finding, ...]]:
-    newest = repository.newest() if now is not None and locks.of(repository.store) is not None else None
-    if newest is None or now is None:
-        return None, ()
-    found = locks.look(repository, newest, now)
-    if found.holds:
-        return found, ()
+def _lock(repository: repositories.Repository, now: datetime | None) -> tuple[locks.Standing | None, list[Finding]]:
+    """How the locks on the newest snapshot stand, and what is loose of it and of the newest states of planes."""
+    if now is None or locks.of(repository.store) is None:
+        return None, []
+    newest = repository.newest()
+    standing = locks.look(repository, repository.head(newest.id), now) if newest is not None else None
+    findings = []
+    if newest is not None and standing is not None and not standing.holds:
+        findings.append(_loose(repository.head(newest.id).key, "the newest snapshot", standing))
+    states = {one.kept.object: one.head for one in keeping.states(repository)}
+    for object_, head in states.items():
+        found = locks.look(repository, head, now)
+        if not found.holds:
+            findings.append(_loose(head.key, f"the newest kept state of {object_}", found))
+    return standing, findings
+
+
+def _loose(key: str, what: str, found: locks.Standing) -> Finding:
     if found.until is not None:
-        what = f"some of what the newest snapshot needs is locked until {found.until:%Y-%m-%d} only"
+        said = f"some of what {what} needs is locked until {found.until:%Y-%m-%d} only"
     elif found.unlocked:
-        what = f"{found.unlocked} of {found.objects} objects that the newest snapshot needs are not locked"
+        said = f"{found.unlocked} of {found.objects} objects that {what} needs are not locked"
     else:
-        what = f"its locks could not be seen: {found.problems[0] if found.problems else 'nothing is there'}"
-    move = "`ddr backup lock` locks them; without s3:GetObjectRetention locks cannot be seen"
-    return found, (Finding(repository.head(newest.id).key, what, (), move),)
+        said = f"the locks on what {what} needs could not be seen: {(*found.problems, 'nothing is there')[0]}"
+    return Finding(key, said, (), "`ddr backup lock` locks them; without s3:GetObjectRetention locks cannot be seen")
 
 
 def _keys(repository: repositories.Repository) -> list[Finding]:
@@ -266,13 +278,13 @@ def _follow(
             if isinstance(problem, Missing) and repository.store.head(head.key) is None:
                 continue  # forgotten since it was listed
             move = f"its data may be whole: is there a copy? {problem.hint}"
-            findings.append(Finding(head.key, problem.message, (f"snapshot {head.id[:8]}, all of it",), move))
+            findings.append(Finding(head.key, problem.message, (f"{head.what}, all of it",), move))
             continue
         for part in references.parts_of(snapshot):
             needed.update(pack for chunk in _readable(follower, part) for pack, _ in index.places(chunk))
             for culprit, what in judge.lost(part, blame):
                 hurt.add(head.id)
-                found.setdefault(culprit, []).append((head.id, f"snapshot {head.id[:8]}, {part.component}, {what}"))
+                found.setdefault(culprit, []).append((head.id, f"{head.what}, {part.component}, {what}"))
     forgotten = {head.id for head in heads if head.id in hurt and repository.store.head(head.key) is None}
     affected = {
         culprit: lines

@@ -96,22 +96,27 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
 
 
 @command.command(name="list")
+@click.option("--kept", "is_only_kept", is_flag=True, help="Only the kept states of planes (`ddr features snapshot`).")
 @sessions.json_option
 @sessions.pass_session
-def list_(session: sessions.Session) -> int:
-    """List snapshots, newest last.
+def list_(session: sessions.Session, is_only_kept: bool) -> int:
+    """List snapshots, newest last, and below them the kept states of planes.
 
     Exit codes: 0 listed, 1 there is no repository, 2 listed, and some cannot be read or the journal cannot, 69 the
     store is away.
     """
-    from ddr.backup import capture
+    from ddr.backup import capture, keeping, layout
     from ddr.errors import DdrError
 
     session.looking()
     repository = session.backups().open()
     verified = session.board().backups.verified
     found, unread = [], []
-    for head in repository.heads():
+    states = keeping.states(repository)
+    known = {one.head.id for one in states}
+    for head in repository.heads(layout.KEPT) if is_only_kept else repository.all_heads():
+        if head.id in known:
+            continue
         try:
             found.append(repository.read(head))
         except DdrError as problem:
@@ -121,8 +126,9 @@ def list_(session: sessions.Session) -> int:
             "snapshots": [capture.without_chunks(snapshot) for snapshot in found],
             "damaged": [head.id for head, _ in unread],
             "verified": sorted(verified),
+            "kept": [one.kept for one in states],
         },
-        lambda: backup_text.listed(found, unread, verified),
+        lambda: backup_text.listed(found, unread, verified, states, is_only_kept=is_only_kept),
     )
     return session.code(2 if unread else 0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from ddr.cli import backup_text, backup_watch, working
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
-    from ddr.backup import locks, repository, retention
+    from ddr.backup import keeping, locks, repository, retention
 
 
 def decided(session: sessions.Session, of: repository.Repository) -> list[retention.Decision]:
@@ -33,14 +34,38 @@ def decided(session: sessions.Session, of: repository.Repository) -> list[retent
     )
 
 
+def aged(session: sessions.Session, of: repository.Repository) -> tuple[keeping.Aged, ...]:
+    """What becomes of the kept states of planes now."""
+    from ddr.backup import keeping
+
+    wired, now = session.wired(), session.backups().now()
+    window = wired.config.recovery_window
+    needed = session.board().needed(wired.platform.clock.now() - window)
+    return keeping.decide(keeping.states(of), now, window, frozenset(needed))
+
+
+def of_states(session: sessions.Session, names: Collection[str], at_work: working.AtWork) -> locks.Standing | None:
+    """Lock what these kept states need as long as themselves: the packs that they reuse are older. None where nothing
+    is to be locked. The other ones are locked longer by the next backup."""
+    from ddr.backup import layout, locks
+
+    made = session.backups()
+    if locks.of(made.store) is None or not names:
+        return None
+    repository = made.open()
+    heads = [head for head in repository.heads(layout.KEPT) if head.id in names]
+    return locks.keep(repository, heads, made.now(), at_work.told)
+
+
 def extended(
     session: sessions.Session, of: repository.Repository, at_work: working.AtWork, *, only_look: bool = False
 ) -> locks.Standing | None:
-    """Lock what the kept snapshots need for longer, and write down how it stands; None where nothing is to be locked.
+    """Lock what the kept snapshots and states of planes need for longer, and write down how it stands; None where
+    nothing is to be locked.
 
     Where one snapshot cannot be read every one counts as kept: a lock too much does no harm.
     """
-    from ddr.backup import locks, retention
+    from ddr.backup import layout, locks, retention
     from ddr.domain import backup_records
     from ddr.errors import Damaged
 
@@ -52,7 +77,9 @@ def extended(
         kept = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Kept)]
     except Damaged:
         kept = list(heads.values())
-    found = locks.keep(of, kept, session.backups().now(), at_work.told, only_look=only_look)
+    given_up = {one.head.id for one in aged(session, of) if one.is_forgotten}
+    states = [head for head in of.heads(layout.KEPT) if head.id not in given_up]
+    found = locks.keep(of, [*kept, *states], session.backups().now(), at_work.told, only_look=only_look)
     if kept and not only_look:
         newest = max(kept, key=lambda head: (head.at, head.key))
         backup_watch.record(
@@ -69,9 +96,10 @@ def extended(
 @sessions.json_option
 @sessions.pass_session
 def lock(session: sessions.Session, dry_run: bool) -> int:
-    """Lock everything that the kept snapshots need, for as long as the newest of them is locked.
+    """Lock everything that the kept snapshots and states of planes need, for as long as the newest of them is locked.
 
-    `ddr backup run` does it at its end. By hand: after a run that could not, and when `lock` was added to ddr.yaml.
+    `ddr backup run` does it at its end, `ddr features snapshot` for what it has kept. By hand: after a run that could
+    not, and when `lock` was added to ddr.yaml.
     Asks one question an object (a pack is about 32 MiB), and one more for those that end too soon.
 
     Exit codes: 0 all of it is locked, 1 no lock is asked for or the bucket cannot, 2 something is not locked, 69 the

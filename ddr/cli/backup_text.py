@@ -79,8 +79,11 @@ def listed(
     found: Sequence[snapshots.Snapshot],
     unread: Sequence[tuple[repository.Head, str]],
     verified: Mapping[str, datetime],
+    states: Sequence[keeping.Found] = (),
+    *,
+    is_only_kept: bool = False,
 ) -> str:
-    """One line a snapshot."""
+    """One line a snapshot, and below them one line a kept state of a plane."""
     rows = [
         (
             snapshot.id[:_SHORT],
@@ -105,7 +108,24 @@ def listed(
         for one in snapshot.components
         if "shrunk" in one.facts
     ]
-    return "\n".join(lines) or "no snapshot yet\n  next: ddr backup run"
+    nothing = (
+        "no state is kept\n  next: ddr features snapshot" if is_only_kept else "no snapshot yet\n  next: ddr backup run"
+    )
+    lines = lines or ([nothing] if not (is_only_kept and states) else [])
+    return "\n".join([*lines, *_states(states)])
+
+
+def _states(found: Sequence[keeping.Found]) -> list[str]:
+    if not found:
+        return []
+    rows = [
+        (
+            one.head.id[:_SHORT], f"{one.kept.at:%Y-%m-%d %H:%M}", output.size(one.kept.size_bytes),
+            f"+{output.size(one.snapshot.added_bytes)}", one.kept.object, one.kept.why,
+        )
+        for one in found
+    ]  # fmt: skip
+    return [output.heading("kept states of planes"), output.table(rows)]
 
 
 def shown(found: snapshots.Snapshot, files: Mapping[str, Sequence[str]]) -> str:
@@ -154,6 +174,7 @@ def verified(report: verify.Report, took_s: float, now: datetime) -> str:
     state = "bad" if report.findings else "ok"
     looked = f"{report.packs} packs" + (f", {output.size(report.checked_bytes)} read" if report.checked_bytes else "")
     head = f"{output.mark(state)} {report.level}: {len(report.whole)} of {report.snapshots} snapshots whole"
+    head += f", {len(report.whole_states)} of {report.states} kept states" if report.states else ""
     lines = [f"{head} ({looked}, {took_s:.1f} s)"]
     for finding in report.findings:
         lines.append(f"  {output.heading(finding.object)}: {finding.what}")
@@ -275,9 +296,9 @@ def pruned(
     lines.append(f"  {waiting} packs ({output.size(plan.buried_bytes)}) {would}deleted by a prune {later} from now")
     for until in sorted({one.until.date() for one in plan.held}):
         those = [one.key for one in plan.held if one.until.date() == until]
-        kinds = [f"{sum(key.startswith(SNAPSHOTS) for key in those)} snapshots"]
-        kinds += [f"{sum(not key.startswith(SNAPSHOTS) for key in those)} packs"]
-        shown = " and ".join(kind for kind in kinds if not kind.startswith("0 "))
+        counts = {kind: sum(key.split("/")[1] == kind for key in those) for kind in ("snapshots", "kept", "packs")}
+        words = [f"{count} {'kept states' if kind == 'kept' else kind}" for kind, count in counts.items() if count]
+        shown = " and ".join(words)
         lines.append(f"  {shown} would go, too, and cannot: locked until {until}; a prune after that takes them")
     return "\n".join(lines)
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import click
 
 from ddr.cli import backup_lock, backup_text, backup_watch, working
 from ddr.cli import session as sessions
-
-if TYPE_CHECKING:
-    from ddr.backup import keeping
-    from ddr.backup import repository as repositories
 
 
 @click.command()
@@ -38,7 +33,7 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     repository = made.open()
     heads = {head.id: head for head in repository.heads()}
     decisions = [one for one in backup_lock.decided(session, repository) if one.snapshot.id in heads]
-    aged = _aged(session, repository)
+    aged = backup_lock.aged(session, repository)
     forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
     forget += [one.head for one in aged if one.is_forgotten]
     plan = pruning.plan(repository, forget, made.now())
@@ -57,16 +52,6 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     }
     session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, aged, is_dry=dry_run))
     return 0 if recorded else 2
-
-
-def _aged(session: sessions.Session, of: repositories.Repository) -> tuple[keeping.Aged, ...]:
-    """What becomes of the kept states of planes."""
-    from ddr.backup import keeping
-
-    wired = session.wired()
-    window = wired.config.recovery_window
-    needed = session.board().needed(wired.platform.clock.now() - window)
-    return keeping.decide(keeping.states(of), session.backups().now(), window, frozenset(needed))
 
 
 @click.command()

@@ -58,10 +58,13 @@ def _chosen(session: sessions.Session, view: str | None, *, is_all: bool) -> dic
 def snapshot(session: sessions.Session, view: str | None, is_all: bool, why: str) -> int:
     """Keep the live state of VIEW now: its definition and its values. What is kept already takes no room twice.
 
-    For a scheduler: after each materialization, or before one.
+    For a scheduler: after each materialization, or before one. Where the repository locks objects, what the state needs
+    is locked as long as it is itself.
 
-    Exit codes: 0 kept, 1 refused (a secret in it), 2 some of several could not be kept, 64 usage, 69 a system is away.
+    Exit codes: 0 kept, 1 refused (a secret in it), 2 some of several could not be kept, or not be locked, 64 usage, 69
+    a system is away.
     """
+    from ddr.cli import backup_lock, backup_text
     from ddr.errors import DdrError
 
     chosen = _chosen(session, view, is_all=is_all)
@@ -76,9 +79,12 @@ def snapshot(session: sessions.Session, view: str | None, is_all: bool, why: str
                 if len(chosen) == 1:
                     raise
                 failed[name] = problem
-    document = {"kept": kept, "failed": {name: problem.message for name, problem in failed.items()}}
-    session.show(document, lambda: _snapshot_text(kept, failed))
-    return 2 if failed else 0
+    with working.shown(session) as at_work:
+        lock = backup_lock.of_states(session, {one.name for one in kept}, at_work)
+    document = {"kept": kept, "failed": {name: problem.message for name, problem in failed.items()}, "lock": lock}
+    told = f"\n  {backup_text.locked(lock, session.backups().now())}" if lock else ""
+    session.show(document, lambda: _snapshot_text(kept, failed) + told)
+    return 2 if failed or (lock and not lock.holds) else 0
 
 
 def _snapshot_text(kept: Sequence[keeping.Kept], failed: Mapping[str, Exception]) -> str:

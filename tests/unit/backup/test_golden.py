@@ -10,14 +10,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ddr.backup import keys, layout, packs, verify
+from ddr.backup import capture, keeping, keys, layout, packs, verify
 from ddr.backup import repository as repositories
-from ddr.ports import store
+from ddr.lib import rowbatch
+from ddr.ports import restorable, store
 from ddr.stores import local
 from tests.unit.backup import golden, house
 
@@ -117,6 +119,42 @@ def test_the_extractor_reads_it_without_ddr(way: str, folder: Path, tmp_path: Pa
         for id_ in IDS:
             assert json.loads(extract(folder, "show", id_).stdout)["host"] == "host"
             check_extracted(folder, id_, tmp_path / id_)
+
+
+def test_the_extractor_lists_and_reads_kept_states_and_takes_none_for_the_latest(folder: Path, tmp_path: Path) -> None:
+    listed = extract(folder, "list").stdout.splitlines()
+    newest = listed[-1].split()[0]
+    repository = repositories.open_(local.LocalStore(folder), openings()["recovery"])
+    shelf = keeping.BackupShelf(lambda: repository, lambda: repository, lambda: capture.Maker("h", "a", "1", _later))
+    cells: list[house.Row] = [(at, f"name {at}", at / 8) for at in range(300)]
+
+    def put(sink: restorable.Sink) -> None:
+        kinds = [(column.name, column.family) for column in house.COLUMNS]
+        sink.table("values", house.COLUMNS, [rowbatch.of_rows(kinds, cells)])
+        sink.stream("definition", [b"entities: [user]"])
+
+    kept = shelf.keep("features/pixels", put)
+    told = extract(folder, "list").stdout.splitlines()
+    assert [line for line in told if line not in listed] == [
+        f"{kept.name} {_later():%Y-%m-%dT%H:%M:%S}Z features/pixels (kept)"
+    ]
+    assert len(told) == len(listed) + 1
+    assert extract(folder, "show", "latest").stdout == extract(folder, "show", newest).stdout
+    for command in ("files", "tables"):
+        assert extract(folder, command, kept.name[:8], str(tmp_path / "out")).returncode == 0, command
+        base = tmp_path / "out" / "features%2fpixels"
+        if command == "files":
+            assert (base / "streams" / "definition").read_bytes() == b"entities: [user]"
+            shutil.rmtree(tmp_path / "out")
+    lines = [json.loads(line) for line in (base / "values.jsonl").read_text().splitlines()]
+    assert [tuple(line.values()) for line in lines] == cells
+    for path in (folder / "backup" / "snapshots").iterdir():
+        path.unlink()
+    assert extract(folder, "show", "latest").returncode == 1, "a kept state is no backup"
+
+
+def _later() -> datetime:
+    return house.NOW.replace(year=2028)
 
 
 def check_extracted(folder: Path, id_: str, out: Path) -> None:

@@ -115,3 +115,36 @@ def test_what_stays() -> None:
         "a40": "a known-good release names it", "a60": "older than the recovery window", "b": "the newest",
     }  # fmt: skip
     assert {one.kept.facts[port.REVISION] for one in decided if one.is_forgotten} == {"a30", "a60"}
+
+
+@pytest.mark.parametrize("harm", ["nothing", "pack", "state"])
+def test_verify_says_which_kept_state_is_hurt_and_counts_them_apart(tmp_path: Path, harm: str) -> None:
+    of = repositories.create(local.LocalStore(tmp_path / "r"), house.OPEN, house.NOW)
+    shop = house.small_shop(tmp_path / "shop")
+    house.backup(of, {"shop": shop}, lambda: datetime.now(UTC))
+    before = {entry.key for entry in of.store.list(layout.PACKS)}
+    made = shelf(of).keep("features/pixels", put(500))
+    (pack,) = {entry.key for entry in of.store.list(layout.PACKS)} - before
+    (head,) = of.heads(layout.KEPT)
+    harmed = {"pack": pack, "state": head.key}.get(harm)
+    if harmed:
+        path = tmp_path / "r" / harmed
+        path.chmod(0o600)
+        content = path.read_bytes()
+        path.write_bytes(content[:50] + bytes(len(content) - 50))
+    report = verify.verify(of, "full")
+    assert (report.snapshots, report.states, len(report.whole)) == (1, 1, 1)
+    assert report.whole_states == (() if harmed else (made.name,))
+    assert [finding.object for finding in report.findings] == ([harmed] if harmed else [])
+    for finding in report.findings:
+        assert all(line.startswith(f"kept state {made.name[:8]}, ") for line in finding.affected), finding.affected
+        assert finding.affected
+
+
+def test_a_copy_that_lacks_a_kept_state_is_told(tmp_path: Path) -> None:
+    of = repositories.create(local.LocalStore(tmp_path / "r"), house.OPEN, house.NOW)
+    copying.copy(of.store, to := memory.MemoryStore())
+    shelf(of).keep("features/pixels", put(50))
+    assert copying.check_copy(of.store, to) == tuple(head.key for head in of.heads(layout.KEPT))
+    copying.copy(of.store, to)
+    assert copying.check_copy(of.store, to) == ()

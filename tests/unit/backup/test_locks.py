@@ -17,7 +17,7 @@ from ddr.backup import copying, layout, leases, locks, prune, undeleting, verify
 from ddr.backup import repository as repositories
 from ddr.stores import s3
 from tests import servers
-from tests.unit.backup import house
+from tests.unit.backup import house, test_keeping
 
 pytestmark = pytest.mark.xdist_group("seaweed")
 DAY = timedelta(days=1)
@@ -60,6 +60,15 @@ def _backup(repository: repositories.Repository, shop: house.Shop, at: datetime 
     return repository.head(made.id)
 
 
+def _keep(repository: repositories.Repository, rows: int, at: datetime | None = None) -> repositories.Head:
+    """A kept state of a plane."""
+    made = test_keeping.shelf(repository, lambda: at or datetime.now(UTC)).keep(
+        "features/pixels", test_keeping.put(rows)
+    )
+    (head,) = [head for head in repository.heads(layout.KEPT) if head.id == made.name]
+    return head
+
+
 def _until(repository: repositories.Repository, key: str) -> datetime:
     found = locks.of(repository.store)
     lock = found.locked(key) if found else None
@@ -73,9 +82,12 @@ def _keys(repository: repositories.Repository, *kinds: str) -> Sequence[str]:
 def test_what_is_written_once_is_locked_and_what_works_is_not(place: Place, tmp_path: Path) -> None:
     repository, now = place.repository(30), datetime.now(UTC)
     head = _backup(repository, house.small_shop(tmp_path / "shop"))
-    kinds = (layout.CONFIG, layout.KEYS, layout.PACKS, layout.INDEX, layout.SNAPSHOTS)
+    state = _keep(repository, 40)
+    kinds = (layout.CONFIG, layout.KEYS, layout.PACKS, layout.INDEX, layout.KEPT, layout.SNAPSHOTS)
     ends = {key: _until(repository, key) for key in _keys(repository, *kinds)}
-    assert {key.split("/")[1] for key in ends} == {"config", "keys", "packs", "index", "snapshots"}
+    assert {key.split("/")[1] for key in ends} == {"config", "keys", "packs", "index", "snapshots", "kept"}
+    assert abs(ends[state.key] - now - 30 * DAY) < timedelta(minutes=2)
+    del ends[state.key]
     assert min(ends.values()) == ends[head.key], "nothing ends sooner than the snapshot"
     assert abs(ends[head.key] - now - 30 * DAY) < timedelta(minutes=2)
     later = now + timedelta(minutes=5)
@@ -116,6 +128,48 @@ def test_old_packs_are_locked_as_long_as_the_newest_snapshot(place: Place, tmp_p
     assert report.findings == ()
     assert report.lock is not None
     assert report.lock.mode == "compliance"
+
+
+def test_what_kept_states_need_is_locked_as_long_as_the_newest_of_all(place: Place, tmp_path: Path) -> None:
+    """One that reuses old packs is worth what their locks are; verify sees it, and a prune leaves what is locked."""
+    early, ago = place.repository(1), datetime.now(UTC) - timedelta(minutes=3)
+    old = _keep(early, 300, ago)
+    _backup(early, house.small_shop(tmp_path / "shop"), ago + timedelta(minutes=1))
+    repository = place.repository(30)
+    state = _keep(repository, 300)
+    promised = _until(repository, state.key)
+    reused = locks.needed(repository, [state])[0] & locks.needed(repository, [old])[0]
+    assert any(key.startswith(layout.PACKS) for key in reused)
+    (finding,) = verify.verify(repository, "structure", now=datetime.now(UTC)).findings
+    assert (finding.object, "features/pixels" in finding.what) == (state.key, True)
+    kept = [*repository.heads(), old, state]
+    assert locks.keep(repository, kept, datetime.now(UTC)).holds
+    assert all(_until(repository, key) >= promised for key in locks.needed(repository, kept)[0])
+    assert verify.verify(repository, "structure", now=datetime.now(UTC)).findings == ()
+
+    now = datetime.now(UTC)
+    plan = prune.plan(repository, [old], now)
+    assert ([one.key for one in plan.held], plan.forget) == ([old.key], ())
+    done = prune.apply(repository, plan, now, "test")
+    assert [one.key for one in done.held] == [old.key]
+    assert len(repository.heads(layout.KEPT)) == 2
+
+
+def test_a_copy_is_locked_as_long_as_a_kept_state_that_is_newer_than_every_snapshot(
+    place: Place, seaweed_server: servers.S3Server, lock_bucket: str, tmp_path: Path
+) -> None:
+    source, ago = place.repository(0), datetime.now(UTC) - timedelta(minutes=3)
+    _keep(source, 300, ago)
+    _backup(source, house.small_shop(tmp_path / "shop"), ago + timedelta(minutes=1))
+    second = Place(seaweed_server, lock_bucket)
+    copying.copy(source.store, second.store(1))
+    state = _keep(source, 300)
+    copying.copy(source.store, vault := second.store(30))
+    assert locks.keep_copied(vault, copying.keys(source.store), datetime.now(UTC)).holds
+    there = second.repository(30)
+    promised = _until(there, state.key)
+    assert promised > datetime.now(UTC) + 29 * DAY
+    assert all(_until(there, key) >= promised for key in locks.needed(there, [state])[0])
 
 
 def test_a_prune_waits_for_locks_and_goes_on_with_the_rest(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,13 @@ from tests.unit.cli import calls
 pytestmark = pytest.mark.xdist_group("seaweed")
 
 
-def platform(root: Path, server: servers.S3Server, bucket: str, lock: str, copy_lock: str) -> Path:
+def platform(root: Path, server: servers.S3Server, bucket: str, lock: str, copy_lock: str, view: str = "") -> Path:
     (root / "things").mkdir(parents=True)
     (root / "things" / "a.yaml").write_text("a: 1\n")
     where = f'bucket: {bucket}, endpoint: "{server.endpoint}", accessKey: "${{env:S3_A}}", secretKey: "${{env:S3_B}}"'
     (root / "ddr.yaml").write_text(
         f"apiVersion: ddr/v1\nrepository: {{type: s3, prefix: one, {where}{lock}}}\n"
-        "connectors: {conf: {type: files, root: things}}\nservices: {}\n"
+        f"connectors: {{conf: {{type: files, root: things}}{view}}}\nservices: {{}}\n"
         f"backup: {{encryption: none, copies: {{second: {{type: s3, prefix: two, {where}{copy_lock}}}}}}}\n"
     )
     return root
@@ -109,3 +111,31 @@ def test_a_lock_is_checked_with_the_file(tmp_path: Path, lock: str, said: str) -
         configs.read(tmp_path / "ddr.yaml", text, {})
     assert said in problem.value.message
     assert "ddr.yaml:2" in problem.value.message
+
+
+def test_kept_states_of_planes_are_locked_with_the_packs_that_they_reuse(
+    login: servers.S3Server, tmp_path: Path
+) -> None:
+    bucket = f"ddr-{secrets.token_hex(6)}"
+    login.client().create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    view = ", view: {type: feature-table, root: features, table: lane_pixels, entity: lane}"
+    root = platform(tmp_path / "p", login, bucket, ", lock: {mode: governance, days: 1}", "", view)
+    (root / "features" / "releases" / "v1").mkdir(parents=True)
+    (root / "features" / "releases" / "v1" / "materialize.py").write_text("pass\n")
+    (root / "features" / "current").symlink_to("releases/v1")
+    with contextlib.closing(sqlite3.connect(root / "features" / "online.db")) as file, file:
+        file.execute("CREATE TABLE lane_pixels (lane INTEGER PRIMARY KEY, v REAL, event_ts REAL, created_ts REAL)")
+        file.executemany("INSERT INTO lane_pixels VALUES (?, ?, 0, 0)", [(lane, lane / 7) for lane in range(50)])
+    assert calls.ddr(root, "features", "snapshot").code == 0
+    text = (root / "ddr.yaml").read_text()
+    (root / "ddr.yaml").write_text(text.replace("days: 1", "days: 30"))
+    locked = calls.ddr(root, "backup", "lock", "--dry-run", "--json")
+    assert (locked.code, locked.document["objects"] >= 4) == (0, True), "the newest one's own lock is the measure"
+    again = calls.ddr(root, "features", "snapshot", "--json")
+    assert again.code == 0, again.err
+    assert again.document["lock"]["extended"] >= 2, "the pack and its index were locked for a day"
+    verified = calls.ddr(root, "backup", "verify", "--json")
+    assert (verified.code, verified.document["states"], verified.document["findings"]) == (0, 2, [])
+    found = calls.ddr(root, "backup", "lock", "--json").document
+    assert (found["unlocked"], found["problems"]) == (0, [])
+    assert found["extended"] == 1, "the older state"

@@ -58,6 +58,13 @@ def test_kept_listed_shown_and_put_back(root: Path) -> None:
 
     done = calls.ddr(root, "backup", "list", "--json")
     assert json.loads(done.out)["snapshots"] == [], "a kept state is no backup"
+    assert [one["name"] for one in json.loads(done.out)["kept"]] == [kept["name"]]
+    for words in ((), ("--kept",)):
+        told = calls.ddr(root, "backup", "list", *words)
+        assert kept["name"][:8] in told.out
+        assert "before the migration" in told.out
+        assert ("no snapshot yet" in told.out) == (not words)
+    assert "1 of 1 kept states" in calls.ddr(root, "backup", "verify").out
     done = calls.ddr(root, "backup", "prune", "--json")
     assert [one["reason"] for one in done.document["states"]] == ["in the recovery window"]
 
