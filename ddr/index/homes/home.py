@@ -1,0 +1,135 @@
+"""The port of a home: versions of one index that never change, and a pointer to the one that serves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from ddr.domain import indexes
+from ddr.errors import Damaged
+from ddr.index.homes import naming, writing
+
+
+@dataclass(frozen=True)
+class Move:
+    """The pointer went from `before` ("" where there was none) to `after`."""
+
+    at: datetime
+    before: str
+    after: str
+    actor: str = ""
+    summary: str = ""
+
+
+class Shelf(Protocol):
+    """What may be read at any time by anybody. All may raise Unavailable."""
+
+    name: str
+    """For people: a path, `s3://bucket/prefix`."""
+
+    def versions(self) -> tuple[str, ...]:
+        """All that are whole as far as names go, by number; also those that others put there (`naming.is_ours`)."""
+        ...
+
+    def manifest(self, version: str) -> indexes.Manifest:
+        """Missing where there is none, Damaged where a byte of it changed."""
+        ...
+
+    def sizes(self, version: str) -> Mapping[str, int]:
+        """Every file that lies there but the manifest, in bytes. Nothing is read."""
+        ...
+
+    def read(self, version: str, file: str) -> Iterator[bytes]:
+        """The content in pieces, in order. Missing."""
+        ...
+
+    def local(self, version: str) -> Path | None:
+        """The folder where its files lie on this machine; None where they must be fetched."""
+        ...
+
+
+class Pointing(Protocol):
+    """What says which version serves."""
+
+    def current(self) -> str | None:
+        """The version it names, also where that is gone; None where there is no pointer. Damaged when it is none."""
+        ...
+
+    def point(self, expect: str | None, to: str, why: str = "") -> str:
+        """Compare and set, in one step for every reader; a second time it is no error.
+
+        Conflict when it points at something else than `expect` (None: nowhere), and nothing was changed; Missing when
+        `to` is not there. What it returns is a warning: the move was made, and could not be written down.
+        """
+        ...
+
+    def moves(self) -> Sequence[Move]:
+        """Those that were written down, oldest first."""
+        ...
+
+
+class Keeping(Protocol):
+    """What comes and goes."""
+
+    def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
+        """Whole or not at all for every reader, durable when it returns. The same once more is no error, Conflict
+        where another has the name. The files must not be changed afterwards: they may be the same ones on the disk."""
+        ...
+
+    def remove(self, version: str) -> bool:
+        """Gone at once for every new reader; those that have its files open or mapped keep them. Refused where it
+        serves, is pinned or is being read. False where it was not there; what a kill left of it goes too."""
+        ...
+
+    def pins(self) -> Mapping[str, str]:
+        """Versions that are kept, with why."""
+        ...
+
+    def pin(self, version: str, why: str) -> None: ...
+
+    def unpin(self, version: str) -> None: ...
+
+    def lease(self, version: str) -> contextlib.AbstractContextManager[None]:
+        """While it is held the version is not removed. Missing when it is not there."""
+        ...
+
+    def sweep(self) -> tuple[str, ...]:
+        """Take away what killed processes left behind; what it was."""
+        ...
+
+
+class Home(Shelf, Pointing, Keeping, Protocol):
+    """Implemented by `folder.FolderHome` and `bucket.BucketHome`."""
+
+
+def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:
+    """Every file of the version in `folder`, each compared with its digest. Damaged names the place."""
+    manifest = shelf.manifest(version)
+    for file in manifest.files:
+        got = writing.write_pieces(folder / file.name, shelf.read(version, file.name))
+        if damage := difference(file, got):
+            (folder / file.name).unlink()
+            raise Damaged(
+                f"{shelf.name}: {version}/{file.name} {damage}", hint="take another version, or build it again"
+            )
+    return manifest
+
+
+def difference(wanted: indexes.File, found: indexes.File) -> str:
+    """What is wrong with the file that was found, "" when nothing is. `chunks` say where."""
+    if wanted.size_bytes != found.size_bytes:
+        return f"has {found.size_bytes:,} bytes, not {wanted.size_bytes:,}"
+    if wanted.sha256 == found.sha256:
+        return ""
+    pairs = zip(wanted.chunks, found.chunks, strict=False)
+    places = [str(place) for place, (one, other) in enumerate(pairs) if one != other]
+    where = f" (MiB {64 * int(places[0])} and behind: {len(places)} of {len(wanted.chunks)} pieces)" if places else ""
+    return f"has other bytes than were published{where}"
+
+
+__all__ = ["MANIFEST", "Home", "Keeping", "Move", "Pointing", "Shelf", "difference", "fetch"]
+MANIFEST = naming.MANIFEST

@@ -1,0 +1,64 @@
+"""Names of versions and of their files; a manifest that proves itself by the name of its version.
+
+The name of a version ends with digits of the digest of its manifest, and the manifest has the digests of its files: no
+byte of either can be changed without the name knowing. That finds accidents and hands that meant well. Who can write
+to a home can publish a version too: against that only rights help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, InputError
+from ddr.index import codec
+from ddr.lib import digest
+
+MANIFEST = "manifest.json"
+_VERSION = re.compile(r"v(\d{6,9})-([0-9a-f]{12})")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_NEXT = "`ddr index check` says what is left; `ddr index rollback` goes to a version that is whole"
+
+
+def is_ours(version: str) -> bool:
+    """Whether it is a name that `ddr index` gives; a home may have versions that others put there."""
+    return _VERSION.fullmatch(version) is not None
+
+
+def number(version: str) -> int:
+    """Counts up with each version of a home; 0 where ddr did not name it."""
+    match = _VERSION.fullmatch(version)
+    return int(match[1]) if match else 0
+
+
+def seal(manifest: indexes.Manifest, versions: Iterable[str]) -> indexes.Manifest:
+    """With the name that it gets behind `versions`. InputError when a file has a name that no home can have."""
+    for file in manifest.files:
+        check_file(file.name)
+    after = 1 + max((number(version) for version in versions), default=0)
+    return dataclasses.replace(manifest, version=f"v{after:06d}-{_own(manifest)}")
+
+
+def check_file(name: str) -> None:
+    if not _FILE.fullmatch(name) or name == MANIFEST:
+        raise InputError(f"{name!r} is no name for a file of a version", hint="letters, digits, '.', '_' and '-'")
+
+
+def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
+    """Damaged when a single byte is not as it was when `version` got its name."""
+    manifest = codec.decode(indexes.Manifest, content, where)
+    if codec.encode(manifest) != content:
+        raise Damaged(f"{where} was edited: these are not the bytes that ddr writes", hint=_NEXT)
+    match = _VERSION.fullmatch(version)
+    if manifest.version != version or not match or match[2] != _own(manifest):
+        raise Damaged(f"{where} is not the manifest of {version}: it was edited, or is another one's", hint=_NEXT)
+    names = [file.name for file in manifest.files]
+    if len(set(names)) != len(names) or not all(_FILE.fullmatch(name) and name != MANIFEST for name in names):
+        raise Damaged(f"{where} names files that no version can have", hint=_NEXT)
+    return manifest
+
+
+def _own(manifest: indexes.Manifest) -> str:
+    return digest.short(digest.of_bytes(codec.encode(dataclasses.replace(manifest, version=""))))
