@@ -1,0 +1,118 @@
+"""faiss itself: all on the CPU, or with one GPU for the centres of lists and for finding the list of each row.
+
+What a GPU does not do: keep the lists. They stay in the machine's memory (as `bench_gpu_1bn.py` of faiss does with
+`-altadd`), so that the size of a part has nothing to do with that of the GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ddr.domain import indexes
+from ddr.errors import InputError, Unavailable
+from ddr.index.engines import blank, engine, files, library
+from ddr.lib import redact
+
+Assign = Callable[[engine.Vectors], npt.NDArray[np.int64]]
+
+_GPU_BATCH_ROWS = 1 << 18
+
+
+@dataclass(frozen=True)
+class FaissEngine:
+    """`device`: `cpu`, `cuda` or `cuda:1`; the latter with a GPU build of faiss alone."""
+
+    device: str = "cpu"
+    name: str = "faiss"
+
+    def train(self, sample: engine.Vectors, shape: indexes.Shape, threads: int) -> bytes:
+        sample = engine.check_sample(sample, shape)
+        with engine.threads_of_faiss(threads):
+            index = blank.index(shape)
+            if shape.kind in engine.IVF:
+                try:
+                    self._train(index, sample, shape)
+                except RuntimeError as problem:
+                    raise InputError(f"faiss cannot train {shape.kind.value}: {redact.foreign(problem)}") from problem
+            return files.serialize(index)
+
+    def _train(self, index: engine.Index, sample: engine.Vectors, shape: indexes.Shape) -> None:
+        index.cp.min_points_per_centroid = 1  # how few are too few is decided before, not printed here
+        index.cp.max_points_per_centroid = max(1, min(shape.points_per_list, 1 << 30))
+        if self.device != "cpu":
+            index.clustering_index = _on_gpu(blank.coarse_flat(shape), self.device)
+        elif shape.is_coarse_graph:
+            index.clustering_index = blank.coarse_flat(shape)
+        if shape.is_coarse_graph:
+            index.quantizer_trains_alone = 2  # centres by exact comparison, then the graph over them
+        if shape.kind is indexes.Kind.IVF_PQ:
+            codes = index.pq.cp
+            codes.seed = shape.seed
+            codes.min_points_per_centroid = 1
+            codes.niter = shape.code_iterations or 25
+            points = shape.code_points or engine.CODE_POINTS
+            codes.max_points_per_centroid = max(1, points // engine.CODEWORDS)
+        index.train(sample)
+
+    def part(self, trained: bytes, shape: indexes.Shape, batches: Iterable[engine.Batch], threads: int) -> engine.Index:
+        if shape.kind not in engine.IVF:
+            return flat_part(shape, batches, threads)
+        index = files.loads(trained, "the trained index")
+        assign = self._assign(index) if self.device != "cpu" else None
+        with engine.threads_of_faiss(threads):
+            for batch in batches:
+                if not len(batch.labels):
+                    continue
+                if assign is None:
+                    index.add_with_ids(batch.vectors, batch.labels)
+                else:
+                    add_assigned(index, batch.vectors, batch.labels, assign(batch.vectors))
+        return index
+
+    def _assign(self, index: engine.Index) -> Assign:
+        finder = _on_gpu(files.inner(index.quantizer), self.device)
+
+        def assign(vectors: engine.Vectors) -> npt.NDArray[np.int64]:
+            pieces = [
+                finder.search(vectors[start : start + _GPU_BATCH_ROWS], 1)[1].ravel()
+                for start in range(0, len(vectors), _GPU_BATCH_ROWS)
+            ]
+            return np.concatenate(pieces)
+
+        return assign
+
+
+def flat_part(shape: indexes.Shape, batches: Iterable[engine.Batch], threads: int) -> engine.Index:
+    """Vectors and labels as they came, for flat indexes and for the build of a graph."""
+    index = blank.part(shape)
+    with engine.threads_of_faiss(threads):
+        for batch in batches:
+            if len(batch.labels):
+                index.add_with_ids(batch.vectors, batch.labels)
+    return index
+
+
+def add_assigned(
+    index: engine.Index, vectors: engine.Vectors, labels: engine.Labels, assigned: npt.NDArray[np.int64]
+) -> None:
+    """Rows whose lists are known go in: faiss encodes them."""
+    faiss = library.faiss()
+
+    rows = np.ascontiguousarray(vectors, np.float32)
+    ids = np.ascontiguousarray(labels, np.int64)
+    where = np.ascontiguousarray(assigned, np.int64)
+    index.add_core(len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(ids), faiss.swig_ptr(where))
+
+
+def _on_gpu(index: engine.Index, device: str) -> engine.Index:
+    """A copy of a flat index on the GPU. Unavailable where faiss was built without, or sees none."""
+    faiss = library.faiss()
+
+    if not hasattr(faiss, "StandardGpuResources") or faiss.get_num_gpus() < 1:
+        raise Unavailable(f"faiss has no GPU for device {device}", hint="install faiss-gpu-cuvs, or take device cpu")
+    number = int(device.partition(":")[2] or 0)
+    return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), number, index)

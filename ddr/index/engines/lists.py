@@ -1,0 +1,147 @@
+"""Where inverted lists lie in a file of faiss, so that parts are merged as they lie on the disk.
+
+All three IVF kinds end their file with `ilar`: number of lists, bytes of a code, sizes, then for each list that has
+rows its codes and its ids (faiss/impl/index_write.cpp, write_InvertedLists). What stands before does not depend on
+the rows, apart from their number. So the merge of parts is one header, the sums of their sizes, and list by list the
+pieces of each part in order: the same bytes as if one process had added all, in memory for one block of lists.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ddr.errors import Damaged
+
+_MARK = b"ilar"
+_HEAD = struct.Struct("<4sQQ4s")  # mark, lists, bytes of a code, how sizes are kept
+_COUNT = struct.Struct("<Q")
+_FULL, _SPARSE = b"full", b"sprs"
+_EMPTY = _HEAD.size + _COUNT.size
+_ID_BYTES = 8
+_BLOCK_BYTES = 32 << 20
+
+Sizes = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`sizes`: rows of each list; their codes and ids begin at `data` of the file."""
+
+    lists: int
+    code_bytes: int
+    sizes: Sizes
+    data: int
+
+    @property
+    def offsets(self) -> Sizes:
+        """Where each list begins in the file, and where the last one ends."""
+        return self.data + np.concatenate(([0], np.cumsum(self.sizes * (self.code_bytes + _ID_BYTES))))
+
+
+def header_bytes(trained: bytes) -> int:
+    """How much of an index without rows stands before its lists. Damaged when it does not end with empty lists."""
+    start = len(trained) - _EMPTY
+    if start < 0 or trained[start : start + 4] != _MARK or trained[-12:] != _SPARSE + bytes(8):
+        raise Damaged("the trained index does not end with empty lists")
+    return start
+
+
+def layout(path: Path, header: int) -> Layout:
+    """The lists of a part whose header has this many bytes. Damaged when the file is not as long as its sizes say."""
+    with path.open("rb") as file:
+        file.seek(header)
+        mark, lists, code_bytes, how = _HEAD.unpack(_exactly(file.read(_HEAD.size), _HEAD.size, path))
+        (count,) = _COUNT.unpack(_exactly(file.read(_COUNT.size), _COUNT.size, path))
+        if mark != _MARK or how not in (_FULL, _SPARSE) or count > 2 * lists:
+            raise Damaged(f"{path} has no inverted lists where they belong", hint="build this part again")
+        told = np.frombuffer(_exactly(file.read(count * 8), count * 8, path), np.uint64)
+        data = file.tell()
+    sizes = _full(told, how, lists, path)
+    found = Layout(lists, code_bytes, sizes, data)
+    if found.offsets[-1] != path.stat().st_size:
+        raise Damaged(f"{path} has {path.stat().st_size} bytes, its lists say {found.offsets[-1]}")
+    return found
+
+
+def _full(told: npt.NDArray[np.uint64], how: bytes, lists: int, path: Path) -> Sizes:
+    sizes = np.zeros(lists, np.int64)
+    if how == _FULL and len(told) == lists:
+        sizes[:] = told
+    elif how == _SPARSE and len(told) % 2 == 0 and (not len(told) or told[0::2].max() < lists):
+        sizes[told[0::2].astype(np.int64)] = told[1::2]
+    else:
+        raise Damaged(f"{path} has sizes of other lists than its own")
+    if (sizes < 0).any() or (sizes > path.stat().st_size).any():
+        raise Damaged(f"{path} has lists that are longer than the file")
+    return sizes
+
+
+def _exactly(content: bytes, size: int, path: Path) -> bytes:
+    if len(content) != size:
+        raise Damaged(f"{path} ends before its lists")
+    return content
+
+
+def heading(lists: int, code_bytes: int, sizes: Sizes) -> bytes:
+    """What stands before the codes, as faiss writes it: pairs where half of the lists or more are empty."""
+    filled = np.flatnonzero(sizes)
+    if len(filled) > lists // 2:
+        how, told = _FULL, sizes
+    else:
+        how, told = _SPARSE, np.stack([filled, sizes[filled]], axis=1).ravel()
+    return _HEAD.pack(_MARK, lists, code_bytes, how) + _COUNT.pack(len(told)) + told.astype("<u8").tobytes()
+
+
+def merged(parts: Sequence[Path], layouts: Sequence[Layout], write: Callable[[memoryview], None]) -> None:
+    """All lists of all parts, list by list, in the order of the parts."""
+    first = layouts[0]
+    total = np.sum([found.sizes for found in layouts], axis=0)
+    write(memoryview(heading(first.lists, first.code_bytes, total)))
+    if not total.any():
+        return
+    maps = [np.memmap(path, np.uint8, "r") for path in parts]
+    starts = [found.offsets for found in layouts]
+    row = first.code_bytes + _ID_BYTES
+    for begin, end in _blocks(total * row):
+        block = np.empty(int(total[begin:end].sum()) * row, np.uint8)
+        _gather(block, begin, end, maps, starts, layouts)
+        write(block.data)
+
+
+def _blocks(sizes: Sizes) -> Iterator[tuple[int, int]]:
+    """Ranges of lists of about one block each."""
+    ends = np.cumsum(sizes)
+    begin = 0
+    while begin < len(sizes):
+        done = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, done + _BLOCK_BYTES, side="right")))
+        yield begin, end
+        begin = end
+
+
+def _gather(
+    block: Bytes, begin: int, end: int, maps: Sequence[Bytes], starts: Sequence[Sizes], layouts: Sequence[Layout]
+) -> None:
+    """Codes of a list from all parts, then its ids from all parts, list after list."""
+    code = layouts[0].code_bytes
+    pieces = [
+        (source, start[begin:end].tolist(), found.sizes[begin:end].tolist())
+        for source, start, found in zip(maps, starts, layouts, strict=True)
+    ]
+    at = 0
+    for number in range(end - begin):
+        for source, start, rows in pieces:
+            size = rows[number] * code
+            block[at : at + size] = source[start[number] : start[number] + size]
+            at += size
+        for source, start, rows in pieces:
+            size, ids = rows[number] * _ID_BYTES, start[number] + rows[number] * code
+            block[at : at + size] = source[ids : ids + size]
+            at += size
