@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ddr.domain import indexes
 from ddr.errors import Damaged
-from ddr.index.homes import naming, writing
+from ddr.index.homes import writing
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,3 @@ def difference(wanted: indexes.File, found: indexes.File) -> str:
     places = [str(place) for place, (one, other) in enumerate(pairs) if one != other]
     where = f" (MiB {64 * int(places[0])} and behind: {len(places)} of {len(wanted.chunks)} pieces)" if places else ""
     return f"has other bytes than were published{where}"
-
-
-__all__ = ["MANIFEST", "Home", "Keeping", "Move", "Pointing", "Shelf", "difference", "fetch"]
-MANIFEST = naming.MANIFEST

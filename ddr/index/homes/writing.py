@@ -43,7 +43,7 @@ def write(path: Path, producer: Producer) -> indexes.File:
 
     Full where there is no room, Unavailable where the disk fails, Damaged where it gave back other bytes.
     """
-    beside = path.with_name(f".{path.name}.{_here()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    beside = name_beside(path)
     try:
         fd = _told(path, lambda: os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         written = _fill(fd, path, producer)
@@ -93,24 +93,32 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def sweep(folder: Path, now: float | None = None) -> tuple[str, ...]:
-    """Take away what writers that were killed left beside their files; the names of it.
+def name_beside(path: Path) -> Path:
+    """For what becomes `path` when it is whole; `is_left` knows it again."""
+    return path.with_name(f".{path.name}.{_here()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
-    A process id means something to its own machine only: what others left goes when it is a day old.
+
+def is_left(path: Path, now: float | None = None) -> bool:
+    """Whether a process that is no more left it beside its file.
+
+    A process id means something to its own machine only: what others left counts when it is a day old.
     """
-    gone = []
-    for path in sorted(folder.glob(".*.tmp")):
-        match = _LEFTOVER.fullmatch(path.name)
-        if not match:
-            continue
-        try:
-            is_old = path.stat().st_mtime < (now or time.time()) - _STALE_S
-            if is_old if match[1] != _here() else not process.is_alive(int(match[2])):
-                path.unlink()
-                gone.append(path.name)
-        except FileNotFoundError:
-            continue
-    return tuple(gone)
+    match = _LEFTOVER.fullmatch(path.name)
+    if not match:
+        return False
+    if match[1] == _here():
+        return not process.is_alive(int(match[2]))
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_mtime < (now or time.time()) - _STALE_S
+    return False
+
+
+def sweep(folder: Path) -> tuple[str, ...]:
+    """Take away the files that killed processes left in `folder`; their names."""
+    gone = [path for path in sorted(folder.glob(".*.tmp")) if is_left(path) and not path.is_dir()]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return tuple(path.name for path in gone)
 
 
 def _fill(fd: int, path: Path, producer: Producer) -> indexes.File:

@@ -1,0 +1,355 @@
+"""A home in a folder of this machine, as `ddr rollback index` and any server read it.
+
+    versions/v000007-3f9a…/   index.faiss, ids.json where ids are texts, manifest.json; never changed
+    current                   a link to one of them, moved by a rename under `.lock`
+    deployments.jsonl         a line for every move
+    pins/<version>            why it is kept
+    .trash/                   what is being deleted
+
+Readers open `current`, resolve it once and keep what they opened: a version goes by a rename, so whoever has its files
+open or mapped keeps them. Who wants it to stay for longer holds a lease, a shared lock on its folder, which the kernel
+takes back when they die.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused, Unavailable
+from ddr.index import codec
+from ddr.index.homes import home, naming, writing
+from ddr.lib import durable, jsonl, openfiles, pointer, timetext
+from ddr.ports import store
+
+_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
+_BAD_SECTOR = (errno.EIO, errno.EUCLEAN)
+
+
+@dataclass(frozen=True)
+class FolderHome:
+    """Implements home.Home."""
+
+    root: Path
+    now: Callable[[], datetime]
+    actor: str = "ddr"
+    lock_timeout_s: float = 10.0
+
+    @property
+    def name(self) -> str:
+        return str(self.root)
+
+    @property
+    def link(self) -> Path:
+        return self.root / "current"
+
+    def versions(self) -> tuple[str, ...]:
+        try:
+            found = [path.name for path in self._versions.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        except FileNotFoundError:
+            return ()
+        except OSError as problem:
+            raise self._unavailable(problem, "read") from problem
+        return tuple(sorted(found, key=lambda name: (naming.number(name), name)))
+
+    def manifest(self, version: str) -> indexes.Manifest:
+        path = self._folder(version) / naming.MANIFEST
+        return naming.open_manifest(b"".join(self._blocks(path)), version, str(path))
+
+    def sizes(self, version: str) -> Mapping[str, int]:
+        with self._watched("read"):
+            found = {path.name: path.lstat() for path in self._folder(version).iterdir()}
+        return {
+            name: state.st_size
+            for name, state in sorted(found.items())
+            if stat.S_ISREG(state.st_mode) and name != naming.MANIFEST
+        }
+
+    def read(self, version: str, file: str) -> Iterator[bytes]:
+        naming.check_file(file)
+        yield from self._blocks(self._folder(version) / file)
+
+    def local(self, version: str) -> Path | None:
+        return self._folder(version)
+
+    def current(self) -> str | None:
+        try:
+            target = self.link.readlink()
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise Damaged(
+                f"{self.link} is no symbolic link: {problem.strerror}",
+                hint="something was copied there by hand: move it away, then `ddr index rollback --to` a version",
+            ) from problem
+        place = Path(os.path.normpath(self.link.parent / target))
+        if place.parent.resolve() != self._versions.resolve():
+            raise Damaged(f"{self.link} points at {target}, outside {self._versions}", hint="point it back by hand")
+        return place.name
+
+    def point(self, expect: str | None, to: str, why: str = "") -> str:
+        with self._watched("change"), self._alone():
+            found = self.current()
+            if found == to:
+                return self._note(expect, to, why) if expect != to and self._last() != to else ""
+            if found != expect:
+                raise Conflict(
+                    f"{self.link} points at {found or 'nothing'}, not at {expect or 'nothing'}; nothing was changed",
+                    expected=expect or "",
+                    found=found or "",
+                    hint="somebody moved it meanwhile: look at `ddr index list`, then decide again",
+                )
+            target = self._folder(to)
+            durable.point(self.link, os.path.relpath(target, self.link.parent))
+            return self._note(found, to, why)
+
+    def moves(self) -> Sequence[home.Move]:
+        found = []
+        for line in jsonl.read(self._log).objects:
+            with contextlib.suppress(ValueError):
+                at = timetext.parse_time(str(line.get("at")))
+                said = [str(line.get(key) or "") for key in ("from", "to", "actor", "summary")]
+                found.append(home.Move(at, *said))
+        return found
+
+    def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
+        content = codec.encode(manifest)
+        naming.open_manifest(content, version, "the manifest to publish")
+        if set(files) != {file.name for file in manifest.files}:
+            raise Conflict(f"{version}: its manifest names other files than are given: {', '.join(sorted(files))}")
+        target = self._versions / version
+        with self._watched("write"):
+            if self._is_same(target, content):
+                return
+            durable.make_folder(self._versions)
+            staged = writing.name_beside(target)
+            staged.mkdir()
+            try:
+                for file in manifest.files:
+                    _put(files[file.name].resolve(), staged / file.name, file)
+                writing.write_bytes(staged / naming.MANIFEST, content)
+                (staged / naming.MANIFEST).chmod(0o444)
+                durable.sync_folder(staged)
+                self._commit(staged, target, content)
+            except BaseException:
+                shutil.rmtree(staged, ignore_errors=True)
+                raise
+
+    def _commit(self, staged: Path, target: Path, content: bytes) -> None:
+        try:
+            staged.rename(target)
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if not self._is_same(target, content):
+                raise Conflict(f"{target} was published by someone else; nothing was changed") from problem
+            shutil.rmtree(staged, ignore_errors=True)
+        durable.sync_folder(self._versions)
+
+    def _is_same(self, target: Path, content: bytes) -> bool:
+        """Whether this version is there. Its files are not looked at: that is a check's work."""
+        try:
+            return (target / naming.MANIFEST).read_bytes() == content
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def remove(self, version: str) -> bool:
+        self._must_be_ours(version)
+        with self._watched("change"):
+            with self._alone():
+                if not (self._versions / version).is_dir():
+                    return False
+                if self.current() == version:
+                    raise Refused(f"{version} serves: {self.link} points at it", hint="go to another version first")
+                if version in self.pins():
+                    raise Refused(
+                        f"{version} is pinned: {self.pins()[version]}", hint="`ddr index gc --unpin` it first"
+                    )
+                gone = self._trash / f"{version}.{secrets.token_hex(4)}"
+                durable.make_folder(self._trash)
+                with self._unread(version):
+                    (self._versions / version).rename(gone)
+                durable.sync_folder(self._versions)
+                durable.sync_folder(self._trash)
+            shutil.rmtree(gone, ignore_errors=True)  # what stays goes with the next sweep
+        return True
+
+    @contextlib.contextmanager
+    def _unread(self, version: str) -> Iterator[None]:
+        fd = os.open(self._versions / version, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as problem:
+            who = openfiles.holders(self._versions / version) or "another process"
+            raise Refused(f"{version} is being read by {who}", hint="it goes when they let go of it") from problem
+        finally:
+            os.close(fd)
+
+    def pins(self) -> Mapping[str, str]:
+        try:
+            paths = sorted(path for path in self._pins.iterdir() if not path.name.startswith("."))
+            return {path.name: path.read_text(errors="replace").strip() for path in paths}
+        except FileNotFoundError:
+            return {}
+
+    def pin(self, version: str, why: str) -> None:
+        with self._watched("write"), self._alone():
+            self._folder(version)
+            durable.make_folder(self._pins)
+            durable.replace(self._pins / version, f"{why}\n".encode())
+
+    def unpin(self, version: str) -> None:
+        self._folder(version)
+        with self._watched("write"), self._alone():
+            (self._pins / version).unlink(missing_ok=True)
+            if self._pins.is_dir():
+                durable.sync_folder(self._pins)
+
+    @contextlib.contextmanager
+    def lease(self, version: str) -> Iterator[None]:
+        folder = self._folder(version)
+        try:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as problem:
+            raise self._missing(version) from problem
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            try:
+                is_same = os.path.samestat(os.fstat(fd), folder.stat())
+            except FileNotFoundError:
+                is_same = False
+            if not is_same:  # it was taken away between the look and the lock
+                raise self._missing(version)
+            yield
+        finally:
+            os.close(fd)
+
+    def sweep(self) -> tuple[str, ...]:
+        with self._watched("clean"):
+            left = list(self._trash.iterdir()) if self._trash.is_dir() else []
+            for folder in (self.root, self._versions, self._pins):
+                left += [path for path in folder.glob(".*.tmp") if writing.is_left(path)] if folder.is_dir() else []
+            for path in left:
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+        return tuple(sorted(path.relative_to(self.root).as_posix() for path in left))
+
+    @property
+    def _versions(self) -> Path:
+        return self.root / "versions"
+
+    @property
+    def _pins(self) -> Path:
+        return self.root / "pins"
+
+    @property
+    def _trash(self) -> Path:
+        return self.root / ".trash"
+
+    @property
+    def _log(self) -> Path:
+        return self.root / "deployments.jsonl"
+
+    def _alone(self) -> contextlib.AbstractContextManager[None]:
+        return openfiles.locked(self.root / pointer.LOCK, self.lock_timeout_s)
+
+    def _folder(self, version: str) -> Path:
+        """Missing, with what there is."""
+        is_plain = version not in ("", ".", "..") and not version.startswith(".") and not set(version) & {"/", "\0"}
+        if not is_plain or not (self._versions / version).is_dir():
+            raise self._missing(version)
+        return self._versions / version
+
+    def _missing(self, version: str) -> Missing:
+        known = ", ".join(self.versions()) or "nothing"
+        return Missing(f"there is no version {version!r} in {self._versions}", hint=f"there is: {known}")
+
+    def _must_be_ours(self, version: str) -> None:
+        if not naming.is_ours(version):
+            raise Refused(f"{version!r} was not put there by `ddr index`", hint="whoever put it there takes it away")
+
+    def _last(self) -> str:
+        moves = self.moves()
+        return moves[-1].after if moves else ""
+
+    def _note(self, before: str | None, after: str, why: str) -> str:
+        """Append the move to the log. A line that a kill tore is ended first: it counts for nothing, ours for all."""
+        said = {"at": timetext.format_time(self.now()), "from": before or "", "to": after, "actor": self.actor}
+        line = json.dumps({**said, "summary": why}).encode() + b"\n"
+        try:
+            fd = os.open(self._log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            try:
+                size = os.fstat(fd).st_size
+                torn = size and os.pread(fd, 1, size - 1) != b"\n"
+                rest = memoryview(b"\n" + line if torn else line)
+                while rest:
+                    rest = rest[os.write(fd, rest) :]
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            durable.sync_folder(self.root)
+        except OSError as problem:
+            return f"the move to {after} was made; {self._log} could not be written: {problem.strerror}"
+        return ""
+
+    def _blocks(self, path: Path) -> Iterator[bytes]:
+        with self._watched("read"):
+            try:
+                if not stat.S_ISREG(path.lstat().st_mode):
+                    raise Damaged(f"{path} is no regular file", hint="this version was changed by hand: take another")
+                yield from writing.blocks(path)
+            except FileNotFoundError as problem:
+                raise Missing(f"{path} is not there", hint="take another version, or build it again") from problem
+            except OSError as problem:
+                if problem.errno in _BAD_SECTOR:
+                    raise Damaged(
+                        f"the disk cannot read {path}: {problem.strerror}", hint="take another disk"
+                    ) from problem
+                raise
+
+    @contextlib.contextmanager
+    def _watched(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            raise self._unavailable(problem, doing) from problem
+
+    def _unavailable(self, problem: OSError, doing: str) -> DdrError:
+        kind = store.Full if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else Unavailable
+        return kind(
+            f"cannot {doing} {self.root}: {problem.strerror or problem}",
+            hint=durable.advice(problem, self._log) or "look at its rights and its disk",
+        )
+
+
+def _put(source: Path, target: Path, file: indexes.File) -> None:
+    """The same bytes there: as the same file where both lie on one file system, else copied and compared."""
+    try:
+        os.link(source, target)
+    except OSError as problem:
+        if problem.errno not in _CANNOT_LINK:
+            raise
+        copied = writing.write_pieces(target, writing.blocks(source))
+        if damage := home.difference(file, copied):
+            raise Damaged(f"{source} {damage}", hint="build it again") from problem
+    with contextlib.suppress(PermissionError):  # somebody else's file stays as it is
+        target.chmod(0o444)
+    fd = os.open(target, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,242 @@
+"""Publish, go back, pin: what is proved before a pointer moves. Nothing here ever changes a version.
+
+The order is always the same: the version is there whole, its bytes are compared with its digests where they lie, a
+child process loads it and answers its probes, and only then does the pointer move, from what was seen at the start.
+Whatever fails before that leaves the pointer as it was; a kill leaves at most a version that nobody serves, which the
+same command finds and uses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, DdrError, Missing, Refused
+from ddr.index.homes import home, naming
+from ddr.lib import digest
+
+Prove = Callable[[str], indexes.Check]
+"""Levels 0 to 2 of a version of the home: `check.check` with all but the version given."""
+
+Report = Callable[[str], None]
+
+
+class NotProved(DdrError):
+    """What was found in the version. Its exit code is that of the gravest finding."""
+
+    def __init__(self, message: str, check: indexes.Check, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.check = check
+        self.exit_code = check.exit_code
+
+
+class BelowGate(Refused):
+    """It finds too little of what it should."""
+
+    exit_code = indexes.EXIT_CODES[indexes.Trouble.LOW_RECALL]
+
+
+class OtherEmbedder(Refused):
+    """Its vectors live in another space than the queries."""
+
+    exit_code = indexes.EXIT_CODES[indexes.Trouble.OTHER_EMBEDDER]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the gate said: `refusals` are reasons not to publish, `force` is why it is published all the same."""
+
+    refusals: tuple[str, ...] = ()
+    force: str = ""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """For the journal: the pointer went from `before` to `after`. Equal: it was there already."""
+
+    before: str
+    after: str
+    proof: indexes.Check
+    warnings: tuple[str, ...] = ()
+
+
+def publish(
+    to: home.Home,
+    files: Mapping[str, Path],
+    manifest: indexes.Manifest,
+    prove: Prove,
+    *,
+    gate: Gate = Gate(),
+    model_also: bool = False,
+    report: Report = lambda text: None,
+) -> Moved:
+    """`manifest` without `version`, `parent` and `forced`: they are filled in here.
+
+    BelowGate; OtherEmbedder unless `model_also`; NotProved when the version is not what was built (it is taken away
+    again); Conflict when somebody else moved the pointer meanwhile: the version stays, and the same command goes on.
+    """
+    if gate.refusals and not gate.force:
+        raise BelowGate(
+            f"{manifest.name} is not published: {'; '.join(gate.refusals)}",
+            hint="build with more lists, more memory or a lower target; `--force` with a reason is written down",
+        )
+    before = to.current()
+    warnings = _embedder(to, manifest, before, "", model_also=model_also)
+    forced = gate.force if gate.refusals else ""
+    manifest = dataclasses.replace(manifest, version="", parent=before or "", forced=forced)
+    version, proof = _there_already(to, manifest, prove, report)
+    if not version:
+        sealed = naming.seal(manifest, to.versions())
+        version = sealed.version
+        report(f"adding {version} to {to.name}")
+        to.add(version, files, sealed)
+        report(f"proving {version}: digests, load in a child, probes")
+        proof = prove(version)
+        if proof.findings:
+            _take_away(to, version)
+            raise _not_proved(f"{version} is not published", proof, "build it again; this disk may be failing")
+    warning = to.point(before, version, f"publish: plan {digest.short(manifest.plan_digest)}")
+    report(f"{to.name} serves {version}")
+    return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
+
+
+def roll_back(
+    to: home.Home,
+    version: str | None,
+    prove: Prove,
+    *,
+    embedder: str = "",
+    model_also: bool = False,
+    report: Report = lambda text: None,
+) -> Moved:
+    """To `version`, or to the newest before the current one that is whole; forward again is the same command.
+
+    `embedder` is the fingerprint of the one that makes the queries now, "" takes that of the current version. Missing,
+    NotProved, OtherEmbedder: nothing was changed, and the hint names what is still possible.
+    """
+    before = to.current()
+    if version is None:
+        version, warnings, proof = _newest_whole(to, before, prove, embedder, report, model_also=model_also)
+    else:
+        warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
+        report(f"proving {version}: digests, load in a child, probes")
+        proof = prove(version)
+    if proof.findings:
+        others = [name for name in earlier(to, before) if name != version and _is_whole_at_a_glance(to, name)]
+        hint = f"still possible: {', '.join(others)}" if others else "no other version is there: `ddr index repair`"
+        raise _not_proved(f"{version} is not gone to, {to.name} stays at {before or 'nothing'}", proof, hint)
+    warning = to.point(before, version, f"rollback from {before or 'nothing'}")
+    report(f"{to.name} serves {version}")
+    return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
+
+
+def earlier(shelf: home.Home, current: str | None) -> tuple[str, ...]:
+    """Versions to go back to, the best first: those that served before, last ones first, then older and newer ones."""
+    ours = [name for name in shelf.versions() if naming.is_ours(name)]
+    served = [move.before for move in reversed(shelf.moves())]
+    number = naming.number(current or "")
+    older = [name for name in reversed(ours) if naming.number(name) < number]
+    ordered = dict.fromkeys([*(name for name in served if name in ours), *older, *reversed(ours)])
+    return tuple(name for name in ordered if name != current)
+
+
+def _newest_whole(
+    to: home.Home, before: str | None, prove: Prove, embedder: str, report: Report, *, model_also: bool
+) -> tuple[str, tuple[str, ...], indexes.Check]:
+    tried = []
+    for version in earlier(to, before):
+        try:
+            warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
+            proof = prove(version)
+        except (Damaged, Missing, OtherEmbedder) as problem:
+            tried.append(f"{version}: {problem.message}")
+        else:
+            if not proof.findings:
+                return version, warnings, proof
+            tried.append(f"{version}: {proof.findings[0].where} {proof.findings[0].what}")
+        report(f"passed over {tried[-1]}")
+    found = "; ".join(tried) or "there is no other version"
+    raise Missing(
+        f"{to.name} stays at {before or 'nothing'}: no version to go back to ({found})", hint="`ddr index repair`"
+    )
+
+
+def _manifest_of(to: home.Home, version: str) -> indexes.Manifest:
+    if not naming.is_ours(version) and version in to.versions():
+        raise Refused(
+            f"{version} was not published by `ddr index`: nothing says what its bytes must be",
+            hint="`ddr rollback index` goes there without that proof",
+        )
+    return to.manifest(version)
+
+
+def _embedder(
+    to: home.Home, manifest: indexes.Manifest, before: str | None, live: str, *, model_also: bool
+) -> tuple[str, ...]:
+    """Warnings. Equal dimensions prove nothing: only fingerprints that are both known and equal do."""
+    wanted = manifest.embedder.fingerprint
+    if not live and before is not None:
+        try:
+            live = to.manifest(before).embedder.fingerprint
+        except (Damaged, Missing):
+            live = ""
+    if live and wanted and live != wanted and not model_also:
+        raise OtherEmbedder(
+            f"{manifest.version or manifest.name} was made by embedder {wanted}, queries are made by {live}",
+            hint="move both together with `--model-also`, or embed the corpus again with the live one",
+        )
+    if bool(live) != bool(wanted):
+        return ("whether the embedder of the queries made these vectors is not known: only one fingerprint is",)
+    return ()
+
+
+def _there_already(
+    to: home.Home, manifest: indexes.Manifest, prove: Prove, report: Report
+) -> tuple[str, indexes.Check]:
+    """A version with the same plan and the same bytes that is still whole: of a run that was cut off, or published
+    before. ("", ...) where there is none."""
+    for version in reversed([name for name in to.versions() if naming.is_ours(name)]):
+        try:
+            found = to.manifest(version)
+        except (Damaged, Missing):
+            continue
+        if _says(found) == _says(manifest):
+            proof = prove(version)
+            if not proof.findings:
+                report(f"{version} has these bytes already")
+                return version, proof
+            report(f"{version} has these bytes no more: {proof.findings[0].where} {proof.findings[0].what}")
+    return "", indexes.Check("", ())
+
+
+def _says(manifest: indexes.Manifest) -> tuple[object, ...]:
+    return (manifest.plan_digest, manifest.files, manifest.embedder, manifest.forced, manifest.quality.search)
+
+
+def _is_whole_at_a_glance(to: home.Home, version: str) -> bool:
+    try:
+        manifest = to.manifest(version)
+    except (Damaged, Missing):
+        return False
+    return to.sizes(version) == {file.name: file.size_bytes for file in manifest.files}
+
+
+def _take_away(to: home.Home, version: str) -> None:
+    try:
+        to.remove(version)
+    except Refused:  # somebody went to it: then it is theirs
+        return
+
+
+def _not_proved(what: str, proof: indexes.Check, hint: str) -> NotProved:
+    found = "; ".join(f"{finding.where}: {finding.what}" for finding in proof.findings)
+    return NotProved(f"{what}: {found}", proof, hint=hint)
+
+
+def pin(to: home.Home, version: str, why: str) -> None:
+    """Keep it whatever comes. Damaged when it is not worth keeping."""
+    to.manifest(version)
+    to.pin(version, why)
