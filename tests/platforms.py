@@ -12,6 +12,7 @@ from ddr.domain import events, planes, records, services, signals
 from ddr.errors import Missing, Unavailable
 from ddr.lib import clock as clocks
 from ddr.lib import digest
+from ddr.ports import journal as journal_port
 from ddr.ports import platform as platforms
 from ddr.ports import replayable
 from ddr.ports import signal as signal_port
@@ -30,7 +31,10 @@ class MemoryJournal:
         self._clock = clock
         self._events: list[events.Event] = []
 
-    def append(self, record: records.Record) -> events.Event:
+    def append(self, record: records.Record, unless: journal_port.Unless | None = None) -> events.Event:
+        if unless is not None:
+            for event in self._events:
+                unless.check(event)
         seq = len(self._events) + 1
         previous = self._events[-1].digest if self._events else ""
         at = self._clock.now()

@@ -204,7 +204,10 @@ class Journal:
         memo[id(self)] = made
         return made
 
-    def append(self, record: records.Record) -> events.Event:
+    def append(self, record: records.Record, unless: journals.Unless | None = None) -> events.Event:
+        if unless is not None:
+            for event in self.written:
+                unless.check(event)
         assert not self.read_only, f"a write while nothing may be written: {record}"
         assert not self.dead, "a killed process writes nothing"
         self.appends += 1

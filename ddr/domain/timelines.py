@@ -69,9 +69,10 @@ class _Group:
 
 
 def merged(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
-    """Every move once, oldest first, told by the best source. One source's own repetitions all stay."""
+    """Every move once, oldest first, told by the best source. One source's own repetitions all stay, but for what two
+    observers found at once."""
     groups: dict[tuple[planes.Plane, str, str], list[_Group]] = {}
-    for change in sorted(found, key=lambda change: change.at):
+    for change in once(sorted(found, key=lambda change: change.at)):
         alike = groups.setdefault((change.plane, change.layer, change.after), [])
         group = next((group for group in reversed(alike) if group.holds(change)), None)
         if group is None:
@@ -80,6 +81,36 @@ def merged(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
             group.told.append(change)
     every = (group.best for alike in groups.values() for group in alike)
     return tuple(sorted(every, key=lambda change: change.at))
+
+
+def once(found: Sequence[changes.Change]) -> tuple[changes.Change, ...]:
+    """Without what a second observer found again, who did not know of the first: the store was away. `found` is sorted.
+
+    It is the same move where both saw the same step, the second one did not see the old state after the first one had
+    seen the new one, and nobody tells that it was left in between.
+    """
+    kept: list[changes.Change] = []
+    last: dict[tuple[str, ...], int] = {}
+    stands_since: dict[tuple[planes.Plane, str], tuple[str, int]] = {}
+    for change in found:
+        place, step = (change.plane, change.layer), (change.plane, change.layer, change.object)
+        key = (*step, change.before, change.after)
+        at = last.get(key) if change.source == OBSERVE else None
+        after, since = stands_since.get(place, ("", 0))
+        if at is not None and after == change.after and since <= at and _overlap(kept[at], change):
+            limits = [one.not_before for one in (kept[at], change) if one.not_before is not None]
+            kept[at] = dataclasses.replace(kept[at], not_before=max(limits))
+            continue
+        if after != change.after:
+            stands_since[place] = (change.after, len(kept))
+        if change.source == OBSERVE:
+            last[key] = len(kept)
+        kept.append(change)
+    return tuple(kept)
+
+
+def _overlap(first: changes.Change, again: changes.Change) -> bool:
+    return again.not_before is not None and again.not_before < first.at
 
 
 def completed(told: Sequence[changes.Change], sighted: Sequence[releases.Sighting]) -> tuple[changes.Change, ...]:

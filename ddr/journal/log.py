@@ -18,6 +18,7 @@ from ddr.journal import codec, layout, mirror, outage, reader, reading, seen, se
 from ddr.journal import spool as spools
 from ddr.lib import clock as clocks
 from ddr.lib import process
+from ddr.ports import journal as port
 from ddr.ports import store
 
 Warn = Callable[[str], None]
@@ -82,25 +83,26 @@ class Log:
         self._is_walked = False
         self._lock = threading.RLock()
 
-    def append(self, record: records.Record) -> events_.Event:
+    def append(self, record: records.Record, unless: port.Unless | None = None) -> events_.Event:
         """Durable when it returns. With the store away the event is in the spool and `is_spooled`.
 
         A shared store comes second: the event is in the spool before the network is asked, and leaves it afterwards.
         A store on this machine is as durable as the spool and comes alone. Unavailable when the event could be
         written to neither: then nothing may be done. Broken when the store does not show what this machine has seen,
-        and for a store on this machine also when an event is damaged anywhere: nothing is put behind that.
+        and for a store on this machine also when an event is damaged anywhere: nothing is put behind that. Overtaken
+        when `unless` says so; such an event is not spooled before, as whoever finds it there joins it unasked.
         """
         with self._lock:
             self._walk()
             base = self._tail.base()
             draft = self._draft(record)
-            entry = self._spooled_first(base, draft) if self.store.is_shared else None
+            entry = self._spooled_first(base, draft) if self.store.is_shared and unless is None else None
             problem: Unavailable | None = None
             if self._outage.lasts():
                 self._hold_place(None)
             else:
                 try:
-                    return self._join(draft, entry, base)
+                    return self._join(draft, entry, base, unless)
                 except Unavailable as away:
                     problem = away
                 except DdrError:
@@ -240,14 +242,16 @@ class Log:
             body=body,
         )
 
-    def _join(self, draft: codec.Draft, entry: spools.Waiting | None, base: int) -> events_.Event:
+    def _join(
+        self, draft: codec.Draft, entry: spools.Waiting | None, base: int, unless: port.Unless | None
+    ) -> events_.Event:
         """Put the draft behind all that wait before it. Unavailable, and then the store is left alone for a while."""
         before = [other for other in self._waiting() if entry is None or other.path < entry.path]
         began_s = self._outage.now_s()
         try:
             known: dict[str, reading.Link] = {}
             earlier = self._join_all(before, known)
-            this = self._tail.place(draft, known, base if entry else None)
+            this = self._tail.place(draft, known, base if entry else None, unless)
         except Unavailable as problem:
             self._hold_place(problem)
             self._begin_outage(problem, began_s)

@@ -22,11 +22,11 @@ class Salvaged:
         self._whole = whole
         self._warn = warn
 
-    def append(self, record: records.Record) -> events_.Event:
+    def append(self, record: records.Record, unless: journal.Unless | None = None) -> events_.Event:
         """Broken when something was met before: nothing is put behind damage."""
         if self.trouble is not None:
             raise self.trouble
-        return self._whole.append(record)
+        return self._whole.append(record, unless)
 
     def events(self, after: int = 0, kinds: Collection[type[records.Record]] = ()) -> Iterator[events_.Event]:
         found: list[events_.Event] = []

@@ -12,9 +12,10 @@ it takes its event back and finds the true end.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 from ddr.journal import codec, layout, reading, witness
-from ddr.ports import store
+from ddr.ports import journal, store
 
 
 class Tail:
@@ -67,18 +68,30 @@ class Tail:
         self._settle(newest)
         return found
 
-    def place(self, draft: codec.Draft, known: dict[str, reading.Link], base: int | None) -> reading.Link:
+    def place(
+        self,
+        draft: codec.Draft,
+        known: dict[str, reading.Link],
+        base: int | None,
+        unless: journal.Unless | None = None,
+    ) -> reading.Link:
         """Put the event at the end, unless it is in already. `known` has all events behind `base` that were looked at.
 
-        `base` None says that nobody but this writer can have put it in. Unavailable: it may be in or not.
+        `base` None says that nobody but this writer can have put it in. Unavailable: it may be in or not. Overtaken
+        when there is an event before it that `unless` speaks of: all of them have been looked at.
         """
         if base is None and self._head is not None:
             base = self._head.seq
+        if unless is not None:
+            base = unless.after if base is None else min(base, unless.after)
+            self._head = None
         while True:
             if self._head is None and base is not None:
                 known.update(self.look(base))
             if draft.id in known:
                 return known[draft.id]
+            if unless is not None:
+                _check(known.values(), unless)
             head = self._kept_head() or self._looked_for()
             seq = head.seq + 1
             raw = codec.encode(seq, head.digest, draft)
@@ -145,3 +158,10 @@ class Tail:
         if self._store.head(layout.segment_key(span)) is None:
             return False
         return reading.segment(self._store, span)[seq - span.first] != raw
+
+
+def _check(looked_at: Iterable[reading.Link], unless: journal.Unless) -> None:
+    """Overtaken."""
+    for link in looked_at:
+        if link.seq > unless.after and link.event is not None:
+            unless.check(link.event)

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ddr.domain import changes, planes, records, releases, revisions, timelines
+from ddr.domain import changes, events, planes, records, releases, revisions, timelines
+from ddr.errors import Unavailable
 from ddr.lib import digest
+from ddr.ports import journal
 from ddr.ports import platform as platforms
 from ddr.release import ledger, timeline
 
 SOURCE = timelines.OBSERVE
+_TRIES = 8
 
 HEARTBEAT = timedelta(hours=6)
 """So long after the last sighting in the journal one is recorded although nothing is new: `release show --at` then
@@ -59,13 +62,39 @@ def observe(
     Whatever differs and is told by a source that names it (a deployment log, a rollback) is announced. The rest goes
     into the journal as changes that nobody recorded, with when they were first seen and when they were not there yet,
     and behind them the observation that the next look is held against: killed in between, it is told once.
+
+    Every write is a compare-and-set on what was read of the ledger of this service: of two who look at once one
+    records, the other looks again and finds it told. With the store away nobody can know of the other; those who read
+    fold what both found into one (`timelines.once`).
     """
+    recorded: list[changes.Change] = []
+    for _ in range(_TRIES):
+        try:
+            seen = _observe(platform, service, only_look, last, recorded)
+        except journal.Overtaken:
+            continue
+        return dataclasses.replace(seen, found=tuple(dict.fromkeys([*recorded, *seen.found])))
+    raise Unavailable(
+        f"others recorded what they saw of {service} {_TRIES} times while this one looked",
+        hint="what is live keeps changing, or many look at once: run it again",
+    )
+
+
+def _observe(
+    platform: platforms.Platform,
+    service: str,
+    only_look: bool,
+    last: LastLook | None,
+    recorded: list[changes.Change],
+) -> Discovery:
+    """One try. Overtaken; what went into the journal before is in `recorded`."""
     board = ledger.board(platform)
+    seen_up_to = board.newest.seq if board.newest else 0
     known = board.sightings(service)
     if not known:
         live = ledger.observe(platform, service)
         if not only_look:
-            _note(platform, service, live)
+            _note(platform, service, live, seen_up_to)
         return Discovery(live, (), (), None, _unread(live), not only_look)
     newest = known[-1].at
     looked = timeline.look(platform, service, newest, board)
@@ -88,8 +117,10 @@ def observe(
     records_ = not only_look and (bool(found) or differs or live.at - newest >= HEARTBEAT)
     if records_:
         for change in found:
-            platform.journal.append(records.ChangeRecorded(service, change))
-        _note(platform, service, live)
+            made = platform.journal.append(records.ChangeRecorded(service, change), _unless_told(service, seen_up_to))
+            seen_up_to = max(seen_up_to, made.seq)
+            recorded.append(change)
+        _note(platform, service, live, seen_up_to)
     return Discovery(live, found, announced, newest, (*looked.timeline.silent, *_unread(live)), records_)
 
 
@@ -104,6 +135,12 @@ def _of_step(step: timelines.Step, told: Sequence[changes.Change]) -> list[chang
     sighted = [one for one in between if not one.recorded]
     arrived = [one for one in between if one.recorded]
     made = timelines.untold(step, sighted[0].at if sighted else step.seen.at)
+    on_the_way = [one for one in told if one.source == SOURCE and one.plane is step.now.plane and not one.layer]
+    on_the_way = [one for one in on_the_way if step.not_before < one.at <= made.at and one.before != one.after]
+    if on_the_way:  # somebody has found a part of it, and was cut off before he wrote down what is live
+        furthest = max(on_the_way, key=lambda one: one.at)
+        made = dataclasses.replace(made, before=furthest.after if step.was.name != step.now.name else made.before)
+        step = dataclasses.replace(step, not_before=furthest.at)
     limits = [step.not_before, *(one.at for one in arrived), *(one.not_before for one in sighted[:1] if one.not_before)]
     since = max(limit for limit in limits if limit <= made.at)
     said = [
@@ -131,9 +168,24 @@ def _narrowed(
     return dataclasses.replace(change, source=SOURCE, not_before=since, summary=summary)
 
 
-def _note(platform: platforms.Platform, service: str, live: releases.Release) -> None:
+def _note(platform: platforms.Platform, service: str, live: releases.Release, seen_up_to: int) -> None:
     seen: Sequence[revisions.Revision] = tuple(live.revisions.values())
-    platform.journal.append(records.PlanesObserved(service, releases.OBSERVED, tuple(seen)))
+    noted = records.PlanesObserved(service, releases.OBSERVED, tuple(seen))
+    platform.journal.append(noted, _unless_told(service, seen_up_to))
+
+
+def _unless_told(service: str, seen_up_to: int) -> journal.Unless:
+    """What somebody else has recorded of this service meanwhile is to be looked at first."""
+
+    def says(event: events.Event) -> bool:
+        match event.record:
+            case records.ChangeRecorded(named) | records.PlanesObserved(named, releases.OBSERVED):
+                return named == service
+            case records.ReleaseRecorded(release):
+                return release.service == service
+        return False
+
+    return journal.Unless(seen_up_to, says)
 
 
 def _unread(live: releases.Release) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from ddr.domain import events, incidents, records
 from ddr.errors import Missing, Refused
 from ddr.incident import desk
 from ddr.journal import views
+from ddr.ports import journal as journal_port
 from tests import recovery
 
 DECLARED, MITIGATING = incidents.Status.DECLARED, incidents.Status.MITIGATING
@@ -48,12 +49,12 @@ def test_a_number_that_someone_else_took_first_is_not_used_twice() -> None:
         def __init__(self) -> None:
             self.is_first = True
 
-        def append(self, record: records.Record) -> events.Event:
+        def append(self, record: records.Record, unless: journal_port.Unless | None = None) -> events.Event:
             if self.is_first:
                 self.is_first = False
                 taken = records.IncidentDeclared("inc-20261102-01", "returns", "SEV1", "theirs")
                 world.journal.append(taken)
-            return world.journal.append(record)
+            return world.journal.append(record, unless)
 
         def events(self, after: int = 0, kinds=()):  # type: ignore[no-untyped-def]
             return world.journal.events(after, kinds)

@@ -9,6 +9,7 @@ import pytest
 
 from ddr.domain import changes, planes, records, releases
 from ddr.journal import views
+from ddr.ports import journal as journal_port
 from ddr.ports import platform as ports
 from ddr.release import discovery, ledger, timeline
 from tests import platforms, worlds
@@ -168,11 +169,11 @@ class Dying:
     def __init__(self, inner: platforms.MemoryJournal, at: int) -> None:
         self.inner, self.left = inner, at
 
-    def append(self, record: records.Record) -> object:
+    def append(self, record: records.Record, unless: journal_port.Unless | None = None) -> object:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
-        return self.inner.append(record)
+        return self.inner.append(record, unless)
 
     def events(self, after: int = 0, kinds: tuple[type[records.Record], ...] = ()) -> Iterator[object]:
         return self.inner.events(after, kinds)

@@ -20,6 +20,7 @@ from pathlib import Path
 from ddr.domain import events, records
 from ddr.journal import log
 from ddr.lib import durable
+from ddr.ports import journal as journal_port
 from ddr.runbook import engine
 from ddr.stores import local
 from tests import recovery
@@ -60,10 +61,10 @@ class DyingLog:
         self._number, _, self._when = die_at.partition("-")
         self._writes = 0
 
-    def append(self, record: records.Record) -> events.Event:
+    def append(self, record: records.Record, unless: journal_port.Unless | None = None) -> events.Event:
         self._writes += 1
         self._maybe_die("before")
-        event = self._inner.append(record)
+        event = self._inner.append(record, unless)
         self._maybe_die("after")
         return event
 
