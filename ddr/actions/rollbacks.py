@@ -82,7 +82,10 @@ def _who(on: platforms.Platform, service: str, plane: planes.Plane, since: datet
 
 
 class CheckPlan(kinds.Probe):
-    """The plan once more, from the world as it is: nothing is switched from where it was not seen."""
+    """The plan once more, from the world as it is: nothing is switched from where it was not seen.
+
+    Bytes that were read for the plan a moment ago are not read again here: the switch reads them before it writes.
+    """
 
     name = "rollback.check"
     again = True
@@ -104,7 +107,8 @@ class CheckPlan(kinds.Probe):
     def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
         del settled
         inputs = self.inputs(call)
-        found = proposal.propose(self.on, call.service, {pinned.plane: pinned.target for pinned in inputs.moves})
+        wanted = {pinned.plane: pinned.target for pinned in inputs.moves}
+        found = proposal.propose(self.on, call.service, wanted, again=True)
         now = {**found.stays, **{move.plane: move.live for move in found.plan.moves}}
         for pinned in inputs.moves:
             live = now[pinned.plane]
@@ -140,7 +144,7 @@ class SwitchPinned(switching.SwitchPlane):
         pinned: Pinned = self.inputs(call)
         move = pinned.move
         acting = apply.switchable(self.on, call.service, move.plane)
-        live = apply.live(acting)
+        live = apply.live(apply.again(acting))
         if not live.is_same(move.live) and not live.is_same(move.target):
             raise Conflict(
                 f"{call.service}: {move.plane} is at {live}, not at {move.live} as planned; nothing was changed",
@@ -211,7 +215,7 @@ class HoldsStill(kinds.Probe):
         start, looks = self.on.clock.now(), 0
         while True:
             looks += 1
-            wrong = self._wrong(call, inputs, start)
+            wrong = self._wrong(call, inputs, start, first=looks == 1)
             if wrong:
                 return kinds.failed(wrong)
             left = start + inputs.window - self.on.clock.now()
@@ -226,10 +230,12 @@ class HoldsStill(kinds.Probe):
         lines = [f"unchanged: {stay.revision}" for stay in inputs.stays]
         return kinds.ok(summary, *lines, looks=str(looks))
 
-    def _wrong(self, call: verb.Call, inputs: HoldInputs, start: datetime) -> str:
+    def _wrong(self, call: verb.Call, inputs: HoldInputs, start: datetime, *, first: bool) -> str:
+        """At the first look the bytes may be those that the switch has read back a moment ago."""
         on, service = self.on, call.service
         for move in inputs.moves:
-            live = apply.live(on.plane(service, move.plane))
+            acting = on.plane(service, move.plane)
+            live = apply.live(apply.again(acting) if first else acting)
             if not live.is_same(move.move.target):
                 who = _who(on, service, move.plane, start)
                 back = "somebody took it back" if live.is_same(move.move.live) else "somebody moved it on"

@@ -176,7 +176,7 @@ class BlockRevision(kinds.Action):
     def _found(self, looked: apply.Acting, wanted: BlockInputs) -> revisions.Revision:
         """What is damaged is blocked by its name alone."""
         try:
-            return looked.find(wanted.revision)
+            return apply.again(looked).find(wanted.revision)
         except Damaged:
             return revisions.Revision(wanted.plane, apply.live(looked).object, wanted.revision)
 

@@ -61,6 +61,17 @@ class Pointing(Protocol):
 
 
 @runtime_checkable
+class Recalling(Protocol):
+    """A plane whose bytes are costly to read."""
+
+    def recalled(self) -> Observable:
+        """The same plane for a second look: what is live is asked now, its bytes may be those that this process read
+        moments ago. For looks that a strict one stands behind before anything is written; `switch` is always strict.
+        """
+        ...
+
+
+@runtime_checkable
 class Spoken(Protocol):
     def write(self, to: revisions.Revision, expect: revisions.Revision) -> str:
         """The write that `switch` would do, in the words of its own system. Touches nothing."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 from ddr.domain import changes, planes, plans, records, revisions
 from ddr.errors import Conflict, DdrError, Refused, Unsupported
 from ddr.lib import digest
 from ddr.ports import connector
 from ddr.ports import platform as platforms
+
+Plane = TypeVar("Plane", bound=connector.Observable)
 
 
 def apply(platform: platforms.Platform, plan: plans.Plan, why: str = "rollback") -> tuple[revisions.Revision, ...]:
@@ -79,6 +81,11 @@ def set_(
 def live(acting: connector.Observable) -> revisions.Revision:
     """What is live; where that is damaged its name alone, because one can still go away from it."""
     return acting.pointed() if isinstance(acting, connector.Pointing) else acting.revision()
+
+
+def again(acting: Plane) -> Plane:
+    """The plane for a second look at what was read a moment ago. Whatever is written relies on a strict one."""
+    return cast(Plane, acting.recalled()) if isinstance(acting, connector.Recalling) else acting
 
 
 class Acting(connector.Observable, connector.Switchable, Protocol):

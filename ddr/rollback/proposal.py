@@ -61,6 +61,7 @@ class _Looked:
     live: Mapping[planes.Plane, revisions.Revision]
     unread: Mapping[planes.Plane, str]
     good: tuple[releases.Release, ...]
+    again: bool
 
     def acting(self, plane: planes.Plane) -> apply.Acting:
         return apply.switchable(self.on, self.service, plane)
@@ -69,21 +70,26 @@ class _Looked:
         return self.board.blocked(self.service, plane)
 
     def find(self, plane: planes.Plane, name: str) -> targets.Found:
+        acting = self.acting(plane)
         try:
-            return self.acting(plane).find(name)
+            return (apply.again(acting) if self.again else acting).find(name)
         except (Missing, InputError):
             return None
         except DdrError as problem:
             return problem.message
 
 
-def propose(platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str]) -> Proposal:
+def propose(
+    platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str], *, again: bool = False
+) -> Proposal:
     """`wanted` says for each plane where to: last-good, a revision, a time, or '' for what fits the others.
+
+    `again` is for looking whether a plan still holds: as `connector.Recalling` says, and without asking who reverts.
 
     Raises Missing where there is no target at all, Unsupported when a plane cannot be switched, Unavailable when what
     is live cannot be read, InputError for a time that cannot be.
     """
-    looked = _look(platform, service, wanted)
+    looked = _look(platform, service, wanted, again=again)
     chosen: dict[planes.Plane, revisions.Revision] = {}
     checks: list[plans.Check] = []
     there: list[str] = []
@@ -101,11 +107,12 @@ def propose(platform: platforms.Platform, service: str, wanted: Mapping[planes.P
     return dataclasses.replace(_proposal(looked, moves, checks), there="; ".join(there))
 
 
-def _look(platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str]) -> _Looked:
+def _look(platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str], *, again: bool) -> _Looked:
     board = views.fold(platform.journal.events())
     live, unread = {}, {}
     for plane in wanted:
-        live[plane] = apply.live(apply.switchable(platform, service, plane))
+        acting = apply.switchable(platform, service, plane)
+        live[plane] = apply.live(apply.again(acting) if again else acting)
     for plane in platform.service(service).planes:
         if plane not in live:
             try:
@@ -113,7 +120,7 @@ def _look(platform: platforms.Platform, service: str, wanted: Mapping[planes.Pla
             except DdrError as problem:
                 unread[plane] = problem.message
     good = tuple(release for release in reversed(board.releases.get(service, [])) if release.known_good)
-    return _Looked(platform, service, board, live, unread, good)
+    return _Looked(platform, service, board, live, unread, good, again)
 
 
 def _is_there(looked: _Looked, plane: planes.Plane, to: str) -> str:
@@ -256,7 +263,8 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
     stays = {plane: revision for plane, revision in looked.live.items() if plane not in moved}
     has_server = service in on.servers
     behind = _behind(looked, stays) if has_server else None
-    reverters = tuple(found for plane in moved for found in reverting.who_reverts(on, service, plane))
+    asked = () if looked.again else moved
+    reverters = tuple(found for plane in asked for found in reverting.who_reverts(on, service, plane))
     return Proposal(
         plan=plans.Plan(service, moves, (*checks, *_vouched(looked, moves), *fit, *((behind,) if behind else ()))),
         stays=stays,

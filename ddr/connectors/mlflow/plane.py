@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,12 +26,19 @@ _NO_SWAP = (
 
 @dataclass(frozen=True)
 class ModelPlane:
-    """Implements Observable, Switchable, Freezable and Markable for one alias or stage of one registered model."""
+    """One alias or stage of one model. Implements Observable, Switchable, Freezable, Markable and Recalling.
+
+    `recalls`: bytes may be those of a reading moments ago. No switch relies on that.
+    """
 
     speaks: transport.Transport
     model: str
     seat: seats.Seat
     which: planes.Plane
+    recalls: bool = False
+
+    def recalled(self) -> ModelPlane:
+        return dataclasses.replace(self, recalls=True)
 
     def revision(self) -> revisions.Revision:
         """As the port says; Refused when the alias exists only in another case."""
@@ -71,20 +79,21 @@ class ModelPlane:
         return f"{what} in {self.speaks.where}, {sure}{archived}"
 
     def switch(self, to: revisions.Revision, expect: revisions.Revision) -> revisions.Revision:
+        if self.recalls:
+            return dataclasses.replace(self, recalls=False).switch(to, expect)
         live = self.pointed()
         if not revisions.must_move(live=live, to=to, expect=expect):
             return live
         revisions.must_be(self._revision(self._version(to.name)), to)
-        self.seat.move(self.speaks, self.model, expect=expect.name, to=to.name)
-        return self._revision(self._version_live())
+        after = self.seat.move(self.speaks, self.model, expect=expect.name, to=to.name)
+        return self._revision(after or self._version_live())
 
     def freeze(self, why: str) -> None:
         if not self.frozen():
             self.speaks.tag(self.model, "", FROZEN_TAG, (why or "frozen")[:_LONGEST_TAG])
 
     def thaw(self) -> None:
-        if self.frozen():
-            self.speaks.tag(self.model, "", FROZEN_TAG, None)
+        self.speaks.tag(self.model, "", FROZEN_TAG, None)
 
     def frozen(self) -> str:
         return self.speaks.model(self.model).tags.get(FROZEN_TAG, "")
@@ -141,7 +150,7 @@ class ModelPlane:
             revisions.BLOCKED: version.tags.get(BLOCKED_TAG, ""),
         }
         facts = {name: value for name, value in said.items() if value}
-        files = self.speaks.files(version)
+        files = self.speaks.files(version, recall=self.recalls)
         if files.unread:
             return revisions.Revision(self.which, self.model, version.number, "", facts)
         place = f"{where} ({version.location})" if version.location else where

@@ -2,11 +2,16 @@
 
 It has no compare-and-set: `move` and `promote` read, compare, set and read again, and between the first two another
 client can slip in. Its write is then overwritten, and nothing shows it; a write that comes later is seen.
+
+A version's files are the costly part of a look, one question each. The rule of RECALL_S: whoever asks with `recall` is
+given what this process read of a version at most that long ago, while the version's row is the same and this process
+has not switched to it since. Nobody else is: what `find` and `revision` return was read now.
 """
 
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +22,7 @@ from ddr.lib import endpoint, redact
 
 _API = "/api/2.0/mlflow"
 _PAGE = "200"
+RECALL_S = 2.0
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # a missing alias is reported as the latter
 
 
@@ -36,6 +42,10 @@ class RestTransport:
 
     server: endpoint.Endpoint
     seen: rest_files.Seen = field(default_factory=dict, repr=False, compare=False)
+    recent: MutableMapping[tuple[str, ...], tuple[float, transport.Files]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """By the key of a version: when its files were asked for last, on the clock of `time.monotonic`, and the answer."""
     places: MutableMapping[tuple[str, ...], str] = field(default_factory=dict, repr=False, compare=False)
     runs: MutableMapping[str, transport.Run] = field(default_factory=dict, repr=False, compare=False)
     is_atomic = False
@@ -65,8 +75,9 @@ class RestTransport:
             if only:
                 query = {"name": name, "version": only}
                 return (_version(self._call(line, "GET", "/model-versions/get", query)["model_version"]),)
-            self._call(line, "GET", "/registered-models/get", {"name": name})  # a search finds nothing and says nothing
             found = [_version(entry) for entry in self._search(line, name)]
+            if not found:  # a model that is not there has no versions either
+                self._call(line, "GET", "/registered-models/get", {"name": name})
         return tuple(sorted(found, key=lambda version: int(version.number)))
 
     def aliased(self, name: str, alias: str) -> transport.Version | None:
@@ -79,9 +90,18 @@ class RestTransport:
         # A database that tells no upper from lower case answers for another alias as well.
         return _version(entry) if alias in entry.get("aliases", ()) else None
 
-    def files(self, version: transport.Version) -> transport.Files:
-        of_version = {"name": version.model, "version": version.number}
+    def files(self, version: transport.Version, *, recall: bool = False) -> transport.Files:
         key = (version.model, version.number, version.created_at.isoformat(), version.source, version.run)
+        began = time.monotonic()
+        asked, known = self.recent.get(key, (0.0, None))
+        if recall and known is not None and began - asked <= RECALL_S:
+            return known
+        files = self._files(version, key)
+        self.recent[key] = (began, files)
+        return files
+
+    def _files(self, version: transport.Version, key: tuple[str, ...]) -> transport.Files:
+        of_version = {"name": version.model, "version": version.number}
         location = self.places.get(key, "")
         if not location:
             with self.server.session() as line:
@@ -119,14 +139,16 @@ class RestTransport:
             self.runs[identity] = run
         return run
 
-    def move(self, name: str, alias: str, expect: str, to: str) -> None:
-        self.versions(name, only=to)
+    def move(self, name: str, alias: str, expect: str, to: str) -> transport.Version | None:
+        last: list[transport.Version | None] = []
 
         def seen() -> str:
-            return self.model(name).aliases.get(alias, "nothing")
+            last[:] = [self.aliased(name, alias)]
+            return last[0].number if last[0] else self.model(name).aliases.get(alias, "nothing")
 
         body = {"name": name, "alias": alias, "version": to}
         self._set(f"{name}@{alias}", expect, to, seen, "/registered-models/alias", body)
+        return last[0]
 
     def promote(self, name: str, stage: str, expect: str, to: str) -> None:
         self.versions(name, only=to)
@@ -137,11 +159,15 @@ class RestTransport:
         body = {"name": name, "version": to, "stage": stage, "archive_existing_versions": True}
         self._set(f"stage {stage} of {name}", expect, to, seen, "/model-versions/transition-stage", body)
 
-    def _set(self, what: str, expect: str, to: str, seen: Callable[[], str], path: str, body: object) -> None:
+    def _set(
+        self, what: str, expect: str, to: str, seen: Callable[[], str], path: str, body: Mapping[str, object]
+    ) -> None:
         """Read, compare, set, read again: all that this API allows."""
         found = seen()
         if found != expect:
             raise transport.moved(what, expect, found)
+        for key in [key for key in self.recent if key[:2] == (body["name"], to)]:
+            del self.recent[key]  # what is switched to is read anew behind the switch
         with self.server.session() as line:
             self._call(line, "POST", path, body=body)
         found = seen()

@@ -36,8 +36,11 @@ class Seat(Protocol):
         """The version itself where it can be had in one question."""
         ...
 
-    def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
-        """Missing; Conflict when another version is there than `expect`, and nothing was changed."""
+    def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> transport.Version | None:
+        """Missing; Conflict when another version is there than `expect`, and nothing was changed.
+
+        The version that is there now, where it was read back whole.
+        """
         ...
 
     def remarks(self, model: transport.Model) -> Sequence[str]:
@@ -90,8 +93,8 @@ class Alias:
     def whole(self, speaks: transport.Transport, model: str) -> transport.Version | None:
         return speaks.aliased(model, self.alias)
 
-    def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
-        speaks.move(model, self.alias, expect=expect, to=to)
+    def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> transport.Version | None:
+        return speaks.move(model, self.alias, expect=expect, to=to)
 
     def remarks(self, model: transport.Model) -> Sequence[str]:
         said = [
@@ -127,8 +130,9 @@ class Stage:
         del speaks, model
         return None
 
-    def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> None:
+    def move(self, speaks: transport.Transport, model: str, expect: str, to: str) -> transport.Version | None:
         speaks.promote(model, self.stage, expect=expect, to=to)
+        return None
 
     def remarks(self, model: transport.Model) -> Sequence[str]:
         live = self.version(model)

@@ -91,7 +91,8 @@ class SqlTransport:
         del name, alias
         return None
 
-    def files(self, version: transport.Version) -> transport.Files:
+    def files(self, version: transport.Version, *, recall: bool = False) -> transport.Files:
+        del recall  # a disk is near
         place = self.places.place(version.location)
         if place is not None and place.kind != "local":
             scheme = urlsplit(version.location).scheme

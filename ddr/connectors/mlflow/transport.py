@@ -92,16 +92,20 @@ class Transport(Protocol):
         """The version behind exactly this alias where that is one question, else None: then `model` says more."""
         ...
 
-    def files(self, version: Version) -> Files:
-        """Digests read now. Damaged when there are no files where the registry says."""
+    def files(self, version: Version, *, recall: bool = False) -> Files:
+        """Digests read now, or with `recall` those of a reading moments ago. Damaged when there are no files where
+        the registry says."""
         ...
 
     def run(self, identity: str) -> Run:
         """Nothing of a run that is not there (any more)."""
         ...
 
-    def move(self, name: str, alias: str, expect: str, to: str) -> None:
-        """Set an alias that is there from one version to another. Missing; Conflict, and nothing was changed."""
+    def move(self, name: str, alias: str, expect: str, to: str) -> Version | None:
+        """Set an alias that is there from one version to another. Missing; Conflict, and nothing was changed.
+
+        The version that was read back behind it, where that is how the alias is read.
+        """
         ...
 
     def promote(self, name: str, stage: str, expect: str, to: str) -> None:
