@@ -128,6 +128,8 @@ class Shard:
     dtype: str
     size_bytes: int
     generation: str
+    ids_uri: str = ""
+    """The file with its ids, "" for positions and for ids that are a column; `generation` is of both files then."""
 
 
 @dataclass(frozen=True)
