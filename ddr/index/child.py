@@ -1,0 +1,226 @@
+"""Work on bytes nobody vouches for, in a process of its own: what kills or hangs it is a finding, never our end.
+
+The child has a limited memory, processor time and wall time, may write no file, and is told no secret: its environment
+is built here from nothing. It answers in bytes of a limited number, which the caller reads as those of a stranger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ddr.errors import DdrError
+from ddr.lib import process, redact
+
+_WELL, _BADLY, _END = b"+", b"-", b"."
+_LIBRARIES_MIB = 3072
+"""Address space of an interpreter with numpy and faiss; most of it is never touched."""
+_PIECE_BYTES = 1 << 20
+
+Function = Callable[[bytes], bytes]
+"""At the top of a module: the child finds it by its name."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`memory_mib` is what the work itself may take, beside interpreter and libraries."""
+
+    memory_mib: int = 1024
+    cpu_s: int = 120
+    wall_s: float = 300.0
+    answer_bytes: int = 1 << 20
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """More than the little that is always there: where libraries of a GPU lie."""
+
+    @staticmethod
+    def of_file(size_bytes: int, answer_bytes: int = 1 << 20) -> Limits:
+        """For loading a file of that size and searching it a little: at 20 MB/s it would still end in time."""
+        seconds = 120 + size_bytes // (20 << 20)
+        return Limits(1024 + 3 * (size_bytes >> 20), seconds, 3.0 * seconds, answer_bytes)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`trouble` is "" when the child came to its end; then `content` is its answer, else nothing."""
+
+    content: bytes = b""
+    trouble: str = ""
+
+
+def run(function: Function, question: bytes, limits: Limits) -> Outcome:
+    """Never raises for what the child does; OSError when no process can be started."""
+    order = {
+        "function": [function.__module__, function.__qualname__],
+        "memory_bytes": (limits.memory_mib + _LIBRARIES_MIB) << 20,
+        "cpu_s": limits.cpu_s,
+        "parent": os.getpid(),
+        "size": len(question),
+    }
+    started = subprocess.Popen(
+        [sys.executable, "-c", "from ddr.index import child; child.main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # a library's last words are no place for ours to be flooded from
+        env=_environment(limits),
+        cwd="/",
+        start_new_session=True,
+    )
+    patience_s = 0.0
+    try:
+        answer, trouble = _talk(started, json.dumps(order).encode() + b"\n" + question, limits)
+        patience_s = 0.0 if trouble else 2.0
+    finally:
+        _end(started, patience_s)
+    return _outcome(answer, trouble, started.returncode, limits)
+
+
+def _environment(limits: Limits) -> dict[str, str]:
+    paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - may be archives, or not there
+    return {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+        "OMP_NUM_THREADS": "2",
+        "OPENBLAS_NUM_THREADS": "1",
+        **limits.environment,
+    }
+
+
+def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tuple[bytes, str]:
+    """What it answered, and why it was not heard to the end."""
+    assert started.stdin
+    assert started.stdout
+    deadline = time.monotonic() + limits.wall_s
+    incoming, outgoing = started.stdout.fileno(), started.stdin.fileno()
+    os.set_blocking(outgoing, False)
+    answer, rest = bytearray(), memoryview(said)
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return b"", f"did not end in {limits.wall_s:g} s"
+        readable, writable, _ = select.select([incoming], [outgoing] if rest else [], [], left)
+        if writable:
+            try:
+                rest = rest[os.write(outgoing, rest[:_PIECE_BYTES]) :]
+            except BrokenPipeError:
+                rest = rest[:0]
+            if not rest:
+                started.stdin.close()
+        if readable:
+            piece = os.read(incoming, _PIECE_BYTES)
+            if not piece:
+                return bytes(answer), ""
+            answer += piece
+            if len(answer) > limits.answer_bytes + 2:
+                return b"", f"answered more than {limits.answer_bytes:,} bytes"
+
+
+def _end(started: subprocess.Popen[bytes], patience_s: float) -> None:
+    """The whole session: nothing of it stays. One that has closed its answer ends by itself, or is ended."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        if started.stdout:
+            started.stdout.close()
+        started.wait(patience_s)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    for stream in (started.stdin, started.stdout):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
+    if trouble:
+        return Outcome(trouble=f"the child {trouble} and was killed")
+    is_whole = answer[-1:] == _END and answer[:1] in (_WELL, _BADLY)
+    if code == 0 and is_whole:
+        content = answer[1:-1]
+        if answer[:1] == _WELL:
+            return Outcome(content)
+        return Outcome(trouble=redact.foreign(content.decode(errors="replace")) or "the child failed without a word")
+    if code == -signal.SIGXCPU:
+        return Outcome(trouble=f"the child used more than {limits.cpu_s} s of processor time and was killed")
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return Outcome(trouble=f"the child died of {signal.Signals(-code).name}")
+    return Outcome(trouble=f"the child ended with {code} and no whole answer")
+
+
+def main() -> None:
+    """The child. Limits are set before a byte of the question is looked at."""
+    _die_with(os.getppid())
+    order: dict[str, Any] = json.loads(_line())
+    if order["parent"] != os.getppid():
+        os._exit(3)
+    out = os.dup(1)
+    os.dup2(2, 1)  # what a library prints is no answer
+    module, name = order["function"]
+    function: Function = getattr(importlib.import_module(module), name)
+    confine(order["memory_bytes"], order["cpu_s"])
+    try:
+        answer = _WELL + function(_exactly(order["size"])) + _END
+    except DdrError as problem:
+        answer = _BADLY + problem.message.encode() + _END
+    except MemoryError:
+        answer = _BADLY + b"wants more memory than its size allows" + _END
+    except Exception as problem:  # noqa: BLE001 - all that a library can raise at bytes it does not understand
+        answer = _BADLY + f"{type(problem).__name__}: {problem}".encode(errors="replace")[:2000] + _END
+    rest = memoryview(answer)
+    while rest:
+        rest = rest[os.write(out, rest) :]
+    os._exit(0)  # destructors of what was loaded are not run: they may be as broken as it is
+
+
+def confine(memory_bytes: int, cpu_s: int) -> None:
+    """For the rest of this process's life."""
+    wanted = {
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_CPU: cpu_s,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+    }
+    for what, value in wanted.items():
+        with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
+            _, hard = resource.getrlimit(what)
+            limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(what, (limit, limit + 5 if what == resource.RLIMIT_CPU and limit == value else limit))
+
+
+def _die_with(parent: int) -> None:
+    process.die_with_parent()
+    if os.getppid() != parent:
+        os._exit(3)
+
+
+def _line() -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1)
+        if not piece:
+            os._exit(3)
+        line += piece
+    return bytes(line)
+
+
+def _exactly(size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size:
+        piece = os.read(0, min(_PIECE_BYTES, size - len(content)))
+        if not piece:
+            os._exit(3)
+        content += piece
+    return bytes(content)
