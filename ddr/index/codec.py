@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any, TypeVar
 
 from ddr.domain import indexes
@@ -20,19 +19,12 @@ def encode(value: Any) -> bytes:
     return digest.canonical(msgspec.to_builtins(value)) + b"\n"
 
 
-@functools.cache
-def _decoder(cls: Any) -> Any:
-    import msgspec
-
-    return msgspec.json.Decoder(cls)
-
-
 def decode(cls: type[T], content: bytes, where: str) -> T:
     """Damaged, with the place, when the bytes are no such thing; InputError when a newer ddr wrote it."""
     import msgspec
 
     try:
-        found: T = _decoder(cls).decode(content)
+        found = msgspec.json.decode(content, type=cls)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise Damaged(f"{where} is no {cls.__name__.lower()} of an index: {problem}") from problem
     wrote = getattr(found, "format", indexes.FORMAT)

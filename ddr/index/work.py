@@ -74,7 +74,7 @@ class Work:
 
     def done(self, stage: str, inputs: str) -> Receipt | None:
         """The receipt, when the stage was done with these inputs and its files are there, by their sizes."""
-        receipt = self._receipt(stage)
+        receipt = self.receipt(stage)
         if receipt is None or receipt.inputs != inputs:
             return None
         return receipt if all(self._is_there(file) for file in receipt.files) else None
@@ -87,7 +87,8 @@ class Work:
             pass
         return self.depot is not None and self.depot.head(self._key(file, 0)) is not None
 
-    def _receipt(self, stage: str) -> Receipt | None:
+    def receipt(self, stage: str) -> Receipt | None:
+        """What was signed last for the stage, with whatever inputs."""
         path = self.folder / _RECEIPTS / f"{stage}.json"
         try:
             return codec.decode(Receipt, path.read_bytes(), str(path))

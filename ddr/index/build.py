@@ -1,0 +1,270 @@
+"""The stages of a build in order: scan, queries, train, parts, merge, measure. Each goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, DdrError, Missing
+from ddr.index import codec, exact, gate, measuring, stages, worker
+from ddr.index import work as works
+from ddr.index.engines import engine
+from ddr.index.engines import files as faiss_files
+from ddr.index.sources import sample as samples
+from ddr.index.sources import scan as scans
+
+if TYPE_CHECKING:
+    from ddr.index.sources import corpus
+
+INDEX, TRAINED, NAMES = "index.faiss", "trained.faiss", "ids.json"
+QUERIES = 1000
+_NAMES = 65536
+_SELVES_SEED = 0x5E1F
+
+
+@dataclass(frozen=True)
+class Probes:
+    probes: tuple[indexes.Probe, ...]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What lies in the work folder, whole: by its name in a version the file and where it is now."""
+
+    scan: indexes.Scan
+    quality: indexes.Quality
+    probes: tuple[indexes.Probe, ...]
+    files: Mapping[str, tuple[indexes.File, Path]]
+    parts: tuple[str, ...]
+
+
+def build(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] | None = None) -> Built:
+    """All stages. `spread` makes the parts that are not done yet elsewhere; without it they are made here, in order.
+
+    Raises `work.Held` when another build works by this plan, Conflict when the corpus is not the plan's any more,
+    InputError where a row is not as the policies want it.
+    """
+    with bench.work.held():
+        prepare(bench)
+        for _ in range(len(bench.plan.parts) + 1):
+            parts(bench, spread)
+            try:
+                merged(bench)
+                break
+            except DamagedPart as problem:
+                bench.work.discard(stages.part_stage(problem.number))
+        return measured(bench)
+
+
+class DamagedPart(Damaged):
+    """Its bytes are not those that were written, or it is gone: it is made again."""
+
+    def __init__(self, number: int, problem: DdrError) -> None:
+        super().__init__(problem.message, hint=problem.hint)
+        self.number = number
+
+
+def prepare(bench: stages.Bench) -> None:
+    """What comes before the parts, and what a worker needs: scan, queries, training."""
+    _scan(bench)
+    _queries(bench)
+    _train(bench)
+
+
+def _scan(bench: stages.Bench) -> None:
+    key = codec.key(bench.plan)
+    if bench.done(stages.SCAN, key, bench.plan.rows):
+        return
+    rows, total = bench.sources.corpus(bench.plan), bench.plan.rows
+    found, left_out = scans.scan(
+        rows, bench.plan.wanted.policies, lambda done: bench.report(stages.Progress(stages.SCAN, done, total))
+    )
+    named = [bench.work.write(NAMES, lambda write: _write_names(rows, write))] if rows.id_kind == "text" else []
+    files = (
+        bench.work.write_bytes("scan.json", codec.encode(found)),
+        worker.save(bench, "dropped.npy", left_out),
+        *named,
+    )
+    bench.work.sign(works.Receipt(stages.SCAN, key, files))
+
+
+def _write_names(rows: corpus.Corpus, write: Callable[[memoryview], None]) -> None:
+    """A JSON list, one id on a line, by position."""
+    lead = b"["
+    for raw in rows.raw(0, rows.rows, _NAMES, with_texts=True):
+        lines = b",\n".join(json.dumps(text, ensure_ascii=False).encode() for text in raw.texts)
+        write(memoryview(lead + b"\n" + lines))
+        lead = b","
+    write(memoryview(b"\n]\n"))
+
+
+def _queries(bench: stages.Bench) -> None:
+    scanned, wanted = worker.required(bench, stages.SCAN), bench.plan.wanted
+    key = stages.key_of([file.sha256 for file in scanned.files], wanted.queries, QUERIES)
+    if bench.done(stages.QUERIES, key, QUERIES):
+        return
+    rows, left_out = bench.sources.corpus(bench.plan), worker.dropped(bench)
+    asked = gate.queries(rows, wanted, QUERIES, left_out)
+    at = samples.positions(rows, QUERIES, wanted.seed ^ _SELVES_SEED, left_out)
+    files = (
+        worker.save(bench, "queries.npy", asked),
+        worker.save(bench, "selves.npy", samples.scaled(rows.take(at), wanted.metric)),
+        worker.save(bench, "selves.labels.npy", rows.labels_at(at)),
+    )
+    bench.work.sign(works.Receipt(stages.QUERIES, key, files))
+    bench.report(stages.Progress(stages.QUERIES, len(asked), len(asked)))
+
+
+def _train(bench: stages.Bench) -> None:
+    plan, scanned = bench.plan, worker.required(bench, stages.SCAN)
+    count = min(plan.rows, engine.sample_rows(plan.shape))
+    key = stages.key_of(
+        [file.sha256 for file in scanned.files], codec.encode(plan.shape).decode(), plan.engine, plan.device
+    )
+    if bench.done(stages.TRAIN, key, count):
+        return
+    bench.report(stages.Progress(stages.TRAIN, 0, count))
+    rows = bench.sources.corpus(plan)
+    chosen = samples.sample(rows, count, plan.shape.seed, worker.dropped(bench), plan.shape.metric)
+    content = bench.engine.train(chosen, plan.shape, bench.threads)
+    file = bench.work.write_bytes(TRAINED, memoryview(content))
+    bench.work.sign(works.Receipt(stages.TRAIN, key, (file,), {"rows": str(len(chosen))}))
+    bench.report(stages.Progress(stages.TRAIN, count, count))
+
+
+def parts(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] | None = None) -> None:
+    """Make those that are not made."""
+    if spread is not None:
+        left = [one for one in bench.plan.parts if not _is_made(bench, one)]
+        if left:
+            spread(left)
+    for one in bench.plan.parts:
+        worker.part(bench, one.number)
+
+
+def _is_made(bench: stages.Bench, one: indexes.Part) -> bool:
+    return bench.work.done(stages.part_stage(one.number), worker.inputs(bench, one)) is not None
+
+
+def merged(bench: stages.Bench) -> works.Receipt:
+    """All parts as one file, which has the search parameter that meets the recall. DamagedPart."""
+    plan = bench.plan
+    receipts = [worker.part(bench, one.number) for one in plan.parts]
+    key = stages.key_of([file.sha256 for receipt in receipts for file in receipt.files])
+    found = bench.done(stages.MERGE, key, plan.rows)
+    if found is not None:
+        return found
+    bench.report(stages.Progress(stages.MERGE, 0, plan.rows))
+    paths = [_verified_part(bench, number, receipt) for number, receipt in enumerate(receipts)]
+    answer = exact.merged([_answer(bench, receipt) for receipt in receipts], worker.NEIGHBOURS)
+    files = (
+        _merge(bench, paths, answer),
+        worker.save(bench, "exact.labels.npy", answer.labels),
+        worker.save(bench, "exact.distances.npy", answer.distances),
+    )
+    bench.report(stages.Progress(stages.MERGE, plan.rows, plan.rows))
+    return bench.work.sign(works.Receipt(stages.MERGE, key, files))
+
+
+def _merge(bench: stages.Bench, paths: Sequence[Path], answer: exact.Answer) -> indexes.File:
+    shape, wanted, threads = bench.plan.shape, bench.plan.wanted, bench.threads
+    trained = _trained(bench)
+    queries = worker.load(bench, worker.required(bench, stages.QUERIES).file("queries.npy"))
+    if shape.kind in engine.GRAPHS:
+        whole = faiss_files.merge(trained, paths, shape, threads=threads)
+        found = measuring.settle(measuring.of_index(whole, queries, wanted.k, threads), answer, wanted, shape)
+        faiss_files.set_search(whole, found)
+        return bench.work.write(INDEX, lambda write: faiss_files.serialize_to(whole, write))
+    value = measuring.settle(measuring.of_parts(paths, queries, wanted.k, threads), answer, wanted, shape)
+    return bench.work.write(
+        INDEX, lambda write: faiss_files.merge_to(trained, paths, shape, write, threads=threads, search=value)
+    )
+
+
+def _trained(bench: stages.Bench) -> bytes:
+    return bench.work.verified(worker.required(bench, stages.TRAIN).file(TRAINED)).read_bytes()
+
+
+def _verified_part(bench: stages.Bench, number: int, receipt: works.Receipt) -> Path:
+    try:
+        first, *_ = [bench.work.verified(file) for file in receipt.files]
+    except (Damaged, Missing) as problem:
+        raise DamagedPart(number, problem) from problem
+    return first
+
+
+def _answer(bench: stages.Bench, receipt: works.Receipt) -> exact.Answer:
+    labels, distances = (worker.load(bench, file) for file in receipt.files[1:])
+    return exact.Answer(labels, distances, bench.plan.shape.metric)
+
+
+def measured(bench: stages.Bench) -> Built:
+    """What a reader of the file will find, and everything that goes into a version."""
+    plan, done = bench.plan, bench.work.receipt(stages.MERGE)
+    assert done is not None
+    scanned, asked, trained = (worker.required(bench, name) for name in (stages.SCAN, stages.QUERIES, stages.TRAIN))
+    key = stages.key_of([file.sha256 for file in done.files])
+    measure = bench.done(stages.MEASURE, key, QUERIES) or _measure(bench, done, asked, key)
+    quality = codec.decode(indexes.Quality, bench.work.verified(measure.file("quality.json")).read_bytes(), "quality")
+    probes = codec.decode(Probes, bench.work.verified(measure.file("probes.json")).read_bytes(), "probes").probes
+    scan = codec.decode(indexes.Scan, bench.work.verified(scanned.file("scan.json")).read_bytes(), "scan")
+    kept = {done.file(INDEX), trained.file(TRAINED), *(file for file in scanned.files if file.name == NAMES)}
+    if scan.kept != scan.rows:
+        kept.add(scanned.file("dropped.npy"))
+    receipts = [worker.part(bench, one.number) for one in plan.parts]
+    files = {file.name: (file, bench.work.path(file.name)) for file in kept}
+    return Built(scan, quality, probes, files, tuple(receipt.files[0].sha256 for receipt in receipts))
+
+
+def _measure(bench: stages.Bench, done: works.Receipt, asked: works.Receipt, key: str) -> works.Receipt:
+    bench.report(stages.Progress(stages.MEASURE, 0, QUERIES))
+    names = ("queries.npy", "selves.npy", "selves.labels.npy")
+    queries, selves, labels = (bench.work.verified(asked.file(name)) for name in names)
+    answer = _answer(bench, done)
+    quality, found = measuring.measure(
+        bench.work.verified(done.file(INDEX)),
+        queries,
+        (selves, np.load(labels, allow_pickle=False)),
+        answer,
+        bench.plan.shape.kind,
+        bench.threads,
+    )
+    probes = measuring.probes(np.load(queries, allow_pickle=False), answer, found)
+    files = (
+        bench.work.write_bytes("quality.json", codec.encode(quality)),
+        bench.work.write_bytes("probes.json", codec.encode(Probes(probes))),
+    )
+    bench.report(stages.Progress(stages.MEASURE, QUERIES, QUERIES))
+    return bench.work.sign(works.Receipt(stages.MEASURE, key, files))
+
+
+def manifest(bench: stages.Bench, built: Built, embedder: indexes.Embedder, created: datetime) -> indexes.Manifest:
+    """All about it but what publishing adds: version, parent, whether it was forced."""
+    plan = bench.plan
+    return indexes.Manifest(
+        version="",
+        name=plan.wanted.name,
+        created=created,
+        plan_digest=codec.key(plan),
+        plan=plan,
+        scan=built.scan,
+        files=tuple(sorted((file for file, _ in built.files.values()), key=lambda file: file.name)),
+        quality=built.quality,
+        embedder=embedder,
+        probes=built.probes,
+        parts=built.parts,
+        is_deterministic=engine.is_deterministic(plan.shape.kind, plan.device),
+    )
+
+
+def rebuilt(bench: stages.Bench, number: int) -> str:
+    """The SHA-256 of part `number` made once more, from the corpus as it is now."""
+    bench.work.discard(stages.part_stage(number))
+    return worker.part(bench, number).files[0].sha256

@@ -1,0 +1,75 @@
+"""What every stage of a build is given, and what it tells while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddr.domain import indexes
+from ddr.index import work as works
+from ddr.index.sources import corpus as corpora
+from ddr.index.sources import places
+from ddr.lib import digest
+
+if TYPE_CHECKING:
+    from ddr.index.engines import engine as engines
+
+SCAN, QUERIES, TRAIN, MERGE, MEASURE = "scan", "queries", "train", "merge", "measure"
+
+
+def part_stage(number: int) -> str:
+    return f"part-{number:05d}"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `of` rows; `of` is 0 where the end is not known. `is_kept`: it was done by an earlier call."""
+
+    stage: str
+    done: int = 0
+    of: int = 0
+    is_kept: bool = False
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """From where paths of a corpus count, and how its buckets are reached."""
+
+    base: Path
+    buckets: places.Buckets
+
+    def corpus(self, plan: indexes.Plan) -> corpora.Corpus:
+        """The shards of the plan. Each read raises Conflict where one is another by now."""
+        return corpora.opened(plan.shards, plan.wanted.source, self.base, self.buckets)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a stage works with; the engine is the plan's."""
+
+    work: works.Work
+    sources: Sources
+    engine: engines.Engine
+    threads: int
+    report: Report
+
+    @property
+    def plan(self) -> indexes.Plan:
+        return self.work.plan
+
+    def done(self, stage: str, inputs: str, rows: int = 0) -> works.Receipt | None:
+        """As `Work.done`, told to whoever watches."""
+        found = self.work.done(stage, inputs)
+        if found is not None:
+            self.report(Progress(stage, rows, rows, is_kept=True))
+        return found
+
+
+def key_of(*values: object) -> str:
+    """One digest of all that a stage is made of."""
+    return digest.of_value(list(values))

@@ -1,0 +1,101 @@
+"""One part of an index: a pure function of what was trained, a range of the corpus and the code that does it.
+
+The contract of a laptop, Ray and a Kubernetes Indexed Job alike: called again it does nothing, called twice at once
+both write the same bytes. Beside the part it keeps the exact neighbours of the gate's queries among its rows, so that
+the corpus need not be read once more to prove the recall.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ddr.domain import indexes
+from ddr.errors import Missing
+from ddr.index import exact, gate, stages
+from ddr.index import work as works
+from ddr.index.engines import files as faiss_files
+
+if TYPE_CHECKING:
+    from ddr.index.sources import corpus
+
+BATCH_BYTES = 64 << 20
+NEIGHBOURS = 100 + gate.TIES
+"""Exact neighbours that are kept of each query: recall at 1, 10 and 100 follows from them, ties seen."""
+
+
+def batch_rows(dimension: int) -> int:
+    """Rows of a batch: 64 MiB of vectors, at least 4,096 and at most 65,536."""
+    return max(4096, min(65536, BATCH_BYTES // (4 * dimension)))
+
+
+def part(bench: stages.Bench, number: int) -> works.Receipt:
+    """Make part `number`, or find it made. Missing before the corpus was scanned and the index trained."""
+    one = bench.plan.parts[number]
+    stage, key = stages.part_stage(number), inputs(bench, one)
+    found = bench.done(stage, key, one.stop - one.start)
+    return found or _make(bench, one, stage, key)
+
+
+def inputs(bench: stages.Bench, one: indexes.Part) -> str:
+    """The digest of all that decides the bytes of a part."""
+    scanned, asked, trained = (required(bench, name) for name in (stages.SCAN, stages.QUERIES, stages.TRAIN))
+    return stages.key_of(
+        [file.sha256 for receipt in (scanned, asked, trained) for file in receipt.files],
+        [one.start, one.stop],
+        dict(bench.plan.software),
+    )
+
+
+def required(bench: stages.Bench, stage: str) -> works.Receipt:
+    """The receipt of a stage that comes before parts."""
+    found = bench.work.receipt(stage)
+    if found is None:
+        raise Missing(
+            f"{bench.work.folder}: {stage} is not done", hint="`ddr index build` does what comes before the parts"
+        )
+    return found
+
+
+def dropped(bench: stages.Bench) -> np.ndarray:
+    """Positions that the scan left out, sorted."""
+    return load(bench, required(bench, stages.SCAN).file("dropped.npy"))
+
+
+def load(bench: stages.Bench, file: indexes.File) -> np.ndarray:
+    """An array of the work folder, its digest compared."""
+    return np.asarray(np.load(bench.work.verified(file), allow_pickle=False))
+
+
+def save(bench: stages.Bench, name: str, values: np.ndarray) -> indexes.File:
+    content = io.BytesIO()
+    np.save(content, values, allow_pickle=False)
+    return bench.work.write_bytes(name, content.getbuffer())
+
+
+def _make(bench: stages.Bench, one: indexes.Part, stage: str, key: str) -> works.Receipt:
+    trained = bench.work.verified(required(bench, stages.TRAIN).file("trained.faiss")).read_bytes()
+    queries = load(bench, required(bench, stages.QUERIES).file("queries.npy"))
+    near = exact.Running(queries, NEIGHBOURS, bench.plan.shape.metric)
+    made = bench.engine.part(trained, bench.plan.shape, _batches(bench, one, near), bench.threads)
+    found = near.answer()
+    files = (
+        bench.work.write(f"{stage}.faiss", lambda write: faiss_files.serialize_to(made, write)),
+        save(bench, f"{stage}.labels.npy", found.labels),
+        save(bench, f"{stage}.distances.npy", found.distances),
+    )
+    return bench.work.sign(works.Receipt(stage, key, files))
+
+
+def _batches(bench: stages.Bench, one: indexes.Part, near: exact.Running) -> Iterator[corpus.Batch]:
+    plan, rows = bench.plan, bench.sources.corpus(bench.plan)
+    size, total = batch_rows(plan.shape.dimension), one.stop - one.start
+    left_out = dropped(bench)
+    for batch in rows.batches(one.start, one.stop, size, plan.shape.metric, plan.wanted.policies, left_out):
+        near.add(batch)
+        yield batch
+        at = int(batch.positions[-1]) + 1 - one.start if len(batch.positions) else 0
+        bench.report(stages.Progress(stages.part_stage(one.number), at, total))
