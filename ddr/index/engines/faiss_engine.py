@@ -54,7 +54,7 @@ class FaissEngine:
             codes.seed = shape.seed
             codes.min_points_per_centroid = 1
             codes.niter = shape.code_iterations or 25
-            points = shape.code_points or engine.CODE_POINTS
+            points = shape.code_points or len(sample)
             codes.max_points_per_centroid = max(1, points // engine.CODEWORDS)
         index.train(sample)
 

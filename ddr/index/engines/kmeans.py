@@ -1,0 +1,206 @@
+"""k-means by matrix work of torch on any device, blocked for memory, with numbers from one seed.
+
+Distances are ||c||^2 - 2 x.c, as the length of x does not change which centre is nearest. Means are sums by centre, so
+on a GPU, whose sums run in no fixed order, two runs differ in the last bits; assignments of the rows that go into an
+index are always made in full precision.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ddr.errors import Unavailable
+from ddr.index.engines import engine, library
+from ddr.lib import redact
+
+Tensor: TypeAlias = Any
+"""torch is imported late, and not by everybody."""
+
+CPU_PRODUCTS = 1 << 24
+"""Products that are held at once on a CPU: 64 MiB."""
+GPU_SHARE = 0.25
+"""Of the GPU's free memory, what a block of products may take: as much again is for what torch makes beside it."""
+_SPLIT = 1 / 1024  # how far the two halves of a split centre are apart, as in faiss
+_EXACT_ROUNDS = 2
+
+
+@dataclass
+class Blocks:
+    """How many products are held at once. Halved for good when the device has no memory for them."""
+
+    products: int
+
+    def over(self, rows: int, width: int, work: Callable[[int, int], None]) -> None:
+        """`work(start, stop)` for all rows, each of which makes `width` products. A block that does not fit is tried
+        again as two; Unavailable when one row does not fit. No row is left out."""
+        start = 0
+        while start < rows:
+            size = max(1, self.products // max(width, 1))
+            stop = min(rows, start + size)
+            try:
+                work(start, stop)
+            except (RuntimeError, MemoryError) as problem:
+                if not is_out_of_memory(problem):
+                    raise
+                if stop - start == 1:
+                    raise Unavailable(
+                        f"the device has no memory for {width} products: {redact.foreign(problem)}",
+                        hint="another device, or fewer lists",
+                    ) from problem
+                self.products = max(1, (stop - start) * width // 2)
+                _free()
+                continue
+            start = stop
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """torch has a class for its GPUs' and words for the CPU's."""
+    torch = library.torch()
+    return isinstance(problem, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(problem)
+
+
+def _free() -> None:
+    torch = library.torch()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def blocks_of(device: str) -> Blocks:
+    """As many products as this device takes well."""
+    torch = library.torch()
+    if device.startswith("cuda"):
+        free, _ = torch.cuda.mem_get_info(torch.device(device))
+        return Blocks(max(CPU_PRODUCTS, int(free * GPU_SHARE) // 4))
+    return Blocks(CPU_PRODUCTS)
+
+
+@contextlib.contextmanager
+def precision(*, is_exact: bool) -> Iterator[None]:
+    """Full float32, or TF32 on the tensor cores of a GPU, which are good enough to move centres."""
+    torch = library.torch()
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest" if is_exact else "high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def assign(rows: Tensor, centres: Tensor, blocks: Blocks, *, is_l2: bool) -> Tensor:
+    """The nearest centre (L2) or that of the largest product of each row: int64, on the rows' device."""
+    torch = library.torch()
+    found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
+    # Products in bf16 where rows are kept so; they are added up and compared in float32 by the hardware.
+    turned = centres.to(rows.dtype).T
+    lengths = (centres * centres).sum(1).to(rows.dtype) if is_l2 else None
+
+    def work(start: int, stop: int) -> None:
+        if lengths is None:
+            found[start:stop] = (rows[start:stop] @ turned).argmax(1)
+        else:
+            found[start:stop] = torch.addmm(lengths, rows[start:stop], turned, alpha=-2).argmin(1)
+
+    blocks.over(len(rows), len(centres), work)
+    return found
+
+
+def train(
+    rows: engine.Vectors, centres: int, rounds: int, seed: int, device: str, blocks: Blocks, *, is_l2: bool
+) -> Tensor:
+    """`centres` x d on the device. Inner product: centres have length 1, as faiss's spherical k-means has them."""
+    torch = library.torch()
+    rng = np.random.default_rng(seed)
+    held = torch.from_numpy(rows).to(device)
+    first = torch.from_numpy(np.sort(rng.choice(len(rows), centres, replace=False))).to(device)
+    found = _normed(held[first].clone(), is_l2=is_l2)
+    if len(rows) == centres:
+        return found
+    for number in range(rounds):
+        with precision(is_exact=not device.startswith("cuda") or number >= rounds - _EXACT_ROUNDS):
+            nearest = assign(held, found, blocks, is_l2=is_l2)
+        found = _normed(_means(held, nearest, found, rng), is_l2=is_l2)
+    return found
+
+
+def _normed(centres: Tensor, *, is_l2: bool) -> Tensor:
+    torch = library.torch()
+    return centres if is_l2 else torch.nn.functional.normalize(centres, dim=1)
+
+
+def _means(rows: Tensor, nearest: Tensor, centres: Tensor, rng: np.random.Generator) -> Tensor:
+    torch = library.torch()
+    sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
+    counts = torch.bincount(nearest, minlength=len(centres))
+    means = sums / counts.clamp(min=1).unsqueeze(1)
+    return split(means, counts.cpu().numpy(), rng)
+
+
+def split(centres: Tensor, counts: Any, rng: np.random.Generator) -> Tensor:
+    """An empty centre takes half of a full one, chosen by its rows, and both move a little apart."""
+    counts = counts.astype(np.float64)
+    for empty in np.flatnonzero(counts == 0).tolist():
+        weights = np.maximum(counts - 1, 0)
+        if not weights.any():
+            break
+        full = int(rng.choice(len(counts), p=weights / weights.sum()))
+        sign = 1 - 2 * (np.arange(centres.shape[1]) % 2)
+        apart = centres.new_tensor(1 + _SPLIT * sign)
+        centres[empty] = centres[full] * apart
+        centres[full] = centres[full] * (2 - apart)
+        counts[empty] = counts[full] / 2
+        counts[full] -= counts[empty]
+    return centres
+
+
+def train_codes(
+    rows: Tensor, places: int, rounds: int, seed: int, blocks: Blocks, words: int = engine.CODEWORDS
+) -> Tensor:
+    """Codebooks of product quantization, `places` x `words` x d/places: one k-means for each place, all at once."""
+    torch = library.torch()
+    rng = np.random.default_rng(seed)
+    cut = _by_place(rows, places)
+    first = torch.from_numpy(np.sort(rng.choice(len(rows), words, replace=False))).to(rows.device)
+    books = cut[:, first].clone()
+    offsets = torch.arange(places, device=rows.device).unsqueeze(1) * words
+    for _ in range(rounds):
+        nearest = _encode(cut, books, blocks)
+        flat = (nearest + offsets).reshape(-1)
+        sums = torch.zeros_like(books).reshape(places * words, -1)
+        sums.index_add_(0, flat, cut.reshape(places * len(rows), -1))
+        counts = torch.bincount(flat, minlength=places * words)
+        books = (sums / counts.clamp(min=1).unsqueeze(1)).reshape(books.shape)
+        told = counts.reshape(places, words).cpu().numpy()
+        for place in np.flatnonzero((told == 0).any(1)).tolist():
+            books[place] = split(books[place], told[place], rng)
+    return books
+
+
+def encode(rows: Tensor, books: Tensor, blocks: Blocks) -> Tensor:
+    """The nearest word of each place: rows x places, uint8."""
+    torch = library.torch()
+    return _encode(_by_place(rows, len(books)), books, blocks).T.to(torch.uint8)
+
+
+def _by_place(rows: Tensor, places: int) -> Tensor:
+    return rows.reshape(len(rows), places, -1).transpose(0, 1).contiguous()
+
+
+def _encode(cut: Tensor, books: Tensor, blocks: Blocks) -> Tensor:
+    """places x rows. All places of some rows are one batched product."""
+    torch = library.torch()
+    places, rows, _ = cut.shape
+    found = torch.empty((places, rows), dtype=torch.int64, device=cut.device)
+    turned = books.transpose(1, 2).contiguous()
+    lengths = (books * books).sum(2).unsqueeze(1)
+
+    def work(start: int, stop: int) -> None:
+        found[:, start:stop] = torch.baddbmm(lengths, cut[:, start:stop], turned, alpha=-2).argmin(2)
+
+    with precision(is_exact=True):
+        blocks.over(rows, places * books.shape[1], work)
+    return found

@@ -1,0 +1,136 @@
+"""The torch engine: centres, lists of rows and codes as matrix work on any device of torch.
+
+What comes out is a standard file of faiss: plain faiss loads, searches, merges and serves it. The lists lie in the
+machine's memory, so the size of a part has nothing to do with that of the GPU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ddr.domain import indexes
+from ddr.index.engines import blank, engine, faiss_engine, files, kmeans, library
+
+
+@dataclass(frozen=True)
+class TorchEngine:
+    """`device`: `cpu`, `cuda`, `cuda:1`, `mps`."""
+
+    device: str = "cpu"
+    name: str = "torch"
+
+    def train(self, sample: engine.Vectors, shape: indexes.Shape, threads: int) -> bytes:
+        index = blank.index(shape)
+        if shape.kind not in engine.IVF:
+            return files.serialize(index)
+        torch = library.torch()
+        sample = engine.check_sample(sample, shape)
+        with _threads(threads), torch.inference_mode():
+            blocks = kmeans.blocks_of(self.device)
+            rng = np.random.default_rng(shape.seed)
+            points = shape.lists * shape.points_per_list
+            centres = kmeans.train(
+                _some(sample, points, rng),
+                shape.lists,
+                shape.iterations,
+                shape.seed,
+                self.device,
+                blocks,
+                is_l2=shape.metric is indexes.Metric.L2,
+            )
+            index.quantizer.add(centres.cpu().numpy())
+            if shape.kind is indexes.Kind.IVF_PQ:
+                chosen = _some(sample, shape.code_points or len(sample), rng)
+                rows = torch.from_numpy(chosen).to(self.device)
+                rows -= centres[kmeans.assign(rows, centres, blocks, is_l2=shape.metric is indexes.Metric.L2)]
+                rounds = shape.code_iterations or 25
+                books = kmeans.train_codes(rows, shape.code_bytes, rounds, shape.seed, blocks)
+                library.faiss().copy_array_to_vector(books.cpu().numpy().ravel(), index.pq.centroids)
+            elif shape.kind is indexes.Kind.IVF_SQ8:
+                index.train(sample)  # the range of each place: one pass of faiss, as the centres are there
+            index.is_trained = True
+            return files.serialize(index)
+
+    def part(self, trained: bytes, shape: indexes.Shape, batches: Iterable[engine.Batch], threads: int) -> engine.Index:
+        if shape.kind not in engine.IVF:
+            return faiss_engine.flat_part(shape, batches, threads)
+        index = files.loads(trained, "the trained index")
+        with _threads(threads), library.torch().inference_mode():
+            adder = _Adder.of(index, shape, self.device)
+            for batch in batches:
+                if len(batch.labels):
+                    adder.add(batch.vectors, batch.labels)
+        return index
+
+
+@dataclass(frozen=True)
+class _Adder:
+    """Puts rows into an index: lists and codes found on the device, the rest by faiss."""
+
+    index: engine.Index
+    centres: kmeans.Tensor
+    books: kmeans.Tensor | None
+    blocks: kmeans.Blocks
+    device: str
+    is_l2: bool
+
+    @classmethod
+    def of(cls, index: engine.Index, shape: indexes.Shape, device: str) -> _Adder:
+        torch, faiss = library.torch(), library.faiss()
+        centres = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).to(device)
+        books = None
+        if shape.kind is indexes.Kind.IVF_PQ:
+            flat = faiss.vector_to_array(index.pq.centroids)
+            books = torch.from_numpy(flat.reshape(shape.code_bytes, engine.CODEWORDS, -1)).to(device)
+        is_l2 = shape.metric is indexes.Metric.L2
+        return cls(index, centres, books, kmeans.blocks_of(device), device, is_l2)
+
+    def add(self, vectors: engine.Vectors, labels: engine.Labels) -> None:
+        torch = library.torch()
+        rows = torch.from_numpy(np.require(vectors, np.float32, ["C", "W"])).to(self.device)
+        with kmeans.precision(is_exact=True):
+            nearest = kmeans.assign(rows, self.centres, self.blocks, is_l2=self.is_l2)
+        found = nearest.cpu().numpy()
+        if self.books is None:
+            faiss_engine.add_assigned(self.index, vectors, labels, found)
+            return
+        codes = kmeans.encode(rows - self.centres[nearest], self.books, self.blocks).cpu().numpy()
+        _add_codes(self.index, found, codes, labels)
+
+
+def _add_codes(
+    index: engine.Index, lists: npt.NDArray[np.int64], codes: npt.NDArray[np.uint8], labels: engine.Labels
+) -> None:
+    """Codes as faiss takes them by themselves: the list's number, lowest byte first, and the code."""
+    faiss = library.faiss()
+    width = index.coarse_code_size()
+    alone = np.empty((len(codes), width + codes.shape[1]), np.uint8)
+    alone[:, :width] = lists.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width]
+    alone[:, width:] = codes
+    ids = np.ascontiguousarray(labels, np.int64)
+    index.add_sa_codes_c(len(alone), faiss.swig_ptr(alone), faiss.swig_ptr(ids))
+
+
+def _some(sample: engine.Vectors, count: int, rng: np.random.Generator) -> engine.Vectors:
+    """`count` rows of the sample, chosen by the seed, or all of them."""
+    if len(sample) <= count:
+        return sample
+    return sample[np.sort(rng.choice(len(sample), count, replace=False))]
+
+
+@contextlib.contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    torch = library.torch()
+    before = torch.get_num_threads()
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        with engine.threads_of_faiss(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)

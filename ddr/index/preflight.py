@@ -1,0 +1,218 @@
+"""What each stage of a build takes, before anything is started: memory by a model, seconds by rates measured here.
+
+The model counts what ddr itself holds. Pages of files that are mapped or read are the kernel's and come on top where
+there is room; they are never needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ddr.domain import indexes
+from ddr.index import choosing
+from ddr.index.engines import engine, library
+
+BASE_MIB = 240
+"""Python, numpy and faiss with their threads' buffers; measured as 190 to 230."""
+BATCHES_MIB = 192
+"""Batches that are read, waiting and being added: 64 MiB each."""
+GROWTH = 1.6
+"""Lists grow by doubling, each by itself: between 1 and 2 of what is in them, and 1.5 on average."""
+WRITE_MIB = 130
+"""Two blocks of the merge and a chunk that is being digested."""
+SCAN_ROW_BYTES = 48
+"""Hashes of vectors and of ids, while they are sorted."""
+
+_MIB = 1 << 20
+_ROUNDS_S = 0.15
+_PROBE_ROWS, _PROBE_LISTS, _PROBE_GRAPH = 4096, 512, 2000
+_UNSEEN = Path("/nowhere")
+
+
+@dataclass(frozen=True)
+class TooLarge:
+    """`what` does not fit, and what would."""
+
+    what: str
+    fits: str
+
+
+def available_mib(root: Path = Path("/")) -> int:
+    """Memory that this process may still take: of the machine, or of its control group where that is less."""
+    free = [_of_machine(root / "proc/meminfo")]
+    group = root / "sys/fs/cgroup"
+    for most, used in (
+        (group / "memory.max", group / "memory.current"),
+        (group / "memory/memory.limit_in_bytes", group / "memory/memory.usage_in_bytes"),
+    ):
+        limit, taken = _number(most), _number(used)
+        if limit is not None and taken is not None:
+            free.append(max(0, limit - taken + _reclaimable(most.parent / "memory.stat")))
+    return max(1, min(free) // _MIB)
+
+
+def _of_machine(path: Path) -> int:
+    for line in path.read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 1 << 40  # a kernel that does not say
+
+
+def _number(path: Path) -> int | None:
+    """None where there is no limit, or no such file."""
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _reclaimable(path: Path) -> int:
+    """Pages of files that the control group counts as used, and gives up when they are wanted."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+
+
+def estimates(shape: indexes.Shape, rows: int, parts: int, rates: Mapping[str, float]) -> tuple[indexes.Estimate, ...]:
+    """Each stage's most memory, and its seconds where `rates` has what it depends on."""
+    each = -(-rows // max(parts, 1))
+    flops, disk = rates.get("flops_per_s", 0.0), rates.get("bytes_per_s", 0.0)
+    read = rows * shape.dimension * 4
+    found = [
+        _estimate("scan", rows * SCAN_ROW_BYTES, _per(read, disk)),
+        _estimate("train", _training_bytes(shape, rows), _per(_training_flops(shape, rows), flops)),
+        _estimate("parts", _part_bytes(shape, each), _per(read, disk) + _per(_adding_flops(shape, rows), flops)),
+    ]
+    merge_s = _per(2 * rows * choosing.bytes_per_vector(shape), disk)
+    if shape.kind in engine.GRAPHS:
+        merge_s += _per(rows * shape.ef_construction, rates.get("graph_steps_per_s", 0.0))
+    return (*found, _estimate("merge", _merge_bytes(shape, rows), merge_s))
+
+
+def _estimate(stage: str, size: float, seconds: float) -> indexes.Estimate:
+    shared = BASE_MIB + (WRITE_MIB if stage == "merge" else BATCHES_MIB if stage in ("scan", "parts") else 0)
+    return indexes.Estimate(stage, shared + int(size / _MIB), round(seconds, 1))
+
+
+def _per(amount: float, rate: float) -> float:
+    return amount / rate if rate else 0.0
+
+
+def _trained(shape: indexes.Shape, rows: int) -> int:
+    return min(rows, engine.sample_rows(shape))
+
+
+def _training_bytes(shape: indexes.Shape, rows: int) -> float:
+    """The sample, the centres three times, and for codes their residuals and a copy of them by places."""
+    if shape.kind not in engine.IVF:
+        return 0
+    sample = _trained(shape, rows) * shape.dimension * 4
+    centres = 3 * shape.lists * shape.dimension * 4
+    graph = shape.lists * 4 * 64 * 1.1 if shape.is_coarse_graph else 0
+    # faiss copies a sample that is larger than the lists want, and looks at residuals of the codes' share of it
+    copied = sample if shape.kind is not indexes.Kind.IVF_FLAT else 0
+    codes = 3 * min(shape.code_points or engine.CODE_POINTS, _trained(shape, rows)) * shape.dimension * 4
+    return sample + centres + graph + copied + (codes if shape.kind is indexes.Kind.IVF_PQ else 0)
+
+
+def _part_bytes(shape: indexes.Shape, rows: int) -> float:
+    if shape.kind in engine.IVF:
+        centres = 2 * shape.lists * shape.dimension * 4
+        return rows * choosing.bytes_per_vector(shape) * GROWTH + centres + shape.lists * 48
+    return rows * (4 * shape.dimension + 8) * 2  # one vector that doubles when it is full
+
+
+def _merge_bytes(shape: indexes.Shape, rows: int) -> float:
+    """Lists are copied block by block. A graph is held whole, and its vector of vectors doubles."""
+    if shape.kind in engine.GRAPHS:
+        return rows * (choosing.bytes_per_vector(shape) + 4 * shape.dimension)
+    return rows * 8 if shape.kind is indexes.Kind.FLAT else 2 * shape.lists * shape.dimension * 4
+
+
+def _training_flops(shape: indexes.Shape, rows: int) -> float:
+    if shape.kind not in engine.IVF:
+        return 0
+    points = min(rows, shape.lists * shape.points_per_list)
+    coarse = 2.0 * points * shape.lists * shape.dimension * shape.iterations
+    if shape.kind is not indexes.Kind.IVF_PQ:
+        return coarse
+    points = min(shape.code_points or engine.CODE_POINTS, _trained(shape, rows))
+    slow = 12  # places of a few dimensions do not fill the units that multiply
+    return coarse + slow * 2.0 * points * engine.CODEWORDS * shape.dimension * (shape.code_iterations or 25)
+
+
+def _adding_flops(shape: indexes.Shape, rows: int) -> float:
+    if shape.kind not in engine.IVF:
+        return 0
+    looked = shape.lists if not shape.is_coarse_graph else 2_000  # centres that a graph compares
+    encoded = 6 * engine.CODEWORDS if shape.kind is indexes.Kind.IVF_PQ else 0
+    return 2.0 * rows * (looked + encoded) * shape.dimension
+
+
+def too_large(stages: Iterable[indexes.Estimate], memory_mib: int) -> TooLarge | None:
+    """The stage that is furthest over the memory, and what to change; None where all fit."""
+    worst = max(stages, key=lambda stage: stage.memory_mib, default=None)
+    if worst is None or worst.memory_mib <= memory_mib:
+        return None
+    moves = {
+        "scan": "more memory: the scan holds the hashes of all rows",
+        "train": "quality fast, or fewer rows for each list",
+        "parts": "a smaller rows_per_part",
+        "merge": "kind ivf-flat, ivf-sq8 or ivf-pq: their parts are merged block by block, a graph is held whole",
+    }
+    return TooLarge(
+        f"stage {worst.stage} takes about {worst.memory_mib:,} MiB, and {memory_mib:,} MiB are there",
+        f"{moves[worst.stage]}; or {worst.memory_mib:,} MiB of memory",
+    )
+
+
+def rates(shape: indexes.Shape, threads: int) -> dict[str, float]:
+    """What this machine does in half a second: comparisons, bytes digested, steps of a graph's build."""
+    faiss = library.faiss()
+    random = np.random.default_rng(shape.seed)
+    rows = random.standard_normal((_PROBE_ROWS, shape.dimension), dtype=np.float32)
+    with engine.threads_of_faiss(threads):
+        flat = faiss.IndexFlatL2(shape.dimension)
+        flat.add(rows[:_PROBE_LISTS])
+        rounds, seconds = _repeated(lambda: flat.search(rows, 1))
+        found = {"flops_per_s": rounds * 2.0 * _PROBE_ROWS * _PROBE_LISTS * shape.dimension / seconds}
+        if shape.kind in engine.GRAPHS:
+            found["graph_steps_per_s"] = _graph_rate(shape, rows[:_PROBE_GRAPH])
+    found["bytes_per_s"] = _digest_rate(rows)
+    return found
+
+
+def _repeated(work: object) -> tuple[int, float]:
+    assert callable(work)
+    work()
+    rounds, start = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - start) < _ROUNDS_S or not rounds:
+        work()
+        rounds += 1
+    return rounds, max(seconds, 1e-9)
+
+
+def _graph_rate(shape: indexes.Shape, rows: engine.Vectors) -> float:
+    """Candidates looked at in a second; a large graph misses the caches that this one fits in, hence the half."""
+    faiss = library.faiss()
+    graph = faiss.IndexHNSWFlat(shape.dimension, shape.links or 32)
+    graph.hnsw.efConstruction = shape.ef_construction or 100
+    start = time.perf_counter()
+    graph.add(rows)
+    seconds = max(time.perf_counter() - start, 1e-9)
+    return 0.5 * len(rows) * int(graph.hnsw.efConstruction) / seconds
+
+
+def _digest_rate(rows: engine.Vectors) -> float:
+    import hashlib
+
+    content = rows.data.cast("B")
+    rounds, seconds = _repeated(lambda: hashlib.sha256(content).digest())
+    return rounds * len(content) / seconds
