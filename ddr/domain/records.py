@@ -17,6 +17,7 @@ from ddr.domain import (
     diagnoses,
     gamedays,
     incidents,
+    index_records,
     journal_records,
     outcomes,
     planes,
@@ -344,6 +345,10 @@ Record = (
     | backup_records.BackupsForgotten
     | backup_records.BackupCopied
     | backup_records.BackupRestored
+    | index_records.IndexBuilt
+    | index_records.IndexMoved
+    | index_records.IndexChecked
+    | index_records.IndexRemoved
     | journal_records.JournalAdopted
     | journal_records.JournalMended
     | Foreign

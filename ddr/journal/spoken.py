@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ddr.domain import backup_records, events, journal_records, records
+from ddr.domain import backup_records, events, index_records, journal_records, records
 from ddr.lib import decode, digest
 
 
@@ -144,6 +144,23 @@ def _of_backup(record: records.Record) -> str:
             held = f"{len(record.unequal)} differ" if record.unequal else "all equal"
             where = f"{record.component} of {record.snapshot[:8]} restored into {record.target}"
             return f"{where}: {record.compared} compared, {held}"
+        case _:
+            return _of_index(record)
+
+
+def _of_index(record: records.Record) -> str:
+    match record:
+        case index_records.IndexBuilt():
+            found = f"recall@{record.k} {record.recall:.4f} (at least {record.recall_low:.4f})"
+            return f"index {record.index} built: {record.shape}, {record.rows:,} rows, {found}; not published"
+        case index_records.IndexMoved():
+            what = f"index {record.index} {record.what}: {record.before or 'nothing'} → {record.after}"
+            return _because(what, record.forced)
+        case index_records.IndexChecked():
+            found = f"{len(record.findings)} findings: {record.findings[0]}" if record.findings else "nothing wrong"
+            return f"index {record.index} {record.version} checked (levels {', '.join(map(str, record.levels))}): {found}"
+        case index_records.IndexRemoved():
+            return f"index {record.index}: old versions removed: {', '.join(record.versions)}"
         case _:
             return _of_journal(record)
 
