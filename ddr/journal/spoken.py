@@ -158,7 +158,8 @@ def _of_index(record: records.Record) -> str:
             return _because(what, record.forced)
         case index_records.IndexChecked():
             found = f"{len(record.findings)} findings: {record.findings[0]}" if record.findings else "nothing wrong"
-            return f"index {record.index} {record.version} checked (levels {', '.join(map(str, record.levels))}): {found}"
+            levels = ", ".join(map(str, record.levels))
+            return f"index {record.index} {record.version} checked (levels {levels}): {found}"
         case index_records.IndexRemoved():
             return f"index {record.index}: old versions removed: {', '.join(record.versions)}"
         case _:
