@@ -7,6 +7,7 @@
     kmeans          k-means and product quantization for the torch engine
     library         faiss and torch themselves, imported late
     cagra           graphs of a GPU, served by a CPU
+    flats           where vectors lie in a flat part
     files           read, write, merge, search, describe
     lists           where inverted lists lie in a file, so that parts are merged without being loaded
     picking         which engine and device, and what is installed

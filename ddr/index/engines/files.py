@@ -17,15 +17,13 @@ import numpy.typing as npt
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, InputError, Missing, Unsupported
-from ddr.index.engines import engine, library, lists
+from ddr.index.engines import blank, engine, flats, library, lists
 from ddr.lib import redact
 
 Write = Callable[[memoryview], None]
 
 _BUFFER_BYTES = 1 << 20
 _LEAST_LIMIT_BYTES = 1 << 16
-_GRAPH_ROWS = 1 << 16
-"""Rows that go into a graph at once: fixed, so that the graph does not depend on how the corpus was cut."""
 _limits = threading.Lock()  # of faiss they are global
 
 
@@ -154,12 +152,13 @@ def merge_to(
 
 def _flat_to(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, write: Write) -> None:
     """An empty index ends with two counts of 0: put the vectors behind the first, the ids behind the second."""
-    rows = sum(describe(load(path, is_mapped=True)).rows for path in parts)
+    head = _flat_head(shape)
+    rows = sum(flats.rows(path, head, shape.dimension) for path in parts)
     whole = loads(trained, "the trained index")
     whole.ntotal = whole.index.ntotal = rows
-    write(memoryview(serialize(whole)[:-16] + (rows * shape.dimension).to_bytes(8, "little")))
+    write(memoryview(serialize(whole)[: -flats.COUNTS] + (rows * shape.dimension).to_bytes(8, "little")))
     kept = []
-    for ids, vectors in _rows(parts, shape.dimension):
+    for ids, vectors in flats.pieces(parts, _flat_head(shape), shape.dimension):
         write(vectors.data.cast("B"))
         kept.append(ids)
     write(memoryview(rows.to_bytes(8, "little")))
@@ -185,7 +184,7 @@ def merge(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, *, thread
     if shape.kind is indexes.Kind.CAGRA:
         from ddr.index.engines import cagra
 
-        return cagra.build(shape, _rows(parts, shape.dimension), threads)
+        return cagra.build(shape, flats.pieces(parts, _flat_head(shape), shape.dimension), threads)
     with engine.threads_of_faiss(threads):
         if shape.kind in engine.IVF:
             for path in parts:
@@ -196,37 +195,13 @@ def merge(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, *, thread
             return whole
         if shape.kind is indexes.Kind.HNSW:
             inner(whole).hnsw.rng = faiss.RandomGenerator(shape.seed)
-        for labels, vectors in _rows(parts, shape.dimension):
+        for labels, vectors in flats.pieces(parts, _flat_head(shape), shape.dimension):
             whole.add_with_ids(vectors, labels)
     return whole
 
 
-def _rows(parts: Sequence[Path], dimension: int) -> Iterator[tuple[engine.Labels, engine.Vectors]]:
-    """The rows of flat parts in pieces of one size, however the corpus was cut."""
-    kept: list[tuple[engine.Labels, engine.Vectors]] = []
-    held = 0
-    for path in parts:
-        part = load(path, is_mapped=True)
-        if part.d != dimension:
-            raise Conflict(f"{path} has dimension {part.d}, the index {dimension}", hint="build this part again")
-        ids, flat = labels(part), vectors_of(part)
-        start = 0
-        while start < len(ids):
-            stop = min(len(ids), start + _GRAPH_ROWS - held)
-            kept.append((ids[start:stop], np.array(flat[start:stop])))
-            held, start = held + stop - start, stop
-            if held == _GRAPH_ROWS:
-                yield _joined(kept)
-                kept, held = [], 0
-        del flat, part
-    if held:
-        yield _joined(kept)
-
-
-def _joined(pieces: Sequence[tuple[engine.Labels, engine.Vectors]]) -> tuple[engine.Labels, engine.Vectors]:
-    if len(pieces) == 1:
-        return pieces[0]
-    return np.concatenate([ids for ids, _ in pieces]), np.concatenate([rows for _, rows in pieces])
+def _flat_head(shape: indexes.Shape) -> int:
+    return len(serialize(blank.part(shape))) - flats.COUNTS
 
 
 def inner(index: engine.Index) -> engine.Index:

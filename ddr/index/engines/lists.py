@@ -8,10 +8,12 @@ pieces of each part in order: the same bytes as if one process had added all, in
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -106,13 +108,15 @@ def merged(parts: Sequence[Path], layouts: Sequence[Layout], write: Callable[[me
     write(memoryview(heading(first.lists, first.code_bytes, total)))
     if not total.any():
         return
-    maps = [np.memmap(path, np.uint8, "r") for path in parts]
     starts = [found.offsets for found in layouts]
     row = first.code_bytes + _ID_BYTES
-    for begin, end in _blocks(total * row):
-        block = np.empty(int(total[begin:end].sum()) * row, np.uint8)
-        _gather(block, begin, end, maps, starts, layouts)
-        write(block.data)
+    with contextlib.ExitStack() as stack:
+        # Read, not mapped: a map's pages count as this process's memory, and a file that shrinks kills who looks.
+        sources = [stack.enter_context(path.open("rb", buffering=0)) for path in parts]
+        for begin, end in _blocks(total * row):
+            block = np.empty(int(total[begin:end].sum()) * row, np.uint8)
+            _gather(block, begin, end, sources, starts, layouts)
+            write(block.data)
 
 
 def _blocks(sizes: Sizes) -> Iterator[tuple[int, int]]:
@@ -127,21 +131,40 @@ def _blocks(sizes: Sizes) -> Iterator[tuple[int, int]]:
 
 
 def _gather(
-    block: Bytes, begin: int, end: int, maps: Sequence[Bytes], starts: Sequence[Sizes], layouts: Sequence[Layout]
+    block: Bytes,
+    begin: int,
+    end: int,
+    sources: Sequence[BinaryIO],
+    starts: Sequence[Sizes],
+    layouts: Sequence[Layout],
 ) -> None:
     """Codes of a list from all parts, then its ids from all parts, list after list."""
     code = layouts[0].code_bytes
-    pieces = [
-        (source, start[begin:end].tolist(), found.sizes[begin:end].tolist())
-        for source, start, found in zip(maps, starts, layouts, strict=True)
-    ]
+    pieces = []
+    for source, start, found in zip(sources, starts, layouts, strict=True):
+        first = int(start[begin])
+        content = read_at(source, first, int(start[end]) - first)
+        pieces.append((content, (start[begin:end] - first).tolist(), found.sizes[begin:end].tolist()))
     at = 0
     for number in range(end - begin):
-        for source, start, rows in pieces:
+        for content, start, rows in pieces:
             size = rows[number] * code
-            block[at : at + size] = source[start[number] : start[number] + size]
+            block[at : at + size] = content[start[number] : start[number] + size]
             at += size
-        for source, start, rows in pieces:
+        for content, start, rows in pieces:
             size, ids = rows[number] * _ID_BYTES, start[number] + rows[number] * code
-            block[at : at + size] = source[ids : ids + size]
+            block[at : at + size] = content[ids : ids + size]
             at += size
+
+
+def read_at(file: BinaryIO, start: int, size: int) -> Bytes:
+    """These bytes of the file, Damaged when it is shorter."""
+    content = np.empty(size, np.uint8)
+    view, done = content.data, 0
+    file.seek(start)
+    while done < size:
+        count = file.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            raise Damaged(f"{file.name} ends at byte {start + done}", hint="build this part again")
+        done += count
+    return content
