@@ -130,9 +130,10 @@ def ask(question: Question, limits: child.Limits) -> Seen:
     return Seen(head, np.frombuffer(rest[:split], "<i8"), vectors)
 
 
-def limits_for(path: Path, manifest: indexes.Manifest, sample: int = 0, *, wants_labels: bool = False) -> child.Limits:
+def limits_for(path: Path, manifest: indexes.Manifest, question: Question) -> child.Limits:
     """What the file that the manifest describes may take, and answer."""
     rows = max(manifest.scan.kept, 0)
-    answer = (1 << 20) + 64 * sum(len(probe.found) for probe in manifest.probes)
-    answer += (16 * rows + (1 << 20) if wants_labels else 0) + 4 * sample * manifest.plan.shape.dimension
+    answer = (1 << 20) + 24 * question.k * len(question.probes)
+    answer += 16 * rows + (1 << 20) if question.wants_labels else 0
+    answer += 4 * len(question.sample) * manifest.plan.shape.dimension
     return child.Limits.of_file(path.stat().st_size + 32 * rows, answer)

@@ -28,8 +28,10 @@ class Move:
 class Shelf(Protocol):
     """What may be read at any time by anybody. All may raise Unavailable."""
 
-    name: str
-    """For people: a path, `s3://bucket/prefix`."""
+    @property
+    def name(self) -> str:
+        """For people: a path, `s3://bucket/prefix`."""
+        ...
 
     def versions(self) -> tuple[str, ...]:
         """All that are whole as far as names go, by number; also those that others put there (`naming.is_ours`)."""

@@ -1,0 +1,179 @@
+"""Levels 0 to 4 of a check on real indexes: what is whole passes, what does not fit its corpus is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+
+from ddr.domain import indexes
+from ddr.errors import Missing
+from ddr.index import check
+from ddr.index.engines import files as faiss_files
+from ddr.index.homes import writing
+from tests.unit.index import published
+
+ALL = (0, 1, 2, 3, 4)
+Index = Any
+Change = Callable[[Index], Index]
+
+
+def means(made: published.Made, **more: object) -> check.Means:
+    return dataclasses.replace(check.Means(corpus=made.corpus, sample=200), **more)  # type: ignore[arg-type]
+
+
+def republished(made: published.Made, change: Change) -> published.Made:
+    """The index with something done to it, written and digested as if it were meant."""
+    changed = change(faiss_files.load(made.files["index.faiss"]))
+    file = writing.write(made.files["index.faiss"], lambda sink: faiss_files.serialize_to(changed, sink))
+    others = tuple(each for each in made.manifest.files if each.name != "index.faiss")
+    return dataclasses.replace(made, manifest=dataclasses.replace(made.manifest, files=(file, *others)))
+
+
+IDS = ("numbers", "texts", "positions")
+PAIRS = list(itertools.product(published.KINDS, IDS))
+FEW = set(zip(published.KINDS, (*IDS, *IDS), strict=False))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ids"), [pytest.param(*pair, marks=() if pair in FEW else pytest.mark.long) for pair in PAIRS]
+)
+def test_what_is_whole_passes(kind: indexes.Kind, ids: str, tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus", kind, ids=ids, metric=indexes.Metric.COSINE)
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    found = check.check(home, version, means(made), ALL)
+    assert found.findings == ()
+    assert found.levels == (0, 1, 2, 3)
+    assert found.exit_code == 0
+    assert len(found.passed) == 4
+    assert any("level 4" in skipped for skipped in found.not_checked)
+
+
+def shifted(index: Index) -> Index:
+    labels = faiss_files.labels(index)
+    return relabelled(index, {label: label + 7 for label in labels.tolist()})
+
+
+def relabelled(index: faiss.Index, names: dict[int, int]) -> faiss.Index:
+    """IVF: each list's ids replaced where they lie."""
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        ids = faiss.rev_swig_ptr(index.invlists.get_ids(number), size)
+        ids[:] = [names.get(label, label) for label in ids.tolist()]
+    return index
+
+
+def swapped(index: Index) -> Index:
+    """The first and the last fifth of the ids change places."""
+    labels = sorted(faiss_files.labels(index).tolist())
+    some = len(labels) // 5
+    names = dict(zip(labels[:some], labels[-some:], strict=True))
+    return relabelled(index, {**names, **{new: old for old, new in names.items()}})
+
+
+def one_missing_one_extra(index: Index) -> Index:
+    return relabelled(index, {5: 6})
+
+
+def twice(index: Index) -> Index:
+    return relabelled(index, {5: 12})
+
+
+def missing(index: Index) -> Index:
+    index.remove_ids(np.array([5, 12, 19], np.int64))
+    return index
+
+
+def lost_probes(index: Index) -> Index:
+    index.nprobe = 1
+    return index
+
+
+@pytest.mark.parametrize("kind", [indexes.Kind.IVF_FLAT, pytest.param(indexes.Kind.IVF_PQ, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("change", "levels", "trouble", "said"),
+    [
+        (shifted, (3,), indexes.Trouble.OUT_OF_SYNC, "1 ids of the corpus are missing: 5"),
+        (shifted, (2,), indexes.Trouble.OUT_OF_SYNC, "other ids than its manifest"),
+        (swapped, (3,), indexes.Trouble.OUT_OF_SYNC, "have the vector of something else"),
+        (swapped, (2,), indexes.Trouble.CORRUPT, "answers to its probes"),
+        (one_missing_one_extra, (3,), indexes.Trouble.OUT_OF_SYNC, "1 ids are not in the corpus: 6"),
+        (one_missing_one_extra, (2,), indexes.Trouble.OUT_OF_SYNC, "other ids than its manifest"),
+        (twice, (2,), indexes.Trouble.CORRUPT, "399 different labels"),
+        (twice, (3,), indexes.Trouble.OUT_OF_SYNC, "1 ids are there more than once"),
+        (missing, (2,), indexes.Trouble.CORRUPT, "has 397 rows, its manifest says 400"),
+        (missing, (3,), indexes.Trouble.OUT_OF_SYNC, "3 ids of the corpus are missing: 5, 12, 19"),
+        (lost_probes, (2,), indexes.Trouble.LOW_RECALL, "searches with nprobe 1, was measured with 4"),
+    ],
+)
+def test_an_index_that_is_not_its_corpus(
+    change: Change, levels: tuple[int, ...], trouble: indexes.Trouble, said: str, kind: indexes.Kind, tmp_path: Path
+) -> None:
+    """Its digests are right: it was built wrongly."""
+    made = republished(published.make(tmp_path / "corpus", kind), change)
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    found = check.check(home, version, means(made), levels)
+    assert any(finding.trouble is trouble and said in finding.what for finding in found.findings), found.findings
+    assert found.exit_code in (10, 11, 13)
+
+
+def test_names_that_are_shifted_by_one(tmp_path: Path) -> None:
+    """The same texts, each one row further: no set of ids tells, only vectors do."""
+    made = published.make(tmp_path / "corpus", ids="texts")
+    names = made.corpus().texts(0, 400)
+    file = writing.write_bytes(made.files["ids.json"], json.dumps([names[-1], *names[:-1]]).encode())
+    made = dataclasses.replace(made, manifest=dataclasses.replace(made.manifest, files=(made.manifest.files[0], file)))
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made, (0, 1, 2))
+    found = check.check(home, version, means(made), ALL)
+    assert found.exit_code == 11
+    assert "have the vector of something else" in found.findings[0].what
+
+
+def test_a_corpus_that_goes_on(tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus")
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    ids = np.load(tmp_path / "corpus/i1.npy")
+    ids[-1] = 1
+    np.save(tmp_path / "corpus/i1.npy", ids)
+    found = check.check(home, version, means(made), (0, 1, 3))
+    assert found.exit_code == 11
+    said = " | ".join(finding.what for finding in found.findings)
+    assert "1 ids of the corpus are missing: 1" in said
+    assert "1 ids are not in the corpus: 2798" in said
+    assert "shards have other rows than when it was built: number 1" in said
+    (tmp_path / "corpus/v1.npy").unlink()
+    found = check.check(home, version, means(made), (3,))
+    assert found.exit_code == 11
+    assert "cannot be read" in found.findings[0].what
+
+
+def test_what_the_levels_need(tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus", embedder="sha256:one")
+    digest = made.manifest.files[0].sha256
+    made = dataclasses.replace(
+        made, manifest=dataclasses.replace(made.manifest, parts=(digest, digest), is_deterministic=True)
+    )
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    found = check.check(home, version, check.Means(embedder="sha256:two"), (0, 1))
+    assert found.exit_code == 12
+    assert found.levels == (0, 1), "another embedder does not end the check"
+    found = check.check(home, version, check.Means(embedder="sha256:one", rebuild=lambda part: digest, part=1), (4,))
+    assert (found.exit_code, found.levels, found.not_checked) == (0, (4,), ())
+    found = check.check(home, version, check.Means(rebuild=lambda part: "sha256:other"), (4,))
+    assert found.exit_code == 10
+    with pytest.raises(Missing):
+        check.check(home, version, check.Means(rebuild=lambda part: digest, part=2), (4,))
+    with pytest.raises(Missing):
+        check.check(home, "v000009-0123456789ab", check.Means())
