@@ -103,7 +103,7 @@ def publish(
     return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
 
 
-def roll_back(
+def way_back(
     to: home.Home,
     version: str | None,
     prove: Prove,
@@ -112,10 +112,10 @@ def roll_back(
     model_also: bool = False,
     report: Report = lambda text: None,
 ) -> Moved:
-    """To `version`, or to the newest before the current one that is whole; forward again is the same command.
+    """The move to `version`, or to the newest before the current one that is whole, proved and not made yet.
 
     `embedder` is the fingerprint of the one that makes the queries now, "" takes that of the current version. Missing,
-    NotProved, OtherEmbedder: nothing was changed, and the hint names what is still possible.
+    NotProved, OtherEmbedder: the hint names what is still possible.
     """
     before = to.current()
     if version is None:
@@ -128,9 +128,14 @@ def roll_back(
         others = [name for name in earlier(to, before) if name != version and _is_whole_at_a_glance(to, name)]
         hint = f"still possible: {', '.join(others)}" if others else "no other version is there: `ddr index repair`"
         raise _not_proved(f"{version} is not gone to, {to.name} stays at {before or 'nothing'}", proof, hint)
-    warning = to.point(before, version, f"rollback from {before or 'nothing'}")
-    report(f"{to.name} serves {version}")
-    return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
+    return Moved(before or "", version, proof, tuple(warnings))
+
+
+def roll_back(to: home.Home, way: Moved, report: Report = lambda text: None) -> Moved:
+    """Make the move that `way_back` proved; forward again is the same. Conflict when the pointer was moved since."""
+    warning = to.point(way.before or None, way.after, f"rollback from {way.before or 'nothing'}")
+    report(f"{to.name} serves {way.after}")
+    return dataclasses.replace(way, warnings=tuple(filter(None, (*way.warnings, warning))))
 
 
 def earlier(shelf: home.Home, current: str | None) -> tuple[str, ...]:
