@@ -78,6 +78,14 @@ def prepare(bench: stages.Bench) -> None:
     _train(bench)
 
 
+def is_built(bench: stages.Bench) -> bool:
+    """Whether all stages are done: `build` then only reads."""
+    done = bench.work.receipt(stages.MERGE)
+    if done is None:
+        return False
+    return bench.work.done(stages.MEASURE, stages.key_of([file.sha256 for file in done.files])) is not None
+
+
 def _scan(bench: stages.Bench) -> None:
     key = codec.key(bench.plan)
     if bench.done(stages.SCAN, key, bench.plan.rows):

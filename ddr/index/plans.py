@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Refused
-from ddr.index import choosing, preflight
+from ddr.errors import Damaged, InputError, Refused
+from ddr.index import choosing, codec, preflight
+from ddr.index import work as works
 from ddr.index.engines import picking
 
 PART_CODE = "1"  # changes when equal plans give other bytes than before
@@ -62,8 +64,37 @@ def make(
             f"{len(parts)} parts of up to {parts[0].stop if parts else 0:,} rows: a kill costs one",
         ),
         estimates,
-        {"part": PART_CODE, **engine.software},
+        _software(engine),
     )
+
+
+def begun(folder: Path, wanted: indexes.Wanted, shards: Sequence[indexes.Shard]) -> indexes.Plan | None:
+    """The plan that a build of this corpus was begun with: what was chosen then by the memory of that moment stays.
+
+    Of several the newest; None where there is none, or other software would make other bytes of it.
+    """
+    found: list[tuple[float, indexes.Plan]] = []
+    for path in folder.glob(f"*/{works.PLAN}"):
+        try:
+            plan = codec.decode(indexes.Plan, path.read_bytes(), str(path))
+            written = path.stat().st_mtime
+        except (Damaged, InputError, OSError):
+            continue  # a plan of another ddr, or a folder that goes away just now
+        if plan.wanted == wanted and plan.shards == tuple(shards) and _is_software_here(plan):
+            found.append((written, plan))
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _is_software_here(plan: indexes.Plan) -> bool:
+    try:
+        here = picking.pick(plan.wanted)
+    except Refused:
+        return False
+    return (plan.engine, plan.device) == (here.name, here.device) and plan.software == _software(here)
+
+
+def _software(engine: picking.Picked) -> dict[str, str]:
+    return {"part": PART_CODE, **engine.software}
 
 
 def rows_per_part(rows: int, dimension: int, memory_mib: int) -> int:
