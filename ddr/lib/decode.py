@@ -8,7 +8,6 @@ what a value is for. A `datetime` is an ISO time, a `timedelta` is `15m`, a `Map
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import functools
 import types
@@ -200,6 +199,8 @@ def _listed(choices: Sequence[object]) -> str:
 
 
 def _unknown(name: str, allowed: Sequence[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, allowed, n=1)
     if close:
         return f"is not known here; did you mean {close[0]}?"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from ddr.ports import restorable
+if TYPE_CHECKING:  # every command asks whether a connector is Keepable, few keep or restore
+    from ddr.ports import restorable
 
 
 @dataclass(frozen=True)

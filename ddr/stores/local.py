@@ -226,8 +226,11 @@ def _names(folder: Path, base: str, prefix: str, after: str) -> list[tuple[str, 
     try:
         with os.scandir(folder) as scan:
             for each in scan:
+                key = base + each.name
+                if key <= after and not after.startswith(key):
+                    continue  # a listing from far behind: most names of a journal end here, seen again at each look
                 if keys.is_part(each.name):
-                    key = f"{base}{each.name}" + ("/" if each.is_dir(follow_symlinks=False) else "")
+                    key += "/" if each.is_dir(follow_symlinks=False) else ""
                     if key.startswith(prefix) and (key > after or after.startswith(key)):
                         found.append((key, each))
     except FileNotFoundError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from concurrent import futures
 from dataclasses import dataclass
 
 from ddr.errors import Conflict, DdrError, Missing, Unavailable, Unsupported
@@ -145,6 +144,8 @@ def _winners(tried: store.Store, key: str, writers: int, expect: str | None) -> 
         except (Conflict, Unavailable) as lost:
             return lost
         return None
+
+    from concurrent import futures  # with logging behind it, and most commands probe nothing
 
     with futures.ThreadPoolExecutor(writers) as pool:
         results = list(pool.map(write, range(writers)))

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ddr.ports import keeping, restorable
-
 if TYPE_CHECKING:
+    from ddr.ports import keeping, restorable
     from ddr.wiring import build
 
 
