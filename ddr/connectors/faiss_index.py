@@ -4,6 +4,8 @@ A version is `index.faiss`, `ids.json` and `card.json`; the card names the embed
 Two indexes of one size say nothing about that: only the embedder's fingerprint does. FAISS has no checksum and loads
 most damaged files without a word, so a version whose files are not those of its digests is not gone to; they stand in
 the card (`files: {name: sha256:…}`) or in a `manifest.json` (`files: [{name, sha256}]`).
+
+The manifest that `ddr index` writes says all that a card does, and lists no `ids.json` where ids are whole numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ddr.errors import Damaged, DdrError, Unavailable
 from ddr.lib import clock as clocks
 from ddr.lib import digest, jsonl, pointer, redact
 
-_PARTS = ("index.faiss", "ids.json")
+_INDEX, _NAMES = _PARTS = ("index.faiss", "ids.json")
 _CARD, _MANIFEST = "card.json", "manifest.json"
 _EMPTY = digest.of_bytes(b"")
 _DIGITS = 64
@@ -88,20 +90,40 @@ class IndexPlane(linked_folders.LinkedPlane):
 
 
 def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
-    for part in _PARTS:
+    said = _said(folder)
+    wanted = _digests(folder)
+    parts = _PARTS if _CARD in entries or _NAMES in wanted or not wanted else (_INDEX,)
+    for part in parts:
         if entries.get(part, _EMPTY) == _EMPTY or not (folder / part).is_file():
             raise Damaged(f"{folder / part} is not there or empty", hint=_NEXT)
-    said = jsonl.of_file(folder / _CARD)
-    if said is None:
-        raise Damaged(f"{folder} has no {_CARD}", hint=_NEXT)
-    wanted = _digests(folder)
-    for part in (*_PARTS, *wanted) if wanted else ():
+    for part in (*parts, *wanted) if wanted else ():
         if part not in wanted:
             raise Damaged(f"{folder} has digests, and none of {part}", hint=_NEXT)
         if entries.get(part) != wanted[part]:
             what = "has other bytes than were published" if part in entries else "is not there"
             raise Damaged(f"{folder / part} {what}", hint=_NEXT)
     return {name: str(said[name]) for name in _FACTS if said.get(name)}
+
+
+def _said(folder: Path) -> Mapping[str, object]:
+    """What the card says, or the manifest of `ddr index` where there is none. Damaged without either."""
+    card = jsonl.of_file(folder / _CARD)
+    if card is not None:
+        return card
+    manifest = jsonl.of_file(folder / _MANIFEST) or {}
+    if "plan_digest" not in manifest:
+        raise Damaged(f"{folder} has no {_CARD}", hint=_NEXT)
+    shape = _inner(_inner(manifest, "plan"), "shape")
+    return {
+        revisions.EMBEDDER: _inner(manifest, "embedder").get("fingerprint"),
+        "dim": shape.get("dimension"),
+        "count": _inner(manifest, "scan").get("kept"),
+    }
+
+
+def _inner(of: Mapping[str, object], name: str) -> Mapping[str, object]:
+    found = of.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _digests(folder: Path) -> Mapping[str, str]:

@@ -180,14 +180,14 @@ def misplaced(
         with np.errstate(invalid="ignore"):
             is_same = np.abs(source - rebuilt).max(axis=1, initial=0) <= 1e-5 * scale
         return np.flatnonzero(~is_same)
-    is_there = np.isfinite(rebuilt).all(axis=1)
+    is_there: npt.NDArray[np.bool_] = np.isfinite(rebuilt).all(axis=1)
     known = np.where(is_there[:, None], rebuilt, 0)
     own = np.linalg.norm(source - known, axis=1)
     squares = (source**2).sum(axis=1)[:, None] + (known**2).sum(axis=1)[None, :] - 2 * source @ known.T
     distances: npt.NDArray[np.float32] = np.sqrt(np.maximum(squares, 0))[:, is_there]
     nearer = np.count_nonzero(distances < own[:, None] * (1 - 1e-4), axis=1)
     usual = np.median(own[is_there]) if is_there.any() else 0.0
-    is_far = is_there & (nearer > max(_FAR_RANK * len(source), 2)) & (own > _FAR_TIMES * usual)
+    is_far: npt.NDArray[np.bool_] = is_there & (nearer > max(_FAR_RANK * len(source), 2)) & (own > _FAR_TIMES * usual)
     if is_far.sum() < _FEW:
         is_far[:] = False
     return np.flatnonzero(is_far | ~is_there)

@@ -62,7 +62,7 @@ def shifted(index: Index) -> Index:
     return relabelled(index, {label: label + 7 for label in labels.tolist()})
 
 
-def relabelled(index: faiss.Index, names: dict[int, int]) -> faiss.Index:
+def relabelled(index: Index, names: dict[int, int]) -> Index:
     """IVF: each list's ids replaced where they lie."""
     for number in range(index.nlist):
         size = index.invlists.list_size(number)

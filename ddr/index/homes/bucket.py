@@ -1,0 +1,326 @@
+"""A home in a store of keys and bytes: a bucket that several machines write to.
+
+    versions/<v>/<file>/000000…   64 MiB each, so that one can be fetched again alone
+    versions/<v>/manifest.json    created last: from then on the version is there
+    current                       what serves and the last moves, swapped by compare-and-set; it counts up
+    pins/<v>, leases/<v>/<token>  why it is kept, who reads it until when
+    uploads/<v>, removing/<v>     what is under way; a sweep ends what nobody ends
+
+A store that says yes to every conditional write loses a version without a word, so it is tried before anything is
+written, and what was written is read back. Leases end by the clock: machines that differ by minutes need long ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Conflict, Damaged, Missing, Refused
+from ddr.index import codec
+from ddr.index.homes import hashing, home, naming
+from ddr.lib import digest
+from ddr.ports import store
+
+_KEPT_MOVES = 100
+_ABANDONED = timedelta(days=1)
+_LEASE = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Current:
+    """The object `current`. `count` makes each of its bytes different from all before."""
+
+    version: str
+    count: int
+    moves: tuple[home.Move, ...] = ()
+    format: int = indexes.FORMAT
+
+
+@dataclass(frozen=True)
+class Note:
+    """A pin, a lease, an upload under way: since or until when, and why."""
+
+    at: datetime
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class BucketHome:
+    """Implements home.Home. `prefix` is "" or ends with a slash."""
+
+    store: store.Store
+    prefix: str
+    now: Callable[[], datetime]
+    actor: str = "ddr"
+    lease_for: timedelta = _LEASE
+    segment_bytes: int = hashing.CHUNK_BYTES
+    _tried: list[bool] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.store.name.rstrip('/')}/{self.prefix}".rstrip("/")
+
+    def versions(self) -> tuple[str, ...]:
+        beginning, end = self._key("versions", ""), f"/{naming.MANIFEST}"
+        keys = [entry.key for entry in self.store.list(beginning)]
+        found = [key.removeprefix(beginning).removesuffix(end) for key in keys if key.endswith(end)]
+        return tuple(sorted((name for name in found if "/" not in name), key=lambda name: (naming.number(name), name)))
+
+    def manifest(self, version: str) -> indexes.Manifest:
+        key = self._of(version, naming.MANIFEST)
+        try:
+            return naming.open_manifest(self.store.get(key), version, f"{self.store.name}: {key}")
+        except Missing as problem:
+            known = ", ".join(self.versions()) or "nothing"
+            raise Missing(f"there is no version {version!r} in {self.name}", hint=f"there is: {known}") from problem
+
+    def sizes(self, version: str) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for entry in self.store.list(self._of(version, "")):
+            file, _, number = entry.key.removeprefix(self._of(version, "")).rpartition("/")
+            if file and number:
+                found[file] = found.get(file, 0) + entry.size_bytes
+        return found
+
+    def read(self, version: str, file: str) -> Iterator[bytes]:
+        naming.check_file(file)
+        keys = [entry.key for entry in self.store.list(self._of(version, f"{file}/"))]
+        if not keys:
+            raise Missing(f"{self.name}: {version}/{file} is not there", hint="take another version, or build it again")
+        for key in keys:
+            yield self.store.get(key)
+
+    def local(self, version: str) -> Path | None:
+        return None
+
+    def current(self) -> str | None:
+        found = self._current()[0]
+        return found.version if found else None
+
+    def moves(self) -> Sequence[home.Move]:
+        found = self._current()[0]
+        return found.moves if found else ()
+
+    def point(self, expect: str | None, to: str, why: str = "") -> str:
+        self._must_be_honest()
+        before, version = self._current()
+        found = before.version if before else None
+        if found == to:
+            return ""
+        if found != expect:
+            raise self._moved(found, expect)
+        self._must_be_there(to)
+        move = home.Move(self.now(), found or "", to, self.actor, why)
+        after = Current(to, before.count + 1 if before else 1, (*(before.moves if before else ()), move)[-_KEPT_MOVES:])
+        try:
+            if before is None:
+                self.store.create(self._key("current"), codec.encode(after))
+            else:
+                self.store.swap(self._key("current"), codec.encode(after), version)
+        except Conflict as problem:
+            raise self._moved(self.current(), expect) from problem
+        self._must_have_moved(move)
+        if self.store.head(self._key("removing", to)):
+            self._take_back(after, before)
+            raise Conflict(f"{to} is being removed; {self.name} stays at {found or 'nothing'}", hint="build it again")
+        return ""
+
+    def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
+        content = codec.encode(manifest)
+        naming.open_manifest(content, version, "the manifest to publish")
+        if set(files) != {file.name for file in manifest.files}:
+            raise Conflict(f"{version}: its manifest names other files than are given: {', '.join(sorted(files))}")
+        if self.store.head(self._of(version, naming.MANIFEST)) is None:
+            self._must_be_honest()
+            self._note("uploads", version)
+            for file in manifest.files:
+                self._upload(version, file, files[file.name])
+        self._create(self._of(version, naming.MANIFEST), content)
+        self.store.delete(self._key("uploads", version))
+
+    def remove(self, version: str) -> bool:
+        if not naming.is_ours(version):
+            raise Refused(f"{version!r} was not put there by `ddr index`", hint="whoever put it there takes it away")
+        is_begun = self.store.head(self._key("removing", version)) is not None
+        if not is_begun and self.store.head(self._of(version, naming.MANIFEST)) is None:
+            return False
+        self._must_be_free(version)
+        self._note("removing", version)
+        try:
+            self._must_be_free(version)  # again: who moves there or takes a lease looks for the note afterwards
+        except Refused:
+            self.store.delete(self._key("removing", version))
+            raise
+        self._delete(version)
+        return True
+
+    def pins(self) -> Mapping[str, str]:
+        return {name: note.text for name, note in self._notes("pins")}
+
+    def pin(self, version: str, why: str) -> None:
+        self._must_be_there(version)
+        key = self._key("pins", version)
+        if self.store.head(key) is None:
+            with contextlib.suppress(store.Exists):
+                self.store.create(key, codec.encode(Note(self.now(), why)))
+
+    def unpin(self, version: str) -> None:
+        self.store.delete(self._key("pins", version))
+
+    @contextlib.contextmanager
+    def lease(self, version: str) -> Iterator[None]:
+        self._must_be_there(version)
+        key = self._key("leases", version, secrets.token_hex(8))
+        self.store.create(key, codec.encode(Note(self.now() + self.lease_for, self.actor)))
+        try:
+            self._must_be_there(version)
+            yield
+        finally:
+            self.store.delete(key)
+
+    def sweep(self) -> tuple[str, ...]:
+        gone = []
+        for version, _ in self._notes("removing"):
+            if self.current() == version:
+                self.store.delete(self._key("removing", version))
+            else:
+                self._delete(version)
+            gone.append(f"removing/{version}")
+        for version, note in self._notes("uploads"):
+            if note.at + _ABANDONED < self.now():
+                if self.store.head(self._of(version, naming.MANIFEST)) is None:
+                    self._delete(version)
+                self.store.delete(self._key("uploads", version))
+                gone.append(f"uploads/{version}")
+        for name, note in self._notes("leases"):
+            if note.at < self.now():
+                self.store.delete(self._key("leases", name))
+                gone.append(f"leases/{name}")
+        return tuple(gone)
+
+    def _key(self, *parts: str) -> str:
+        return self.prefix + "/".join(parts)
+
+    def _of(self, version: str, rest: str) -> str:
+        return self._key("versions", version, rest)
+
+    def _current(self) -> tuple[Current | None, str]:
+        key = self._key("current")
+        entry = self.store.head(key)
+        if entry is None:
+            return None, ""
+        return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}"), entry.version
+
+    def _moved(self, found: str | None, expect: str | None) -> Conflict:
+        return Conflict(
+            f"{self.name} points at {found or 'nothing'}, not at {expect or 'nothing'}; nothing was changed",
+            expected=expect or "",
+            found=found or "",
+            hint="somebody moved it meanwhile: look at `ddr index list`, then decide again",
+        )
+
+    def _must_be_there(self, version: str) -> None:
+        is_going = self.store.head(self._key("removing", version)) is not None
+        if is_going or self.store.head(self._of(version, naming.MANIFEST)) is None:
+            known = ", ".join(self.versions()) or "nothing"
+            raise Missing(f"there is no version {version!r} in {self.name}", hint=f"there is: {known}")
+
+    def _must_be_free(self, version: str) -> None:
+        if self.current() == version:
+            raise Refused(f"{version} serves: {self.name} points at it", hint="go to another version first")
+        if version in (pins := self.pins()):
+            raise Refused(f"{version} is pinned: {pins[version]}", hint="take the pin away first")
+        readers = [note.text for name, note in self._notes("leases") if name.startswith(f"{version}/")]
+        if any(note.at >= self.now() for name, note in self._notes("leases") if name.startswith(f"{version}/")):
+            raise Refused(f"{version} is being read by {', '.join(readers)}", hint="it goes when they let go of it")
+
+    def _must_have_moved(self, move: home.Move) -> None:
+        found = self._current()[0]
+        if found is None or move not in found.moves:
+            raise Conflict(
+                f"{self.store.name} took the move to {move.after} and has it no more: another writer overwrote it",
+                hint="this store does not keep conditional writes: `ddr doctor` tells; take another one",
+            )
+
+    def _take_back(self, after: Current, before: Current | None) -> None:
+        """Only what is still ours."""
+        with contextlib.suppress(Conflict):
+            found, version = self._current()
+            if found == after and before is not None:
+                back = dataclasses.replace(before, count=after.count + 1)
+                self.store.swap(self._key("current"), codec.encode(back), version)
+
+    def _must_be_honest(self) -> None:
+        """Refused where a conditional write is taken that must not be. Tried once."""
+        if self._tried:
+            return
+        key = self._key("probe", secrets.token_hex(8))
+        lies = []
+        first = self.store.create(key, b"first")
+        try:
+            with contextlib.suppress(store.Exists):
+                self.store.create(key, b"other")
+                lies.append("a create of a key that is there")
+            entry = self.store.head(key) or first
+            self.store.swap(key, b"second", entry.version)
+            with contextlib.suppress(Conflict):
+                self.store.swap(key, b"third", entry.version)
+                lies.append("a swap of a version that is no more")
+        finally:
+            self.store.delete(key)
+        if lies:
+            raise Refused(
+                f"{self.store.name} accepts {' and '.join(lies)}: one of two publishers would be lost",
+                hint="take a store with conditional writes (AWS S3, SeaweedFS, MinIO, Ceph), or a folder",
+            )
+        self._tried.append(True)
+
+    def _upload(self, version: str, file: indexes.File, path: Path) -> None:
+        """Damaged when the file is not what its manifest says: then there is no version."""
+        sha256, size, number = hashlib.sha256(), 0, 0
+        with path.open("rb") as stream:
+            while (content := stream.read(self.segment_bytes)) or not number:
+                sha256.update(content)
+                size += len(content)
+                self._create(self._of(version, f"{file.name}/{number:06d}"), content)
+                number += 1
+        if size != file.size_bytes or digest.PREFIX + sha256.hexdigest() != file.sha256:
+            raise Damaged(f"{path} has other bytes than were built; {version} is not there", hint="build it again")
+
+    def _create(self, key: str, content: bytes) -> None:
+        """There with these bytes: made now, or by a run that was cut off."""
+        try:
+            self.store.create(key, content)
+        except store.Exists as problem:
+            if self.store.get(key) != content:
+                raise Conflict(f"{self.store.name}: {key} is there with other bytes; nothing was changed") from problem
+            return
+        if key.endswith(f"/{naming.MANIFEST}") and self.store.get(key) != content:
+            raise Conflict(f"{self.store.name}: {key} was overwritten by another writer")
+
+    def _note(self, kind: str, version: str) -> None:
+        with contextlib.suppress(store.Exists):
+            self.store.create(self._key(kind, version), codec.encode(Note(self.now(), self.actor)))
+
+    def _notes(self, kind: str) -> list[tuple[str, Note]]:
+        beginning = self._key(kind, "")
+        found = []
+        for entry in list(self.store.list(beginning)):
+            with contextlib.suppress(Missing):  # gone meanwhile
+                note = codec.decode(Note, self.store.get(entry.key), f"{self.store.name}: {entry.key}")
+                found.append((entry.key.removeprefix(beginning), note))
+        return found
+
+    def _delete(self, version: str) -> None:
+        """The manifest first: what has none is no version."""
+        self.store.delete(self._of(version, naming.MANIFEST))
+        for entry in list(self.store.list(self._of(version, ""))):
+            self.store.delete(entry.key)
+        self.store.delete(self._key("removing", version))

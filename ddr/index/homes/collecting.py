@@ -1,0 +1,72 @@
+"""Which versions may go, and taking them away. What a home has that ddr did not put there is nobody's business here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ddr.errors import Damaged, Missing, Refused
+from ddr.index.homes import home, naming
+
+KEEP = 3
+GRACE = timedelta(hours=24)
+"""A reader that has just resolved `current` opens its files within that, and a person changes their mind."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """`gone` may go; `kept` stays, each with why. Oldest first."""
+
+    gone: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRACE) -> Collection:
+    """Decides, touches nothing. What stays: the newest `keep`, what serves, what is pinned, what served or was made in `grace`."""
+    versions = [name for name in of.versions() if naming.is_ours(name)]
+    current, pins, last = of.current(), of.pins(), set(versions[-keep:] if keep else ())
+    touched: dict[str, datetime] = {}
+    for move in of.moves():
+        for name in (move.before, move.after):
+            touched[name] = max(touched.get(name, move.at), move.at)
+    gone, kept = [], []
+    for version in versions:
+        if version == current:
+            why = "serves"
+        elif version in pins:
+            why = f"is pinned: {pins[version]}"
+        elif version in last:
+            why = f"is one of the newest {keep}"
+        elif max(touched.get(version, datetime.min.replace(tzinfo=now.tzinfo)), _made(of, version, now)) > now - grace:
+            why = "was made or served a short while ago"
+        else:
+            gone.append(version)
+            continue
+        kept.append((version, why))
+    return Collection(tuple(gone), tuple(kept))
+
+
+def _made(of: home.Home, version: str, now: datetime) -> datetime:
+    """Of a version whose manifest is damaged nothing is known: it goes like an old one."""
+    try:
+        return of.manifest(version).created
+    except (Damaged, Missing):
+        return datetime.min.replace(tzinfo=now.tzinfo)
+
+
+def apply(of: home.Home, chosen: Collection, report: Callable[[str], None] = lambda text: None) -> Collection:
+    """What went and what stayed after all: it was pointed at, pinned or leased since. May be repeated."""
+    gone, kept = [], list(chosen.kept)
+    for version in chosen.gone:
+        try:
+            of.remove(version)
+        except Refused as problem:
+            kept.append((version, problem.message))
+            report(f"kept {problem.message}")
+        else:
+            gone.append(version)
+            report(f"removed {version}")
+    for left in of.sweep():
+        report(f"cleaned {left}")
+    return Collection(tuple(gone), tuple(kept))

@@ -1,0 +1,165 @@
+"""What to do about a version that a check found something in: the least that helps, told before it is done.
+
+    nothing is wrong                         nothing
+    another whole version has the same bytes point at it
+    the work folder still has its parts      merge again; those that are damaged are made again first
+    only the corpus is left                  build all of it again
+    not even that                            go back to the newest whole version
+
+Deciding touches nothing. A repaired version is a new one: published things are never changed, and the damaged one stays
+as it is until it is collected.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ddr.domain import indexes
+from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused
+from ddr.index.homes import home, naming, publishing
+
+
+class Step(enum.StrEnum):
+    NOTHING = "nothing"
+    POINT = "point"
+    MERGE = "merge"
+    PARTS = "parts"
+    BUILD = "build"
+    ROLL_BACK = "roll-back"
+    HELPLESS = "helpless"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """`version` is what is repaired, `to` where the pointer goes without a build; `parts` are made again."""
+
+    version: str
+    step: Step
+    why: str
+    to: str = ""
+    parts: tuple[int, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        numbers = ", ".join(str(part) for part in self.parts)
+        said = {
+            Step.NOTHING: "nothing is to be done",
+            Step.POINT: f"point at {self.to}, which has the same bytes",
+            Step.MERGE: "merge its parts again and publish that",
+            Step.PARTS: f"make part {numbers} again, merge and publish that",
+            Step.BUILD: "build all of it again and publish that",
+            Step.ROLL_BACK: f"go back to {self.to}",
+            Step.HELPLESS: "nothing here can repair it",
+        }
+        return f"{self.version}: {said[self.step]} ({self.why})"
+
+
+@dataclass(frozen=True)
+class Left:
+    """What there is to repair with. `parts`: of the work folder of its plan, whether each is whole; () where the folder
+    is gone. `is_source_same`: whether the corpus is still what the plan was made of."""
+
+    parts: tuple[bool, ...] = ()
+    is_trained: bool = False
+    is_source_same: bool = False
+
+
+class Workshop(Protocol):
+    """What builds: the caller's. Every method may be repeated and goes on where it was cut off."""
+
+    def left(self, manifest: indexes.Manifest) -> Left:
+        """Looked at now, digests included. Touches nothing."""
+        ...
+
+    def rebuild(self, manifest: indexes.Manifest, parts: Sequence[int] | None) -> None:
+        """Make these parts again (None: everything, () none), merge, measure and publish."""
+        ...
+
+
+def decide(of: home.Home, found: indexes.Check, left: Callable[[], Left], prove: publishing.Prove) -> Repair:
+    """The least that helps. `left` and `prove` are asked only where their answer counts."""
+    if not found.findings:
+        return Repair(found.version, Step.NOTHING, "it is whole")
+    troubles = {finding.trouble for finding in found.findings}
+    first = f"{found.findings[0].where}: {found.findings[0].what}"
+    manifest = _manifest(of, found.version)
+    if troubles == {indexes.Trouble.OTHER_EMBEDDER}:
+        return _back(of, found, prove, first)
+    if indexes.Trouble.OUT_OF_SYNC in troubles and manifest is not None:
+        return Repair(found.version, Step.BUILD, f"{first}; its plan is another one by now")
+    if manifest is not None:
+        if twin := _twin(of, found.version, manifest, prove):
+            return Repair(found.version, Step.POINT, first, twin)
+        there = left()
+        if there.parts and there.is_trained:
+            damaged = tuple(number for number, is_whole in enumerate(there.parts) if not is_whole)
+            if not damaged:
+                return Repair(found.version, Step.MERGE, first)
+            if there.is_source_same:
+                return Repair(found.version, Step.PARTS, first, parts=damaged)
+        if there.is_source_same:
+            return Repair(found.version, Step.BUILD, first)
+    return _back(of, found, prove, first)
+
+
+def apply(
+    of: home.Home,
+    repair: Repair,
+    workshop: Workshop,
+    prove: publishing.Prove,
+    report: publishing.Report = lambda text: None,
+) -> publishing.Moved | None:
+    """Does what was decided; None where the pointer is the workshop's to move, or nobody's. Refused when helpless,
+    Conflict when the pointer is not where it was."""
+    report(repair.sentence)
+    if repair.step is Step.NOTHING:
+        return None
+    if repair.step is Step.HELPLESS:
+        raise Refused(repair.sentence, hint="bring back corpus or work folder, or `ddr backup restore` a version")
+    if repair.step in (Step.POINT, Step.ROLL_BACK):
+        if of.current() not in (repair.version, repair.to):
+            raise Conflict(
+                f"{of.name} does not serve {repair.version}; nothing was changed",
+                expected=repair.version,
+                found=of.current() or "",
+                hint="check what serves now",
+            )
+        return publishing.roll_back(of, repair.to, prove, report=report)
+    manifest = of.manifest(repair.version)
+    parts = {Step.MERGE: (), Step.PARTS: repair.parts, Step.BUILD: None}[repair.step]
+    workshop.rebuild(manifest, parts)
+    return None
+
+
+def _manifest(of: home.Home, version: str) -> indexes.Manifest | None:
+    try:
+        return of.manifest(version)
+    except (Damaged, Missing):
+        return None
+
+
+def _twin(of: home.Home, version: str, manifest: indexes.Manifest, prove: publishing.Prove) -> str:
+    """Another version with the same plan and files, whole; "" where there is none."""
+    for name in reversed(of.versions()):
+        other = _manifest(of, name) if naming.is_ours(name) and name != version else None
+        if other is None or (other.plan_digest, other.files) != (manifest.plan_digest, manifest.files):
+            continue
+        if not prove(name).findings:
+            return name
+    return ""
+
+
+def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, why: str) -> Repair:
+    if of.current() != found.version:
+        return Repair(found.version, Step.HELPLESS, f"{why}; it does not serve, and can be collected")
+    for name in publishing.earlier(of, found.version):
+        try:
+            is_whole = not prove(name).findings
+        except DdrError:
+            is_whole = False
+        if is_whole:
+            return Repair(found.version, Step.ROLL_BACK, f"{why}; its corpus or plan is not at hand", name)
+    return Repair(found.version, Step.HELPLESS, f"{why}; no other version is whole")
