@@ -127,7 +127,7 @@ def apply(
                 found=of.current() or "",
                 hint="check what serves now",
             )
-        return publishing.roll_back(of, repair.to, prove, report=report)
+        return publishing.roll_back(of, publishing.way_back(of, repair.to, prove, report=report), report)
     manifest = of.manifest(repair.version)
     parts = {Step.MERGE: (), Step.PARTS: repair.parts, Step.BUILD: None}[repair.step]
     workshop.rebuild(manifest, parts)

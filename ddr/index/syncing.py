@@ -180,7 +180,7 @@ def misplaced(
         with np.errstate(invalid="ignore"):
             is_same = np.abs(source - rebuilt).max(axis=1, initial=0) <= 1e-5 * scale
         return np.flatnonzero(~is_same)
-    is_there: npt.NDArray[np.bool_] = np.isfinite(rebuilt).all(axis=1)
+    is_there = np.asarray(np.isfinite(rebuilt).all(axis=1), np.bool_)
     known = np.where(is_there[:, None], rebuilt, 0)
     own = np.linalg.norm(source - known, axis=1)
     squares = (source**2).sum(axis=1)[:, None] + (known**2).sum(axis=1)[None, :] - 2 * source @ known.T

@@ -23,7 +23,7 @@ class Collection:
 
 
 def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRACE) -> Collection:
-    """Decides, touches nothing. What stays: the newest `keep`, what serves, what is pinned, what served or was made in `grace`."""
+    """Touches nothing. The newest `keep` stay, what serves, is pinned, or served or was made in `grace`."""
     versions = [name for name in of.versions() if naming.is_ours(name)]
     current, pins, last = of.current(), of.pins(), set(versions[-keep:] if keep else ())
     touched: dict[str, datetime] = {}
