@@ -57,17 +57,16 @@ def show(session: sessions.Session, release: str | None, when: str | None, servi
 
 def _show_then(session: sessions.Session, when: str, service: str) -> int:
     from ddr.domain import moments
-    from ddr.release import ledger, timeline
+    from ddr.release import ledger, past
 
     wired = session.looking()
     at = options.moment(when, wired.platform.clock.now(), "--at")
     board = ledger.board(wired.platform)
-    before = {plane: one.at for one in board.sightings(service) if one.at <= at for plane in one.revisions}
-    looked = timeline.look(wired.platform, service, min(before.values(), default=at), board)
-    then = moments.at(at, looked.sighted, looked.timeline.changes)
+    found = past.at(wired.platform, service, at, board)
+    then = found.planes
     release = next((one for one in reversed(board.releases.get(service, [])) if one.at <= at), None)
-    document = {"service": service, "at": at, "planes": then, "release": release, "silent": looked.timeline.silent}
-    session.show(document, lambda: release_text.then(service, at, then, release, looked.timeline.silent))
+    document = {"service": service, "at": at, "planes": then, "release": release, "silent": found.silent}
+    session.show(document, lambda: release_text.then(service, at, then, release, found.silent))
     is_open = any(one.certainty in (moments.Certainty.OPEN, moments.Certainty.UNKNOWN) for one in then)
     return session.code(2 if is_open or not then else 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +14,8 @@ from ddr.cli import session as sessions
 if TYPE_CHECKING:
     from ddr.domain import planes, services
     from ddr.journal import views
-    from ddr.rollback import book, proposal
+    from ddr.ports import platform
+    from ddr.rollback import book, moments, proposal
     from ddr.runbook import engine, parse
 
 
@@ -116,7 +117,7 @@ def _roll_back(
     service = session.service(named)
     wanted = _wanted(service, plane, to, along)
     on = session.wired().platform
-    found = proposal.propose(on, service.name, wanted)
+    found = proposal.propose(on, service.name, wanted, past=_past(on))
     if not found.plan.moves:
         return _nothing(session, service, found, plane, to)
     short = digest.short(found.plan.digest)
@@ -146,6 +147,18 @@ def _roll_back(
     text = book.of_rollback(service, found, chosen, on.clock.now())
     document = parse.read_text(text, book.SOURCE)
     return carry_out(session, document, service.name, incident=incident, break_glass=break_glass)
+
+
+def _past(on: platform.Platform) -> moments.Past:
+    """What `ddr release show --at` says: a rollback to a time goes by the same."""
+    from ddr.release import past
+    from ddr.rollback import moments
+
+    def recalled(service: str, at: datetime) -> moments.Recalled:
+        found = past.at(on, service, at)
+        return moments.Recalled(found.planes, found.silent)
+
+    return recalled
 
 
 def _wanted(service: services.Service, plane: str, to: str, along: tuple[str, ...]) -> Mapping[planes.Plane, str]:

@@ -86,8 +86,9 @@ def _steps(found: proposal.Proposal, options: book.Options) -> Iterator[str]:
     rows += found.writes
     rows += [f"run the {plane} materialization and read back its rows" for plane in found.refreshable]
     rows += ["roll the server, compare what it has loaded with the planes, byte for byte"] if found.has_server else []
-    if options.mark:
-        bad = ", ".join(f"{move.plane} {move.live.name}" for move in found.plan.moves)
+    left = [move for move in found.plan.moves if move.live.name != move.target.name]
+    if options.mark and left:
+        bad = ", ".join(f"{move.plane} {move.live.name}" for move in left)
         where = "" if set(found.moved) <= set(found.markable) else " (in ddr's record)"
         rows.append(f"block {bad}{where}: nothing promotes it again")
     if found.freezable and not options.keep_frozen:

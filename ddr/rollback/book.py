@@ -68,7 +68,8 @@ def of_rollback(service: services.Service, found: proposal.Proposal, options: Op
     if found.has_server:
         why = "The server loads it, and what it has in memory is compared with the planes."
         steps.append(_step("load", "action", "serving.roll", {}, why, 3))
-    for move in moves if options.mark else ():
+    left = [_move(move) for move in found.plan.moves if move.live.name != move.target.name]  # never where it goes to
+    for move in left if options.mark else ():
         blocked = {"plane": move["plane"], "revision": move["live"], "why": "taken back by a rollback"}
         why = "Nothing promotes it a second time."
         steps.append(_step(f"mark-{move['plane']}", "action", "revision.block", blocked, why, 3, critical=False))

@@ -94,28 +94,36 @@ def smallest(
 
 
 def runtime(
-    after: Mapping[planes.Plane, revisions.Revision], was: Mapping[planes.Plane, revisions.Revision]
+    after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
+    good: Sequence[releases.Release] = (),
 ) -> plans.Check:
     """Whether the code that will run can load the model that will be live: flavor, Python, pinned packages.
 
-    What is as it is now fits, because it runs now. A Python of another minor version than the code's is BAD where the
-    model that runs now has the code's; what nobody says is UNKNOWN, and the server's own loading is the proof.
+    What is as it is now fits, because it runs now, and so does what served together in a known-good release. A Python
+    of another minor version than the code's is BAD where the model that runs now has the code's; what nobody says is
+    UNKNOWN, and the server's own loading is the proof.
     """
     name = "fits the code's runtime"
     model, code = after.get(planes.Plane.MODEL), after.get(planes.Plane.CODE)
     if model is None or code is None:
         return plans.Check(name, signals.State.UNKNOWN, "model or code cannot be read")
+    together = next((release for release in good if _served(release, model) and _served(release, code)), None)
+    if together is not None:
+        what = f"code {code.name} served model {model.name} in the known-good release {together.id}"
+        return plans.Check(name, signals.State.OK, what)
     before = was.get(planes.Plane.MODEL, model)
     same_code = planes.Plane.CODE in was and was[planes.Plane.CODE].is_same(code)
     fine, open_ = [], []
     for fact in (revisions.FLAVOR, revisions.PYTHON):
-        needs, has, ran = model.facts.get(fact, ""), code.facts.get(fact, ""), before.facts.get(fact, "")
+        needs, has = model.facts.get(fact, ""), code.facts.get(fact, "")
+        ran = before.facts.get(fact, "") if same_code else ""  # what ran with other code says nothing of this one
         if fact == revisions.PYTHON:
             needs, has, ran = _minor(needs), _minor(has), _minor(ran)
-        if needs and needs in (has, ran if same_code else has):
+        if needs and needs in (has, ran):
             fine.append(f"{fact} {needs}")
         elif not needs or not (has or ran):
-            open_.append(f"{fact}: {'the model' if not needs else 'the code'} does not say")
+            open_.append(f"{fact}: {'the model' if not needs else f'code {code.name}'} does not say")
         elif fact == revisions.PYTHON and has and has == ran:
             what = f"{model.object} {model.name} was made with Python {needs}, code {code.name} runs {has}"
             return plans.Check(name, signals.State.BAD, f"{what}; roll the code back with it, or name another model")
@@ -126,6 +134,12 @@ def runtime(
     (fine if is_fine else open_).append(text)
     state = signals.State.UNKNOWN if open_ else signals.State.OK
     return plans.Check(name, state, "; ".join([*open_, *fine]))
+
+
+def _served(release: releases.Release, revision: revisions.Revision) -> bool:
+    """Whether it was live in the release, with these bytes. Bytes that nobody knows prove nothing."""
+    recorded = release.revisions.get(revision.plane)
+    return recorded is not None and bool(recorded.digest and revision.digest) and recorded.is_same(revision)
 
 
 def _packages(model: revisions.Revision, code: revisions.Revision, ran_with: revisions.Revision) -> tuple[str, bool]:

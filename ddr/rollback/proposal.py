@@ -10,7 +10,6 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ddr.domain import moments as known
 from ddr.domain import planes, plans, releases, revisions, signals
 from ddr.errors import DdrError, InputError, Missing, UnknownName
 from ddr.journal import views
@@ -62,6 +61,7 @@ class _Looked:
     unread: Mapping[planes.Plane, str]
     good: tuple[releases.Release, ...]
     again: bool
+    past: moments.Past | None
 
     def acting(self, plane: planes.Plane) -> apply.Acting:
         return apply.switchable(self.on, self.service, plane)
@@ -80,26 +80,36 @@ class _Looked:
 
 
 def propose(
-    platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str], *, again: bool = False
+    platform: platforms.Platform,
+    service: str,
+    wanted: Mapping[planes.Plane, str],
+    *,
+    again: bool = False,
+    past: moments.Past | None = None,
 ) -> Proposal:
     """`wanted` says for each plane where to: last-good, a revision, a time, or '' for what fits the others.
 
     `again` is for looking whether a plan still holds: as `connector.Recalling` says, and without asking who reverts.
+    `past` tells what was live at a time; without it a time is a name like any other.
 
-    Raises Missing where there is no target at all, Unsupported when a plane cannot be switched, Unavailable when what
-    is live cannot be read, InputError for a time that cannot be.
+    Raises Missing where there is no target at all, Refused where nobody knows what was live then, Unsupported when a
+    plane cannot be switched, Unavailable when what is live cannot be read, InputError for a time that cannot be.
     """
-    looked = _look(platform, service, wanted, again=again)
+    looked = _look(platform, service, wanted, again=again, past=past)
     chosen: dict[planes.Plane, revisions.Revision] = {}
     checks: list[plans.Check] = []
     there: list[str] = []
     for plane in sorted(wanted, key=lambda plane: (not wanted[plane], ORDER.index(plane))):
-        name = wanted[plane] or _companion(looked, plane, chosen)
+        name, then = _named(looked, plane, wanted[plane] or _companion(looked, plane, chosen))
         why = _is_there(looked, plane, name)
         if why:
             there.append(why)
             continue
-        chosen[plane], told = _target(looked, plane, name)
+        target, told = _target(looked, plane, name, then)
+        if target.is_same(looked.live[plane]) and all(check.state is not signals.State.BAD for check in told):
+            there.append(f"{plane} is at {_bytes(target)} already")
+            continue
+        chosen[plane] = target
         checks += told
     moves = tuple(plans.Move(plane, looked.live[plane], chosen[plane]) for plane in ORDER if plane in chosen)
     if not moves:
@@ -107,7 +117,30 @@ def propose(
     return dataclasses.replace(_proposal(looked, moves, checks), there="; ".join(there))
 
 
-def _look(platform: platforms.Platform, service: str, wanted: Mapping[planes.Plane, str], *, again: bool) -> _Looked:
+def _named(looked: _Looked, plane: planes.Plane, to: str) -> tuple[str, moments.LiveThen | None]:
+    """What is typed as the name of a revision: a time is first turned into what was live then."""
+    if looked.past is None or to in (planner.LAST_GOOD, looked.live[plane].name):
+        return to, None
+    try:
+        at = moments.parse(to, looked.on.clock.now())
+    except InputError:
+        if not isinstance(looked.find(plane, to), revisions.Revision):
+            raise
+        return to, None
+    if at is None or isinstance(looked.find(plane, to), revisions.Revision):
+        return to, None  # a revision may be called like a time
+    then = moments.live_at(looked.past, looked.service, plane, at)
+    return then.revision.name, then
+
+
+def _look(
+    platform: platforms.Platform,
+    service: str,
+    wanted: Mapping[planes.Plane, str],
+    *,
+    again: bool,
+    past: moments.Past | None,
+) -> _Looked:
     board = views.fold(platform.journal.events())
     live, unread = {}, {}
     for plane in wanted:
@@ -120,7 +153,7 @@ def _look(platform: platforms.Platform, service: str, wanted: Mapping[planes.Pla
             except DdrError as problem:
                 unread[plane] = problem.message
     good = tuple(release for release in reversed(board.releases.get(service, [])) if release.known_good)
-    return _Looked(platform, service, board, live, unread, good, again)
+    return _Looked(platform, service, board, live, unread, good, again, past)
 
 
 def _is_there(looked: _Looked, plane: planes.Plane, to: str) -> str:
@@ -159,22 +192,16 @@ def _companion(looked: _Looked, plane: planes.Plane, chosen: Mapping[planes.Plan
     return planner.LAST_GOOD
 
 
-def _target(looked: _Looked, plane: planes.Plane, to: str) -> tuple[revisions.Revision, list[plans.Check]]:
+def _target(
+    looked: _Looked, plane: planes.Plane, to: str, then: moments.LiveThen | None
+) -> tuple[revisions.Revision, list[plans.Check]]:
     """Raises Missing where there is none, with what is still possible."""
     live, blocked = looked.live[plane], looked.blocked(plane)
-    then: known.Then | None = None
     found: targets.Found = None
     if to == planner.LAST_GOOD:
         target, checks = targets.last_good(plane, live, looked.good, _Lazily(looked, plane), blocked)
     else:
-        now = looked.on.clock.now()
         found = looked.find(plane, to)
-        at = None if isinstance(found, revisions.Revision) else moments.parse(to, now)
-        if at is not None:
-            then = moments.live_at(looked.board, looked.service, plane, at)
-            assert then.revision is not None
-            to = then.revision.name
-            found = looked.find(plane, to)
         target, checks = targets.named(plane, live, to, looked.good, {to: found}, blocked)
     if target is None:
         why = "; ".join(check.detail for check in checks) or "no release of it is recorded as known good"
@@ -182,7 +209,7 @@ def _target(looked: _Looked, plane: planes.Plane, to: str) -> tuple[revisions.Re
         if to != planner.LAST_GOOD and found is None and not _was_seen(looked, plane, to):
             raise UnknownName(
                 f"{looked.service}: there is no {live.object} {to}; nothing was touched",
-                hint=f"known good: {', '.join(left) or 'nothing else'}; a time is written like {moments.FORMS}",
+                hint=f"known good: {_vouched_for(looked, plane, left)}; a time is written like {moments.FORMS}",
             )
         hint = f"still possible: {', '.join(f'--to {name}' for name in left)}" if left else ""
         raise Missing(
@@ -193,26 +220,22 @@ def _target(looked: _Looked, plane: planes.Plane, to: str) -> tuple[revisions.Re
         )
     told = list(checks)
     if then is not None:
-        told.append(_as_then(target, then))
+        told.append(moments.as_then(target, then))
     return target, told
+
+
+def _vouched_for(looked: _Looked, plane: planes.Plane, left: Sequence[str]) -> str:
+    """The names one can go to, and the one that is live where it is good."""
+    live = looked.live[plane]
+    recorded = targets.recorded(plane, live, looked.good)
+    is_good = recorded is not None and not targets.why_blocked(live, looked.blocked(plane))
+    return ", ".join([*left, *([f"{live.name} (it is live)"] if is_good else [])]) or "nothing"
 
 
 def _was_seen(looked: _Looked, plane: planes.Plane, name: str) -> bool:
     """Whether any release, good or not, had it: then it was there once, and no slip of the pen."""
     releases_ = looked.board.releases.get(looked.service, ())
     return any(release.revisions[plane].name == name for release in releases_ if plane in release.revisions)
-
-
-def _as_then(target: revisions.Revision, then: known.Then) -> plans.Check:
-    was = then.revision
-    assert was is not None
-    if was.digest and target.digest and was.digest != target.digest:
-        what = f"{target.name} had other bytes then: {digest.short(was.digest)}, now {digest.short(target.digest)}"
-        return plans.Check("as it was then", signals.State.BAD, f"{what} ({then.why})")
-    sure = then.certainty is not known.Certainty.OPEN
-    other = f", or {then.other.name}" if then.other is not None else ""
-    state = signals.State.OK if was.digest and sure else signals.State.UNKNOWN
-    return plans.Check("as it was then", state, f"{target.name}{other}: {then.why}")
 
 
 class _Lazily(Mapping[str, targets.Found]):
@@ -255,7 +278,7 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
     after = {**looked.live, **moved}
     fit = list(dict.fromkeys(check for move in moves for check in _fits(looked, move, after)))
     if planes.Plane.MODEL in moved or planes.Plane.CODE in moved:
-        fit.append(fits.runtime(after, looked.live))
+        fit.append(fits.runtime(after, looked.live, looked.good))
     wrong = any(check.state is signals.State.BAD for check in fit)
     whole = _smallest(looked, moves, after) if wrong else {}
     refused = any(check.state is signals.State.BAD for check in checks)
@@ -265,8 +288,9 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
     behind = _behind(looked, stays) if has_server else None
     asked = () if looked.again else moved
     reverters = tuple(found for plane in asked for found in reverting.who_reverts(on, service, plane))
+    held = (behind, *(reverting.unfrozen(acting, plane) for plane, acting in made.items()))
     return Proposal(
-        plan=plans.Plan(service, moves, (*checks, *_vouched(looked, moves), *fit, *((behind,) if behind else ()))),
+        plan=plans.Plan(service, moves, (*checks, *_vouched(looked, moves), *fit, *(check for check in held if check))),
         stays=stays,
         companions=whole,
         possible=_possible(looked, moves[-1].plane, moves[-1].target.name) if refused else (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import timedelta
 
-from ddr.domain import planes, plans
+from ddr.domain import planes, plans, signals
 from ddr.errors import DdrError
 from ddr.lib import timetext
 from ddr.ports import connector
@@ -35,6 +35,23 @@ def who_reverts(platform: platforms.Platform, service: str, plane: planes.Plane)
     return (*found, *(reverter for reverter in _seen(platform, acting, plane) if reverter.name not in known))
 
 
+def unfrozen(acting: connector.Observable, plane: planes.Plane) -> plans.Check | None:
+    """What to do by hand where no freeze keeps anybody from moving the plane again; None where one does."""
+    if isinstance(acting, connector.Freezable):
+        return None
+    what = f"nothing freezes the {plane} plane, its system has no such mark; by hand: {_BY_HAND} {plane}"
+    return plans.Check("freeze", signals.State.UNKNOWN, what)
+
+
+_BY_HAND = "pause the pipeline or job that deploys"
+
+
+def _stop(acting: connector.Observable, plane: planes.Plane, actor: str) -> str:
+    if isinstance(acting, connector.Freezable):
+        return f"the freeze, if {actor} obeys it; else tell them, or pause their job"
+    return f"nothing here: tell {actor}, or {_BY_HAND} {plane}"
+
+
 def _seen(
     platform: platforms.Platform, acting: connector.Observable, plane: planes.Plane
 ) -> tuple[plans.Reverter, ...]:
@@ -45,7 +62,9 @@ def _seen(
     moved = Counter(change.actor for change in told if change.actor not in ("unknown", "", platform.actor))
     days = timetext.format_duration(LOOKED_BACK)
     return tuple(
-        plans.Reverter(plane, actor, f"changed it {times} time{'' if times == 1 else 's'} in {days}")
+        plans.Reverter(
+            plane, actor, f"changed it {times} time{'' if times == 1 else 's'} in {days}", _stop(acting, plane, actor)
+        )
         for actor, times in moved.most_common(3)
         if not actor.startswith("ddr")
     )

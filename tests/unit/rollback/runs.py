@@ -6,13 +6,14 @@ import copy
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ddr.actions import catalog
 from ddr.domain import planes, records
 from ddr.errors import ApprovalRequired
 from ddr.ports import platform as platforms
-from ddr.rollback import book, proposal
+from ddr.release import past
+from ddr.rollback import book, moments, proposal
 from ddr.runbook import approval, engine, parse
 from tests import recovery
 
@@ -31,7 +32,18 @@ def platform(world: recovery.World, actor: str = "anna", *, approvers: bool = Fa
 
 
 def propose(world: recovery.World, wanted: Mapping[planes.Plane, str]) -> proposal.Proposal:
-    return proposal.propose(platform(world), "postcode", wanted)
+    on = platform(world)
+    return proposal.propose(on, "postcode", wanted, past=recalled(on))
+
+
+def recalled(on: platforms.Platform) -> moments.Past:
+    """As the command does it."""
+
+    def ask(service: str, at: datetime) -> moments.Recalled:
+        found = past.at(on, service, at)
+        return moments.Recalled(found.planes, found.silent)
+
+    return ask
 
 
 def document(

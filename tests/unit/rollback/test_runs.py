@@ -292,6 +292,7 @@ def test_the_codes_runtime(model: dict[str, str], code: dict[str, str], state: s
     world.model.facts["3"] = {**recovery.SCHEMA, **runs_now}
     world.model.facts["2"] = {**recovery.SCHEMA, **model}
     world.code.facts["1.4.0"] = code
+    world.code.contents["1.4.0"] += b", built anew"  # it never served with the target
     check = next(check for check in runs.propose(world, GOOD).plan.checks if check.name == "fits the code's runtime")
     assert check.state == signals.State(state), check
     assert told in check.detail
@@ -307,7 +308,10 @@ def test_who_could_put_it_back() -> None:
     promoter = services.Promoter("nightly", MODEL, "CronJob ml/retrain", "kubectl patch cronjob retrain")
     entry = dataclasses.replace(on.service("postcode"), promoters=(promoter,))
     found = proposal.propose(dataclasses.replace(on, services={"postcode": entry}), "postcode", GOOD)
-    assert [(one.name, one.stop) for one in found.reverters] == [("nightly", promoter.stop), ("bot", "")]
+    assert [(one.name, one.stop) for one in found.reverters] == [
+        ("nightly", promoter.stop),
+        ("bot", "the freeze, if bot obeys it; else tell them, or pause their job"),
+    ]
     assert found.reverters[1].how == "changed it 2 times in 7d"
     assert not any("who else" in text for text in found.blind)
 
@@ -367,6 +371,13 @@ def test_names_are_no_times() -> None:
 
 def test_back_to_what_was_live_at_a_time() -> None:
     world = promoted()
+    with pytest.raises(Refused, match="model was at 1 or at 2"):
+        runs.propose(world, {MODEL: "90m ago"})
+    log = [
+        changes.Change(MODEL, "digit", recovery.START + timedelta(hours=at), was, now, "ci", source="registry")
+        for at, was, now in ((1, "1", "2"), (2, "2", "3"))
+    ]
+    world.model.changes = lambda since: [one for one in log if one.at >= since]  # type: ignore[method-assign]
     assert runs.propose(world, {MODEL: "90m ago"}).plan.moves[0].target.name == "1"
     assert runs.propose(world, {MODEL: "30m ago"}).plan.moves[0].target.name == "2"
     with pytest.raises(Missing, match="nobody can say what was live on model") as told:
