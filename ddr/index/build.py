@@ -164,14 +164,14 @@ def _is_made(bench: stages.Bench, one: indexes.Part) -> bool:
 def merged(bench: stages.Bench) -> works.Receipt:
     """All parts as one file, which has the search parameter that meets the recall. DamagedPart."""
     plan = bench.plan
-    receipts = [worker.part(bench, one.number) for one in plan.parts]
+    receipts = worker.made(bench)
     key = stages.key_of([file.sha256 for receipt in receipts for file in receipt.files])
     found = bench.done(stages.MERGE, key, plan.rows)
     if found is not None:
         return found
     bench.report(stages.Progress(stages.MERGE, 0, plan.rows))
     paths = [_verified_part(bench, number, receipt) for number, receipt in enumerate(receipts)]
-    answer = exact.merged([_answer(bench, receipt) for receipt in receipts], worker.NEIGHBOURS)
+    answer = exact.merged([_answer(bench, receipt) for receipt in receipts], worker.neighbours(bench.plan.wanted))
     files = (
         _merge(bench, paths, answer),
         worker.save(bench, "exact.labels.npy", answer.labels),
@@ -215,7 +215,7 @@ def _answer(bench: stages.Bench, receipt: works.Receipt) -> exact.Answer:
 
 def measured(bench: stages.Bench) -> Built:
     """What a reader of the file will find, and everything that goes into a version."""
-    plan, done = bench.plan, bench.work.receipt(stages.MERGE)
+    done = bench.work.receipt(stages.MERGE)
     assert done is not None
     scanned, asked, trained = (worker.required(bench, name) for name in (stages.SCAN, stages.QUERIES, stages.TRAIN))
     key = stages.key_of([file.sha256 for file in done.files])
@@ -226,7 +226,7 @@ def measured(bench: stages.Bench) -> Built:
     kept = {done.file(INDEX), trained.file(TRAINED), *(file for file in scanned.files if file.name == NAMES)}
     if scan.kept != scan.rows:
         kept.add(scanned.file("dropped.npy"))
-    receipts = [worker.part(bench, one.number) for one in plan.parts]
+    receipts = worker.made(bench)
     files = {file.name: (file, bench.work.path(file.name)) for file in kept}
     return Built(scan, quality, probes, files, tuple(receipt.files[0].sha256 for receipt in receipts))
 
@@ -241,7 +241,7 @@ def _measure(bench: stages.Bench, done: works.Receipt, asked: works.Receipt, key
         queries,
         (selves, np.load(labels, allow_pickle=False)),
         answer,
-        bench.plan.shape.kind,
+        bench.plan,
         bench.threads,
     )
     probes = measuring.probes(np.load(queries, allow_pickle=False), answer, found)

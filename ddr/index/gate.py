@@ -25,6 +25,7 @@ _NEIGHBOURS = 8192  # rows in which that is looked for
 _PROBED = 512
 _LEAST_NOISE = 1e-3  # of the length of a row, where all rows are one
 _QUERY_SEED = 0x51  # other rows than those an index is trained with
+_FLAT = 0.001  # of recall gained by twice the rungs
 _EQUAL = 1e-6  # of a distance: rows that are one but for the rounding of their length
 
 
@@ -157,6 +158,8 @@ def settle(
 
     low, high, step, last = 0, 0, 1, len(ladder) - 1
     while not holds(high) and high < last:  # upwards first: the highest rungs take longest
+        if low and measured[high].share - measured[low - 1].share < _FLAT and measured[high].high < wanted.recall:
+            return ladder[high], measured[high]  # codes too coarse for it, however far one looks
         low, high, step = high + 1, min(last, high + step), 2 * step
     while low < high:
         middle = (low + high) // 2

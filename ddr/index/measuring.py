@@ -67,7 +67,7 @@ class Question:
     index: str
     queries: str
     selves: str
-    depth: int
+    depths: tuple[int, ...]
     threads: int
 
 
@@ -81,18 +81,21 @@ class Head:
 
 
 def look(question: bytes) -> bytes:
-    """The child's side: Question in, Head and labels out (queries x depth, then the first of each self)."""
+    """The child's side: Question in, Head and labels out (queries x each depth, then the first of each self).
+
+    Each depth is searched for itself: a graph looks at as many candidates as it shall find, if that is more.
+    """
     asked = codec.decode(Question, question, "the question")
     index = files.load(Path(asked.index))
     queries, selves = (np.load(path, allow_pickle=False) for path in (asked.queries, asked.selves))
     began = time.perf_counter()
-    found, _ = files.search(index, queries, asked.depth, threads=asked.threads)
-    seconds = time.perf_counter() - began
+    found = [files.search(index, queries, depth, threads=asked.threads)[0] for depth in asked.depths]
+    seconds = (time.perf_counter() - began) / len(asked.depths)
     first, _ = files.search(index, selves, 1, threads=asked.threads)
     head = Head(
         files.describe(index).search, seconds, tuple(files.list_sizes(index).tolist()), len(queries), len(selves)
     )
-    return codec.encode(head) + found.astype("<i8").tobytes() + first.astype("<i8").tobytes()
+    return codec.encode(head) + b"".join(labels.astype("<i8").tobytes() for labels in (*found, first))
 
 
 def measure(
@@ -100,33 +103,36 @@ def measure(
     queries: Path,
     selves: tuple[Path, NDArray[np.int64]],
     answer: exact.Answer,
-    kind: indexes.Kind,
+    plan: indexes.Plan,
     threads: int,
 ) -> tuple[indexes.Quality, NDArray[np.int64]]:
-    """Quality of the file, and what it answers to the queries. Damaged when a child cannot load it."""
-    depth = answer.labels.shape[1]
-    sent = codec.encode(Question(str(path), str(queries), str(selves[0]), depth, threads))
-    room = (8 * depth + 64) * max(1, len(answer.labels)) + 8 * len(selves[1]) + (4 << 20)
+    """Quality of the file, and its ten nearest to each query. Damaged when a child cannot load it."""
+    depths = tuple(sorted({*DEPTHS, plan.wanted.k}))
+    sent = codec.encode(Question(str(path), str(queries), str(selves[0]), depths, threads))
+    room = 8 * (sum(depths) + 64) * max(1, len(answer.labels)) + 8 * len(selves[1]) + (4 << 20)
     outcome = child.run(look, sent, child.Limits.of_file(path.stat().st_size, room))
     if outcome.trouble:
         raise Damaged(f"{path} cannot be loaded: {outcome.trouble}", hint="repeat the command: it is merged anew")
     line, _, rest = outcome.content.partition(b"\n")
     head = codec.decode(Head, line, "the answer of the child")
     labels = np.frombuffer(rest, "<i8")
-    found = labels[: head.queries * depth].reshape(head.queries, depth)
-    first = labels[head.queries * depth :]
+    found, at = {}, 0
+    for depth in depths:
+        found[depth] = labels[at : at + head.queries * depth].reshape(head.queries, depth)
+        at += head.queries * depth
+    first = labels[at:]
     sizes = np.array(head.lists, np.float64)
     total = sizes.sum()
-    parameter = {"nprobe": head.search} if kind in engine.IVF else {"ef_search": head.search}
+    parameter = {"nprobe": head.search} if plan.shape.kind in engine.IVF else {"ef_search": head.search}
     quality = indexes.Quality(
-        gate.measure(found, answer, tuple(k for k in DEPTHS if k <= depth)),
+        tuple(recall for depth in depths for recall in gate.measure(found[depth], answer, (depth,))),
         parameter if head.search else {},
         round(head.queries / head.seconds, 1) if head.seconds and head.queries else 0.0,
         round(float(len(sizes) * np.square(sizes / total).sum()), 4) if total else 0.0,
         int((sizes == 0).sum()),
         round(float(np.mean(first == selves[1])), 4) if len(first) else 0.0,
     )
-    return quality, found
+    return quality, found[PROBE_NEIGHBOURS]
 
 
 def probes(queries: NDArray[np.float32], answer: exact.Answer, found: NDArray[np.int64]) -> tuple[indexes.Probe, ...]:
@@ -135,7 +141,7 @@ def probes(queries: NDArray[np.float32], answer: exact.Answer, found: NDArray[np
         indexes.Probe(
             tuple(queries[at].tolist()),
             tuple(answer.labels[at, :PROBE_NEIGHBOURS].tolist()),
-            tuple(found[at, :PROBE_NEIGHBOURS].tolist()),
+            tuple(found[at].tolist()),
         )
         for at in range(min(PROBES, len(queries)))
     )

@@ -23,13 +23,17 @@ if TYPE_CHECKING:
     from ddr.index.sources import corpus
 
 BATCH_BYTES = 64 << 20
-NEIGHBOURS = 100 + gate.TIES
-"""Exact neighbours that are kept of each query: recall at 1, 10 and 100 follows from them, ties seen."""
+_NEIGHBOURS = 100
 
 
 def batch_rows(dimension: int) -> int:
     """Rows of a batch: 64 MiB of vectors, at least 4,096 and at most 65,536."""
     return max(4096, min(65536, BATCH_BYTES // (4 * dimension)))
+
+
+def neighbours(wanted: indexes.Wanted) -> int:
+    """Exact neighbours that are kept of each query: recall at 1, 10, 100 and k follows from them, ties seen."""
+    return max(_NEIGHBOURS, wanted.k) + gate.TIES
 
 
 def part(bench: stages.Bench, number: int) -> works.Receipt:
@@ -38,6 +42,11 @@ def part(bench: stages.Bench, number: int) -> works.Receipt:
     stage, key = stages.part_stage(number), inputs(bench, one)
     found = bench.done(stage, key, one.stop - one.start)
     return found or _make(bench, one, stage, key)
+
+
+def made(bench: stages.Bench) -> tuple[works.Receipt, ...]:
+    """The receipts of all parts. Missing when one is not made."""
+    return tuple(required(bench, stages.part_stage(one.number)) for one in bench.plan.parts)
 
 
 def inputs(bench: stages.Bench, one: indexes.Part) -> str:
@@ -54,9 +63,7 @@ def required(bench: stages.Bench, stage: str) -> works.Receipt:
     """The receipt of a stage that comes before parts."""
     found = bench.work.receipt(stage)
     if found is None:
-        raise Missing(
-            f"{bench.work.folder}: {stage} is not done", hint="`ddr index build` does what comes before the parts"
-        )
+        raise Missing(f"{bench.work.folder}: {stage} is not done", hint="`ddr index build` does what comes before")
     return found
 
 
@@ -79,7 +86,7 @@ def save(bench: stages.Bench, name: str, values: np.ndarray) -> indexes.File:
 def _make(bench: stages.Bench, one: indexes.Part, stage: str, key: str) -> works.Receipt:
     trained = bench.work.verified(required(bench, stages.TRAIN).file("trained.faiss")).read_bytes()
     queries = load(bench, required(bench, stages.QUERIES).file("queries.npy"))
-    near = exact.Running(queries, NEIGHBOURS, bench.plan.shape.metric)
+    near = exact.Running(queries, neighbours(bench.plan.wanted), bench.plan.shape.metric)
     made = bench.engine.part(trained, bench.plan.shape, _batches(bench, one, near), bench.threads)
     found = near.answer()
     files = (
