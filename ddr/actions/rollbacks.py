@@ -74,7 +74,8 @@ def _who(on: platforms.Platform, service: str, plane: planes.Plane, since: datet
         told = timeline.changes(on, service, max([since - LOOKED_BACK, *own]))
     except DdrError:
         return "nobody can say who"
-    found = [change for change in told.changes if change.plane is plane and change.recorded and change.source != "ddr"]
+    moves = [change for change in told.changes if change.plane is plane and not change.arrived]
+    found = [change for change in moves if change.recorded and change.source != "ddr"]
     if not found:
         return f"no system remembers who did it; ask whoever promotes to {plane}"
     last = found[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,6 +63,49 @@ def take_if_room(at: store.Store, owner: str, now: datetime) -> Lease | None:
         return None
 
 
+def renew(at: store.Store, lease: Lease, now: datetime) -> Lease:
+    """The same for a span from now on; the lease as it is when half of it is left, or where a disk has no room.
+
+    Raises Refused where somebody else has it meanwhile: this one was away for too long.
+    """
+    if lease.until - now > SPAN / 2:
+        return lease
+    found = at.head(layout.LEASE)
+    if found is None or _held(at) != lease:
+        held = _held(at) if found is not None else None
+        raise _taken(at, held, now) if held is not None and held.owner and held.until > now else _lost(at)
+    longer = Lease(lease.owner, now + SPAN, lease.epoch)
+    try:
+        at.swap(layout.LEASE, msgspec.json.encode(longer), found.version)
+    except store.Full:
+        return lease
+    except Conflict:
+        if _held(at) != longer:  # else the answer to our own first try got lost
+            raise _lost(at) from None
+    return longer
+
+
+@dataclass
+class Tenure:
+    """A lease while somebody works under it; without one, on a full disk, nothing is asked."""
+
+    store: store.Store
+    lease: Lease | None
+    moment: Callable[[], datetime]
+
+    def renew(self) -> None:
+        """To be called often: it costs nothing while more than half of the span is left. Refused."""
+        if self.lease is not None:
+            self.lease = renew(self.store, self.lease, self.moment())
+
+    def end(self, *, is_full: bool = False) -> None:
+        give_back(self.store, self.lease, is_full=is_full)
+
+
+def nothing() -> None:
+    """Renews nothing: for who only looks."""
+
+
 def give_back(at: store.Store, lease: Lease | None, *, is_full: bool = False) -> None:
     """Others may prune at once. On a full disk nothing is written for that: the lease is deleted."""
     found = at.head(layout.LEASE) if lease is not None else None
@@ -107,6 +151,13 @@ def check_store_clock(at: store.Store, now: datetime) -> None:
 
 def _written_at(at: store.Store, key: str) -> datetime | None:
     return at.written_at(key) if isinstance(at, store.Dated) else None
+
+
+def _lost(at: store.Store) -> Refused:
+    return Refused(
+        f"the lease to prune {at.name} was taken by somebody else: this prune was away for longer than {SPAN}",
+        hint="nothing is lost; `ddr backup prune` again when the other one is done",
+    )
 
 
 def _held(at: store.Store) -> Lease | None:

@@ -31,6 +31,13 @@ SPARSE = 0.5
 
 _PACKS_PER_INDEX = 512
 
+Renew = Callable[[], None]
+"""Called now and then by whatever may take long: it keeps the lease."""
+
+
+def _to_nobody(_: tuple[str, ...]) -> None:
+    """Tells nobody."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -49,16 +56,24 @@ class Plan:
     held: tuple[locks.Held, ...] = ()
 
 
-def plan(repository: repositories.Repository, forget: Iterable[repositories.Head], now: datetime) -> Plan:
+def plan(
+    repository: repositories.Repository,
+    forget: Iterable[repositories.Head],
+    now: datetime,
+    renew: Renew = leases.nothing,
+) -> Plan:
     """Only looks. `forget` are snapshots that retention gave up. Raises Damaged: what cannot be read is not pruned.
 
     Refused when the clock here and the names in the repository do not agree.
     """
     leases.check_names(repository, now)
-    return _look(repository, forget, now)
+    return _look(repository, forget, now, renew)
 
 
-def _look(repository: repositories.Repository, forget: Iterable[repositories.Head], now: datetime) -> Plan:
+def _look(
+    repository: repositories.Repository, forget: Iterable[repositories.Head], now: datetime, renew: Renew
+) -> Plan:
+    renew()
     asked = tuple(forget)
     held = locks.held(repository.store, [head.key for head in asked], now)
     staying = {one.key for one in held}
@@ -67,13 +82,15 @@ def _look(repository: repositories.Repository, forget: Iterable[repositories.Hea
     heads = [head for head in repository.all_heads() if head.key not in gone]
     index = repository.index()
     stored = {layout.hash_in(entry.key): entry.size_bytes for entry in repository.store.list(layout.PACKS)}
+    renew()
     stones = graves.read(repository)
     doomed = {pack for stone in stones for pack in stone.packs}
     try:
-        needed = _needed(repository, index, heads)
+        needed = _needed(repository, index, heads, renew)
     except Damaged:  # a listing may be in a pack that was buried while its backup was about to commit
         _take_buried(repository, index, doomed & set(stored))
-        needed = _needed(repository, index, heads)
+        needed = _needed(repository, index, heads, renew)
+    renew()
     live = _live_bytes(index, needed, doomed)
     spare = {pack for pack in doomed if live.get(pack)} | _last_copies(repository, index, needed, doomed & set(stored))
     due = {pack for stone in stones if stone.not_before <= now for pack in stone.packs}
@@ -96,73 +113,87 @@ def _look(repository: repositories.Repository, forget: Iterable[repositories.Hea
 
 
 def apply(
-    repository: repositories.Repository, made: Plan, now: datetime, owner: str, *, grace: timedelta = GRACE
+    repository: repositories.Repository,
+    made: Plan,
+    now: datetime,
+    owner: str,
+    *,
+    grace: timedelta = GRACE,
+    forgotten: Callable[[tuple[str, ...]], None] = _to_nobody,
+    mono: Callable[[], float] = time.monotonic,
 ) -> Plan:
-    """Do what the plan says, looked at again under the lease; what was done. Repeatable.
+    """Do what the plan says, looked at again under the lease; what was done. Repeatable. `forgotten` is told the ids of
+    the snapshots as soon as they are gone.
 
     Raises Refused while somebody else prunes or a clock is wrong, Full where not even deleting made room enough for a
-    tombstone: all that was due is deleted then. On a full disk it goes without a lease.
+    tombstone: all that was due is deleted then. On a full disk it goes without a lease. The lease is renewed while it
+    works; who finds that somebody else has taken it meanwhile stops (Refused).
     """
-    began = time.monotonic()
+    began = mono()
 
     def moment() -> datetime:
         """A prune may take hours, and what others write meanwhile is not from the future."""
-        return now + timedelta(seconds=time.monotonic() - began)
+        return now + timedelta(seconds=mono() - began)
 
-    lease = leases.take_if_room(repository.store, owner, now)
+    tenure = leases.Tenure(repository.store, leases.take_if_room(repository.store, owner, now), moment)
     try:
-        if lease is not None:
+        if tenure.lease is not None:
             leases.check_store_clock(repository.store, now)
         for head in made.forget:
+            tenure.renew()
             repository.forget(head)
-        fresh = plan(repository, (), moment())
+        forgotten(tuple(head.id for head in made.forget))
+        fresh = plan(repository, (), moment(), tenure.renew)
         fresh = dataclasses.replace(fresh, forget=made.forget, held=(*_snapshots_held(made), *fresh.held))
         try:
-            _unlist(repository, fresh.delete)
-            _delete(repository, fresh)
+            _unlist(repository, fresh.delete, tenure.renew)
+            _delete(repository, fresh, tenure.renew)
             at = moment()
-            _bury(repository, fresh, graves.Tombstone(at, at + grace, ()), lease, moment)
+            _bury(repository, fresh, graves.Tombstone(at, at + grace, ()), tenure)
         except store.Full as problem:
             raise _still_full(repository, fresh, problem) from problem
         return fresh
     finally:
-        leases.give_back(repository.store, lease)
+        tenure.end()
 
 
 def _bury(
     repository: repositories.Repository,
     fresh: Plan,
     stone: graves.Tombstone,
-    lease: leases.Lease | None,
-    moment: Callable[[], datetime],
+    tenure: leases.Tenure,
 ) -> None:
     """Phase 1, and an index that says what is there. Tombstones whose time has come go last: what one of them names and
     is needed again must be listed before."""
-    doomed = (*fresh.bury, *_thin(repository, fresh.thin))
+    doomed = (*fresh.bury, *_thin(repository, fresh.thin, tenure.renew))
     if doomed:
         stone = dataclasses.replace(stone, packs=tuple(sorted(doomed)))
         try:
             graves.write(repository, stone)
         except store.Full:
-            leases.give_back(repository.store, lease, is_full=True)
+            tenure.end(is_full=True)
             graves.write(repository, stone)  # where the lease was
+    tenure.renew()
     index = repository.index()
     unlisted = [pack for pack in fresh.spare if not index.knows(pack)]
     if doomed or unlisted or len(index.objects) > 8:
-        _rewrite_index(repository, without={*doomed, *fresh.delete}, add_from=unlisted)
+        _rewrite_index(repository, {*doomed, *fresh.delete}, unlisted, tenure.renew)
+    tenure.renew()
     _forget_tombstones(repository, fresh, stone.at)
+    tenure.renew()
     if doomed:
         # Whoever commits from now on sees the tombstone; who has committed meanwhile has not, and needs the index.
-        again, index = _look(repository, (), moment()), repository.index()
+        again, index = _look(repository, (), tenure.moment(), tenure.renew), repository.index()
         if unlisted := [pack for pack in again.spare if not index.knows(pack)]:
-            _rewrite_index(repository, without=set(), add_from=unlisted)
+            _rewrite_index(repository, set(), unlisted, tenure.renew)
 
 
-def _unlist(repository: repositories.Repository, packs_: Sequence[str]) -> None:
+def _unlist(repository: repositories.Repository, packs_: Sequence[str], renew: Renew) -> None:
     """Out of the index before they go. A backup lists its own packs also when they were buried while it was at work."""
+    renew()
     index = repository.index()
     if any(index.knows(pack) for pack in packs_):
-        _rewrite_index(repository, without=set(packs_), add_from=())
+        _rewrite_index(repository, set(packs_), (), renew)
 
 
 def _still_full(repository: repositories.Repository, fresh: Plan, problem: store.Full) -> store.Full:
@@ -180,11 +211,15 @@ def _snapshots_held(made: Plan) -> tuple[locks.Held, ...]:
 
 
 def _needed(
-    repository: repositories.Repository, index: chunk_index.ChunkIndex, heads: Sequence[repositories.Head]
+    repository: repositories.Repository,
+    index: chunk_index.ChunkIndex,
+    heads: Sequence[repositories.Head],
+    renew: Renew,
 ) -> set[bytes]:
     follower = references.Follower(reading.Reader(repository, index))
     found: set[bytes] = set()
     for head in heads:
+        renew()
         try:
             snapshot = repository.read(head)
         except Missing:
@@ -237,8 +272,9 @@ def _last_copies(
     return found
 
 
-def _delete(repository: repositories.Repository, fresh: Plan) -> None:
+def _delete(repository: repositories.Repository, fresh: Plan, renew: Renew) -> None:
     for pack in fresh.delete:
+        renew()
         repository.store.delete(layout.pack_key(pack))
 
 
@@ -251,7 +287,7 @@ def _forget_tombstones(repository: repositories.Repository, fresh: Plan, now: da
             repository.store.delete(stone.key)
 
 
-def _thin(repository: repositories.Repository, sparse: Sequence[str]) -> tuple[str, ...]:
+def _thin(repository: repositories.Repository, sparse: Sequence[str], renew: Renew) -> tuple[str, ...]:
     """Copy what is needed of these packs into new ones; the packs that nobody needs now."""
     if not sparse:
         return ()
@@ -260,13 +296,14 @@ def _thin(repository: repositories.Repository, sparse: Sequence[str]) -> tuple[s
     chosen = set(sparse)
     chunks = [
         chunk
-        for chunk in _needed(repository, index, heads)
+        for chunk in _needed(repository, index, heads, renew)
         if (found := index.places(chunk)) and chosen.issuperset(pack for pack, _ in found)
     ]
     reader = reading.Reader(repository, index)
     try:
         with writing.Writer(repository, index) as writer:
             for chunk in sorted(chunks, key=lambda one: (index.require(one)[0], index.require(one)[1].at)):
+                renew()
                 writer.put_anew(chunk, next(reader.read([chunk])), index.require(chunk)[1].kind)
             writer.finish()
     except store.Full:
@@ -274,11 +311,14 @@ def _thin(repository: repositories.Repository, sparse: Sequence[str]) -> tuple[s
     return tuple(sparse)
 
 
-def _rewrite_index(repository: repositories.Repository, without: set[str], add_from: Sequence[str]) -> None:
+def _rewrite_index(
+    repository: repositories.Repository, without: set[str], add_from: Sequence[str], renew: Renew
+) -> None:
     """New index objects, then the old ones go: at no moment is a chunk that is needed in none of them."""
     index = repository.index()
     listed = {}
     for key in [layout.index_key(name) for name in index.objects]:
+        renew()
         try:
             content = chunk_index.read_object(repository.store, repository.ring, key)
         except Missing:
@@ -287,12 +327,14 @@ def _rewrite_index(repository: repositories.Repository, without: set[str], add_f
             if name not in without:
                 listed[name] = (name, size_bytes, places)
     for pack in add_from:
+        renew()
         stored = memoryview(repository.store.get(layout.pack_key(pack)))
         listed[pack] = (pack, len(stored), packs.Opened(repository.ring, pack, stored[:64]).table(stored))
     entries = list(listed.values())
     written: set[str] = set()
     try:
         for at in range(0, len(entries), _PACKS_PER_INDEX):
+            renew()
             written.add(chunk_index.write(repository.store, repository.ring, entries[at : at + _PACKS_PER_INDEX])[0])
     except store.Full:
         for name in written - set(index.objects):
@@ -302,4 +344,5 @@ def _rewrite_index(repository: repositories.Repository, without: set[str], add_f
         return  # the old ones stay: they list what is buried, too, and a writer stores that anew
     for name in index.objects:
         if name not in written:
+            renew()
             repository.store.delete(layout.index_key(name))

@@ -42,7 +42,8 @@ def command(session: sessions.Session, service: str | None, since: str, which: t
     """Show what changed, over all planes, newest last.
 
     Without SERVICE over all services. Code, config, model, features, index, data, dependencies and infrastructure: who,
-    from, to, a link or what differs inside; `not recorded by anyone` where ddr found it by comparing.
+    from, to, a link or what differs inside; `not recorded by anyone` where ddr found it by comparing, and then within
+    which interval it happened. `3 registered` is no move: the version came into being, and nothing serves it by that.
 
     Exit codes: 0 shown, 2 shown, and the journal cannot be read to its end.
     """
@@ -103,8 +104,9 @@ def _lines(rows: list[Row], *, several: bool, diff: bool) -> list[str]:
     for line, row in zip(table, rows, strict=True):
         lines.append(line)
         change = row.change
-        if not change.recorded and change.not_before is not None:
-            lines.append(f"{'':18}not before {change.not_before:%m-%d %H:%M:%S}")
+        if not change.recorded:
+            since = f"after {change.not_before:%m-%d %H:%M:%S} and " if change.not_before is not None else ""
+            lines.append(f"{'':18}moved at some time {since}before {change.at:%m-%d %H:%M:%S}, when it was first seen")
         if diff:
             lines += [f"{'':18}inside: {change.detail}"] if change.detail else []
             lines += [f"{'':18}{change.link}"] if change.link else []
@@ -113,9 +115,10 @@ def _lines(rows: list[Row], *, several: bool, diff: bool) -> list[str]:
 
 def _row(row: Row, *, several: bool) -> tuple[str, ...]:
     change = row.change
-    moved = f"{change.before or '?'} → {change.after or '?'}"
+    moved = f"{change.after} registered" if change.arrived else f"{change.before or '?'} → {change.after or '?'}"
     of = (", ".join(row.services),) if several else ()
-    return (f"{change.at:%m-%d %H:%M:%S}", *of, change.what, change.object, moved, _who(change), change.summary)
+    said = f"{change.summary}; that is no move" if change.arrived else change.summary
+    return (f"{change.at:%m-%d %H:%M:%S}", *of, change.what, change.object, moved, _who(change), said)
 
 
 def _who(change: changes.Change) -> str:

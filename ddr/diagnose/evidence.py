@@ -154,10 +154,16 @@ def _timing(scene: scenes.Scene, plane: planes.Plane, *, late: bool) -> Iterable
     change = culprit(scene, plane, late=late)
     if change is None or scene.onset is None:
         return
-    if change.at > scene.onset.until:
+    if is_too_late(scene, change) or (change.at > scene.onset.until and change.not_before is None):
         behind = timetext.format_duration(change.at - scene.onset.until)
         seen = "" if change.recorded else "seen "
         yield diagnoses.Evidence(CO_TIMING, f"{change.name} {seen}{behind} AFTER the onset", 1.0)
+        return
+    if change.at > scene.onset.until and change.not_before is not None:
+        gap = max(scene.onset.since - change.not_before, timedelta(0))
+        where = "from before the onset to after it" if gap else "from within the interval in which it began"
+        said = f"{change.name} at some time {where}: seen {timetext.format_clock(change.at)}, nobody recorded when"
+        yield diagnoses.Evidence(CO_TIMING, said, CO_TIMING_RATIO * math.exp(-gap / FADING))
         return
     gap = before_onset(scene, change)
     when = f"{timetext.format_duration(gap)} before the onset" if gap else "in the interval in which it began"
@@ -179,7 +185,8 @@ def is_too_late(scene: scenes.Scene, change: changes.Change) -> bool:
 def in_horizon(scene: scenes.Scene, plane: planes.Plane, *, late: bool = False) -> tuple[changes.Change, ...]:
     """The plane's changes that may have caused it, oldest first; with `late` also those that came after the onset.
 
-    What only arrived (a version that was registered, with nothing before it) counts when it is what is live. What came
+    What only arrived (a version that was registered) is no change of what is live; a move with nothing known before it
+    counts when it led to what is live. What came
     before the known-good release was vouched for with it; only features may turn bad without a further change.
     """
     since = (scene.onset.since if scene.onset else scene.at) - HORIZON
@@ -191,6 +198,7 @@ def in_horizon(scene: scenes.Scene, plane: planes.Plane, *, late: bool = False) 
         if change.plane is plane
         and change.at >= since
         and (late or not is_too_late(scene, change))
+        and not change.arrived
         and (change.before or _is_live(scene, change))
     )
 

@@ -180,7 +180,9 @@ def _target(
 
 
 def _before(scene: scenes.Scene, plane: planes.Plane, served: str) -> str:
-    moves = [change for change in scene.changes if change.plane is plane and change.after == served]
+    moves = [
+        change for change in scene.changes if change.plane is plane and change.after == served and not change.arrived
+    ]
     return moves[-1].before if moves else ""
 
 

@@ -17,6 +17,8 @@ class Change:
     `recorded` is false where no one announced it and ddr found it: then `at` is when it was first seen, and it
     happened after `not_before` where that is known. `layer` names what changed where that is no plane of its own
     (`dependencies`, `data`); `link` is where a person reads on, `detail` what is different inside, on one line.
+
+    `arrived`: the revision came into being (a version was registered), and nothing was moved to it by that.
     """
 
     plane: planes.Plane
@@ -32,6 +34,7 @@ class Change:
     layer: str = ""
     link: str = ""
     detail: str = ""
+    arrived: bool = False
 
     @property
     def what(self) -> str:
@@ -40,7 +43,9 @@ class Change:
 
     @property
     def name(self) -> str:
-        """How evidence and verdicts call it: `model:digits 2 → 3`."""
+        """How evidence and verdicts call it: `model:digits 2 → 3`, `model:digits 3 registered`."""
+        if self.arrived:
+            return f"{self.plane}:{self.object} {self.after} registered"
         return f"{self.plane}:{self.object} {self.before or '?'} → {self.after or '?'}"
 
 

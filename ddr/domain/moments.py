@@ -54,7 +54,7 @@ def _plane(
     before = next((one for one in reversed(seen) if one.at <= when), None)
     after = next((one for one in seen if one.at > when), None)
     since = before.at if before else None
-    moves = [one for one in told if one.plane is plane and not one.layer and (since is None or one.at > since)]
+    moves = [one for one in told if one.plane is plane and _is_move(one) and (since is None or one.at > since)]
     made = [one for one in moves if one.at <= when]
     coming = next((one for one in moves if one.at > when and (after is None or one.at <= after.at)), None)
     if before is not None and before.at == when:
@@ -88,6 +88,10 @@ def _moved(
         why += f"; but it was {_short(after.revision, found)} when it was next looked at, {_clock(after.at)}"
         return Then(plane, Certainty.OPEN, why, found, after.revision)
     return Then(plane, certainty, why, found)
+
+
+def _is_move(change: changes.Change) -> bool:
+    return not change.layer and not change.arrived
 
 
 def _unseen(plane: planes.Plane, seen: Sequence[_Seen], coming: changes.Change | None) -> Then:

@@ -71,9 +71,9 @@ class _Group:
 def merged(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
     """Every move once, oldest first, told by the best source. One source's own repetitions all stay, but for what two
     observers found at once."""
-    groups: dict[tuple[planes.Plane, str, str], list[_Group]] = {}
+    groups: dict[tuple[planes.Plane, str, str, bool], list[_Group]] = {}
     for change in once(sorted(found, key=lambda change: change.at)):
-        alike = groups.setdefault((change.plane, change.layer, change.after), [])
+        alike = groups.setdefault((change.plane, change.layer, change.after, change.arrived), [])
         group = next((group for group in reversed(alike) if group.holds(change)), None)
         if group is None:
             alike.append(_Group([change]))
@@ -118,7 +118,8 @@ def completed(told: Sequence[changes.Change], sighted: Sequence[releases.Sightin
 
     The time of such a difference is not known: it is seen at the later sighting and happened after the earlier one,
     in which the plane need not be the one before: it may have been unreadable for a while. Bytes overwritten under one
-    name may have been noticed without their digests; that then gives the time.
+    name may have been noticed without their digests; that then gives the time. An arrival is no move to it,
+    but no move to it can have been earlier. So where it is live at the first look of all, it was moved in between.
     """
     merged_ = merged(told)
     found: list[changes.Change] = []
@@ -128,9 +129,43 @@ def completed(told: Sequence[changes.Change], sighted: Sequence[releases.Sightin
         noticed = [change for change in between if _notices_overwriting(change, step.was, step.now)]
         used += noticed
         if not any(accounts_for(change, step) for change in between):
-            found.append(untold(step, noticed[-1].at if noticed else step.seen.at))
+            made = untold(step, noticed[-1].at if noticed else step.seen.at)
+            found.append(_not_before_arrival(made, merged_))
+    found += _first_seen(merged_, sighted)
     kept = [*(change for change in merged_ if change not in used), *found]
     return tuple(sorted(kept, key=lambda change: change.at))
+
+
+def arrivals(told: Iterable[changes.Change], of: changes.Change) -> list[changes.Change]:
+    """Those of the revision that `of` moved to, before it."""
+    return [
+        one for one in told
+        if one.arrived and (one.plane, one.layer, one.after) == (of.plane, of.layer, of.after) and one.at <= of.at
+    ]  # fmt: skip
+
+
+def _not_before_arrival(made: changes.Change, told: Iterable[changes.Change]) -> changes.Change:
+    came = arrivals(told, made)
+    if not came:
+        return made
+    since = max([came[-1].at, *([made.not_before] if made.not_before is not None else [])])
+    return dataclasses.replace(made, not_before=since, link=made.link or came[-1].link)
+
+
+def _first_seen(told: Sequence[changes.Change], sighted: Sequence[releases.Sighting]) -> list[changes.Change]:
+    """Moves to what is live at the only look there is, and arrived a while ago: nobody told of them."""
+    found = []
+    for plane, one in (sighted[-1].revisions if sighted else {}).items():
+        if any(plane in sighting.revisions for sighting in sighted[:-1]):
+            continue
+        summary = "nobody recorded this move"
+        made = changes.Change(
+            plane, one.object, sighted[-1].at, "", one.name, summary=summary, source=LEDGER, recorded=False
+        )
+        known = [change for change in told if change.plane is plane and not change.layer and not change.arrived]
+        if arrivals(told, made) and not any(change.after in (one.name, with_digest(one)) for change in known):
+            found.append(_not_before_arrival(made, told))
+    return found
 
 
 @dataclass(frozen=True)
@@ -156,9 +191,9 @@ def steps(sighted: Sequence[releases.Sighting]) -> list[Step]:
 
 
 def accounts_for(change: changes.Change, step: Step) -> bool:
-    """Whether the change tells of the step, at whatever time."""
+    """Whether the change tells of the step, at whatever time. An arrival tells of none."""
     was, now = step.was, step.now
-    if change.plane is not now.plane or change.layer:
+    if change.plane is not now.plane or change.layer or change.arrived:
         return False
     return change.after == (with_digest(now) if was.name == now.name else now.name)
 

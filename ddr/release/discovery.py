@@ -133,8 +133,9 @@ def _of_step(step: timelines.Step, told: Sequence[changes.Change]) -> list[chang
     if any(one.source == SOURCE or (one.recorded and one.before) for one in between):
         return []
     sighted = [one for one in between if not one.recorded]
-    arrived = [one for one in between if one.recorded]
     made = timelines.untold(step, sighted[0].at if sighted else step.seen.at)
+    arrived = [one for one in between if one.recorded]
+    arrived += [one for one in timelines.arrivals(told, made) if step.not_before <= one.at]
     on_the_way = [one for one in told if one.source == SOURCE and one.plane is step.now.plane and not one.layer]
     on_the_way = [one for one in on_the_way if step.not_before < one.at <= made.at and one.before != one.after]
     if on_the_way:  # somebody has found a part of it, and was cut off before he wrote down what is live
@@ -146,7 +147,9 @@ def _of_step(step: timelines.Step, told: Sequence[changes.Change]) -> list[chang
     said = [
         f"{one.summary} by {one.actor}" if one.actor != "unknown" else one.summary for one in arrived if one.summary
     ]
-    made = dataclasses.replace(made, not_before=since, link=next((one.link for one in between if one.link), ""))
+    made = dataclasses.replace(
+        made, not_before=since, link=next((one.link for one in (*between, *arrived) if one.link), "")
+    )
     return [dataclasses.replace(made, summary="; ".join([made.summary, *said]))]
 
 

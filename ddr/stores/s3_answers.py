@@ -33,6 +33,15 @@ _MAY_PASS = {
     "OperationAborted": "another change of the bucket is under way: try again",
     "ConditionalRequestConflict": "another writer was there at the same time: try again",
 }
+_FULL = frozenset(
+    {"XMinioStorageFull", "InsufficientStorage", "Insufficient Storage", "InsufficientCapacity", "QuotaExceeded"}
+    | {"XMinioAdminBucketQuotaExceeded", "UserSizeQuotaExceeded", "BucketSizeQuotaExceeded"}
+)
+"""MinIO (507, and 400 for a quota), Dell ECS (507), Ceph (403 for a quota), VersityGW (507, 403)."""
+
+_FULL_WORDS = ("no free volumes left", "no writable volumes", "no space left on device", "minimum free d", "disk full")
+"""What SeaweedFS and gateways to file systems put into a 500 whose code says nothing."""
+
 _PASSING_STATUS = (408, 409, 425, 429)
 
 
@@ -48,6 +57,11 @@ def translate(status: int, code: str, text: str, failed: str, bucket: str) -> Dd
         return Unsupported(message, hint="this server lacks what ddr needs; `ddr doctor` says what: take another store")
     if code in _PERSON_MUST_ACT:
         return store.Unusable(message, hint=_PERSON_MUST_ACT[code])
+    if status == 507 or code in _FULL or (status >= 500 and any(words in text.lower() for words in _FULL_WORDS)):
+        return store.Full(
+            message,
+            hint="make room where the bucket lies, or raise its quota; `ddr backup prune` gives back what is due",
+        )
     if code in _MAY_PASS or status in _PASSING_STATUS or status >= 500:
         return Unavailable(message, hint=_MAY_PASS.get(code, "the server has trouble: try again"))
     if status in (401, 403):

@@ -6,6 +6,7 @@ of aliases, so `changes` knows when versions were made and not when they went li
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,12 +16,14 @@ from typing import TYPE_CHECKING
 from ddr.connectors.mlflow import plane as models
 from ddr.connectors.mlflow import rest, seats, transport
 from ddr.connectors.mlflow.over_rest import fidelity as over_rest
-from ddr.domain import planes
+from ddr.domain import changes, planes
 from ddr.errors import InputError, Refused, Unsupported
 from ddr.lib import clock as clocks
 from ddr.lib import endpoint, redact
 
 if TYPE_CHECKING:  # what only backups need is loaded by them: a rollback does not wait for it
+    from datetime import datetime
+
     from ddr.connectors.mlflow import backup, work
     from ddr.connectors.mlflow.over_rest import capture as captures
     from ddr.connectors.tables import work as tables
@@ -216,7 +219,14 @@ class Registry:
                 hint="give the plane a second connector: tracking: the address of the MLflow server",
             )
         seat = seats.seat(alias=binding.alias, stage=binding.stage)
-        return models.ModelPlane(self.speaks, binding.model, seat, plane)
+        return TellingPlane(self.speaks, binding.model, seat, plane)
+
+
+class TellingPlane(models.ModelPlane):
+    """A registry knows when versions were registered, and never when an alias was moved to one."""
+
+    def changes(self, since: datetime) -> Sequence[changes.Change]:
+        return tuple(dataclasses.replace(one, arrived=True) for one in super().changes(since))
 
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> Registry:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
-from ddr.domain import changes, planes, records, releases
+from ddr.domain import changes, moments, planes, records, releases
 from ddr.journal import views
 from ddr.ports import journal as journal_port
 from ddr.ports import platform as ports
@@ -96,14 +97,53 @@ def test_a_registration_is_no_promotion(world: worlds.World) -> None:
     ledger.record(on, "digits")
     world.clock.sleep(60)
     arrived = changes.Change(MODEL, "digit", world.clock.now(), "", "3", "trainer", "version 3 registered", "registry")
+    arrived = dataclasses.replace(arrived, arrived=True)
     world.planes[MODEL].log.append(arrived)
     world.clock.sleep(60)
     world.move_by_hand("3")
     (found,) = discovery.observe(on, "digits").found
     assert (found.recorded, found.not_before) == (False, arrived.at)
     assert "version 3 registered by trainer" in found.summary
-    (told,) = timeline.changes(on, "digits", worlds.START).changes
-    assert (told.name, told.recorded) == ("model:digit 2 → 3", False)
+    told = timeline.changes(on, "digits", worlds.START).changes
+    assert [(one.name, one.recorded) for one in told] == [
+        ("model:digit 3 registered", True), ("model:digit 2 → 3", False)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("when", ["never looked", "looked before", "somebody told", "not live"])
+def test_a_registration_never_stands_for_the_move_also_without_an_observation(world: worlds.World, when: str) -> None:
+    on = platforms.platform(world)
+    world.clock.sleep(60)
+    looked = world.clock.now()
+    if when == "looked before":
+        ledger.record(on, "digits")
+    world.clock.sleep(60)
+    arrived = changes.Change(MODEL, "digit", world.clock.now(), "", "3", "trainer", "registered", "registry")
+    world.planes[MODEL].log.append(dataclasses.replace(arrived, arrived=True))
+    world.clock.sleep(600)
+    if when != "not live":
+        world.move_by_hand("3")
+    told_at = world.clock.now()
+    if when == "somebody told":
+        move = changes.Change(MODEL, "digit", told_at, "2", "3", "ci", "deployed", "deployments")
+        world.planes[MODEL].log.append(move)
+    world.clock.sleep(600)
+    now = world.clock.now()
+    registered, *moves = timeline.changes(on, "digits", worlds.START).changes
+    assert (registered.arrived, registered.actor, registered.at) == (True, "trainer", arrived.at)
+    expected = {
+        "never looked": [("", "3", False, now, arrived.at)],
+        "looked before": [("2", "3", False, now, arrived.at)],
+        "somebody told": [("2", "3", True, told_at, None)],
+        "not live": [],
+    }[when]
+    assert [(one.before, one.after, one.recorded, one.at, one.not_before) for one in moves] == expected
+    looked_at = timeline.look(on, "digits", worlds.START)
+    for at in (arrived.at, now - timedelta(seconds=1)):
+        then = moments.at(at, looked_at.sighted, looked_at.timeline.changes)
+        (model,) = [one for one in then if one.plane is MODEL]
+        assert "trainer" not in model.why, "who registers moves nothing"
+    assert looked < arrived.at
 
 
 def test_looking_only_records_nothing(world: worlds.World) -> None:

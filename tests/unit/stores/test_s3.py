@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import random
 import subprocess
 import sys
 import traceback
 from collections.abc import Callable
 from concurrent import futures
+from datetime import UTC, datetime
 
 import pytest
 
 from ddr.errors import DdrError, InputError, Unavailable, Unsupported
+from ddr.lib import clock as clocks
 from ddr.ports import store
-from ddr.stores import s3, s3_answers
+from ddr.stores import retrying, s3, s3_answers
 from tests import servers
 from tests.unit.stores import conftest, lossy
 
@@ -230,7 +233,40 @@ ANSWERS = [
     (400, "BadDigest", Unavailable, "not stored"),
     (501, "NotImplemented", Unsupported, "another store"),
     (400, "SomethingNew", store.Unusable, "repository"),
+    (507, "XMinioStorageFull", store.Full, "make room"),
+    (507, "507", store.Full, "make room"),
+    (507, "Insufficient Storage", store.Full, "make room"),
+    (500, "InsufficientStorage", store.Full, "make room"),
+    (403, "QuotaExceeded", store.Full, "quota"),
+    (400, "XMinioAdminBucketQuotaExceeded", store.Full, "quota"),
 ]
+FULL_TEXTS = [
+    "assign volume: rpc error: code = Unknown desc = No free volumes left!",
+    "No writable volumes and no free volumes left",
+    "write /data/1.dat: no space left on device",
+    "Storage backend has reached its minimum free drive threshold. Please delete a few objects to proceed.",
+]
+
+
+@pytest.mark.parametrize("text", FULL_TEXTS)
+def test_a_full_store_says_so_in_its_words_where_its_code_says_nothing(text: str) -> None:
+    for status, kind in ((500, store.Full), (503, store.Full), (403, store.Unusable)):
+        problem = s3_answers.translate(status, "InternalError", text, "s3://b: cannot write 'k'", "b")
+        assert type(problem) is kind, (status, text)
+
+
+def test_a_server_that_answers_507_is_full_and_not_asked_for_two_minutes() -> None:
+    body = b"<Error><Code>XMinioStorageFull</Code><Message>Storage backend has reached its minimum</Message></Error>"
+    head = "HTTP/1.1 507 Insufficient Storage\r\nContent-Type: application/xml\r\n"
+    head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    with lossy.answering(head.encode() + body) as endpoint:
+        tried = s3.S3Store("bucket", "p", endpoint, None, "key", "secret", attempts=1)
+        clock = clocks.ManualClock(datetime(2026, 11, 21, tzinfo=UTC))
+        began = clock.now()
+        patient = retrying.Retrying(tried, clock, random.Random(1))
+        with pytest.raises(store.Full, match="XMinioStorageFull"):
+            patient.create("k", b"bytes")
+        assert clock.now() == began
 
 
 @pytest.mark.parametrize(("status", "code", "kind", "hint"), ANSWERS)
