@@ -12,11 +12,12 @@ from ddr.domain import indexes
 from ddr.index.sources import corpus as corpora
 
 _QUERIES = 4096
-_SCORES = 1 << 24
-_LEAST_ROWS, _MOST_ROWS = 1024, 32768
-"""Of one product, 64 MiB of scores. Few queries leave it slow: 500 reach 14 of the 96 GFLOP/s that 4,000 do."""
+_SCORES = 1 << 22
+_LEAST_ROWS, _MOST_ROWS = 512, 32768
+"""Of one product: 16 MiB of scores, which stay near the processor while they are compared."""
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 _SPARE = 16
+_NO_LABEL = np.iinfo(np.int64).max  # behind all others of the same distance
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Running:
 
     def answer(self) -> Answer:
         """Of what was added so far."""
-        labels = np.concatenate([np.empty((0, self._k), np.int64), *(block.labels for block in self._blocks)])
-        keys = np.concatenate([np.empty((0, self._k)), *(block.keys for block in self._blocks)])
+        found = [block.nearest() for block in self._blocks]
+        labels = np.concatenate([np.empty((0, self._k), np.int64), *(labels for labels, _ in found)])
+        keys = np.concatenate([np.empty((0, self._k)), *(keys for _, keys in found)])
         return Answer(labels, keys if self._metric == indexes.Metric.L2 else -keys, self._metric)
 
 
@@ -136,40 +138,45 @@ def _keys(
 
 
 class _Block:
-    """The k nearest so far of some queries."""
+    """The k nearest so far of some queries. What was found since is merged when there is much of it."""
 
     def __init__(self, queries: NDArray[np.float32], k: int, *, is_product: bool) -> None:
         self._queries = queries
+        self._factors = -queries if is_product else -2 * queries
         self._squares = corpora.squared_lengths(queries)
         self._k = k
         self._most = 4 * k + _SPARE
         self._is_product = is_product
-        self.labels = np.full((len(queries), k), -1, np.int64)
-        self.keys = np.full((len(queries), k), np.inf)
+        self._labels = np.full((len(queries), k), -1, np.int64)
+        self._keys = np.full((len(queries), k), np.inf)
+        self._waiting: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+        self._held = 0
+
+    def nearest(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Labels, and keys that are smaller for what is nearer."""
+        self._merge()
+        return self._labels, self._keys
 
     def add(self, vectors: NDArray[np.float32], squares: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         if not len(vectors) or not len(self._queries):
             return
-        scores = self._queries @ vectors.T
+        scores = self._factors @ vectors.T
         if not self._is_product:
-            scores *= -2
             scores += squares.astype(np.float32)
-        else:
-            np.negative(scores, out=scores)
         limits, slack = self._limits(squares)
         is_near = scores <= limits[:, None]
-        counts = np.count_nonzero(is_near, axis=1)
-        # Nothing is known yet, or these rows are nearer than all before: the k nearest of these alone set the limit.
-        crowded = np.flatnonzero(counts > self._most) if self._k < scores.shape[1] else np.empty(0, np.int64)
-        if len(crowded):
-            here = scores[crowded]
-            nearest = np.partition(here, self._k - 1, axis=1)[:, self._k - 1]
-            limits[crowded] = np.minimum(limits[crowded], _upwards(nearest + slack[crowded]))
-            is_near[crowded] = here <= limits[crowded, None]
-        query_numbers, rows = np.nonzero(is_near)
+        if np.count_nonzero(is_near) > self._most * len(scores) and self._k < scores.shape[1]:
+            # Nothing is known yet, or these are nearer than all before: the k nearest of these alone set the limit.
+            nearest = np.partition(scores, self._k - 1, axis=1)[:, self._k - 1]
+            limits = np.minimum(limits, _upwards(nearest + slack))
+            is_near = scores <= limits[:, None]
+        query_numbers, rows = np.divmod(np.flatnonzero(is_near), len(vectors))
         query_numbers, rows = self._fewer(scores, labels, query_numbers, rows)
         keys = _keys(self._queries, query_numbers, vectors, rows, is_product=self._is_product)
-        self._merge(query_numbers, labels[rows], keys)
+        self._waiting.append((query_numbers, labels[rows], keys))
+        self._held += len(rows)
+        if self._held > self._k * len(self._queries) // 2:
+            self._merge()
 
     def _limits(self, squares: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """For each query the greatest score with which a row can be among the k nearest, as far as is known, and by how
@@ -178,7 +185,7 @@ class _Block:
         greatest = float(np.sqrt(squares.max()))
         lengths = np.sqrt(self._squares)
         wrong = _ROUNDING * (self._queries.shape[1] + 2) * (lengths + (0 if self._is_product else greatest)) * greatest
-        known = self.keys[:, -1] - (0 if self._is_product else self._squares)
+        known = self._keys[:, -1] - (0 if self._is_product else self._squares)
         return _upwards(known + wrong), 2 * wrong
 
     def _fewer(
@@ -197,24 +204,28 @@ class _Block:
         rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
         return query_numbers[rank < self._most], rows[rank < self._most]
 
-    def _merge(self, query_numbers: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.float64]) -> None:
-        touched, counts = np.unique(query_numbers, return_counts=True)
-        if not len(touched):
+    def _merge(self) -> None:
+        if not self._held:
             return
-        # New ones beside the old ones, query by query; queries are sorted by np.nonzero and kept so.
+        query_numbers, labels, keys = (np.concatenate(some) for some in zip(*self._waiting, strict=True))
+        self._waiting, self._held = [], 0
+        order = np.argsort(query_numbers, kind="stable")
+        query_numbers, labels, keys = query_numbers[order], labels[order], keys[order]
+        touched, counts = np.unique(query_numbers, return_counts=True)
+        # New ones beside the old ones, query by query.
         column = self._k + np.arange(len(keys)) - np.repeat(np.cumsum(counts) - counts, counts)
         row = np.repeat(np.arange(len(touched)), counts)
         all_keys = np.full((len(touched), self._k + counts.max()), np.inf)
-        all_labels = np.full(all_keys.shape, np.iinfo(np.int64).max)
-        all_keys[:, : self._k] = self.keys[touched]
-        old = self.labels[touched]
-        all_labels[:, : self._k] = np.where(old < 0, np.iinfo(np.int64).max, old)
+        all_labels = np.full(all_keys.shape, _NO_LABEL)
+        all_keys[:, : self._k] = self._keys[touched]
+        old = self._labels[touched]
+        all_labels[:, : self._k] = np.where(old < 0, _NO_LABEL, old)
         all_keys[row, column] = keys
         all_labels[row, column] = labels
         order = np.lexsort((all_labels, all_keys), axis=1)[:, : self._k]
-        self.keys[touched] = np.take_along_axis(all_keys, order, axis=1)
-        kept = np.take_along_axis(all_labels, order, axis=1)
-        self.labels[touched] = np.where(np.isinf(self.keys[touched]), -1, kept)
+        found = np.take_along_axis(all_keys, order, axis=1)
+        self._keys[touched] = found
+        self._labels[touched] = np.where(np.isinf(found), -1, np.take_along_axis(all_labels, order, axis=1))
 
 
 def _upwards(limits: NDArray[np.float64]) -> NDArray[np.float32]:

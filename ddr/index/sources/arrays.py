@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tokenize
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from ddr.errors import InputError
 from ddr.index.sources import places
 
 _LONGEST_HEADER_BYTES = 64 << 10
+_NO_HEADER = (ValueError, SyntaxError, TypeError, tokenize.TokenError, RecursionError, MemoryError)
+"""What numpy raises for a header that is none: it is parsed as a literal, and tried again as one of Python 2."""
 _KINDS = ("f2", "f4", "f8", "i1", "u1", "i2", "u2")
 """What a float32 holds, or is made from in one rounding."""
 _BLOCK_BYTES = 8 << 20
@@ -38,7 +41,7 @@ def npy(readable: places.Readable) -> Header:
         version = np.lib.format.read_magic(file)
         reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, is_fortran, dtype = reader(file)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as problem:
+    except _NO_HEADER as problem:
         raise InputError(f"{uri}: the header is damaged or cut off", hint="write the file again") from problem
     if dtype.hasobject:
         raise InputError(

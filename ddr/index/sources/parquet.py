@@ -14,16 +14,16 @@ from ddr.index.sources import arrays, ids, places
 from ddr.lib import redact
 
 _BUFFER_BYTES = 1 << 20
-_PAGE_BYTES = 4 << 20  # of vectors decoded at once
+_PAGE_BYTES = 1 << 20  # of vectors decoded at once
 
 
 class _Handle(io.RawIOBase):
-    """A file as Arrow wants one. `trouble` is what a read raised: Arrow keeps its text and loses its type."""
+    """A file as Arrow wants one, with a place of its own to read from."""
 
-    def __init__(self, readable: places.Readable) -> None:
-        self._readable = readable
+    def __init__(self, trying: _Trying) -> None:
+        self._trying = trying
+        self._size_bytes = trying.readable.place.size_bytes
         self._at = 0
-        self.trouble: DdrError | None = None
 
     def readable(self) -> bool:
         return True
@@ -35,19 +35,30 @@ class _Handle(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._readable.place.size_bytes)
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._size_bytes)
         return self._at
 
     def readinto(self, target: Any) -> int:
         view = memoryview(target)
-        size = max(0, min(len(view), self._readable.place.size_bytes - self._at))
+        size = max(0, min(len(view), self._size_bytes - self._at))
+        self._trying.read_into(self._at, view[:size])
+        self._at += size
+        return size
+
+
+class _Trying:
+    """Keeps what a read raised: Arrow passes on its text and loses its type."""
+
+    def __init__(self, readable: places.Readable) -> None:
+        self.readable = readable
+        self.trouble: DdrError | None = None
+
+    def read_into(self, start: int, target: memoryview) -> None:
         try:
-            self._readable.read_into(self._at, view[:size])
+            self.readable.read_into(start, target)
         except DdrError as problem:
             self.trouble = problem
             raise OSError(problem.message) from problem
-        self._at += size
-        return size
 
 
 class File:
@@ -55,7 +66,7 @@ class File:
 
     def __init__(self, readable: places.Readable, column: str, ids_column: str) -> None:
         self.uri = readable.place.uri
-        self._handle = _Handle(readable)
+        self._trying = _Trying(readable)
         self._file = self._opened()
         schema = self._file.schema_arrow
         self._check_column(schema, column)
@@ -77,15 +88,15 @@ class File:
                 f"{self.uri} cannot be read without pyarrow", hint="pip install 'ddr[parquet]'"
             ) from problem
         try:
-            source = pyarrow.PythonFile(self._handle, mode="r")
+            source = pyarrow.PythonFile(_Handle(self._trying), mode="r")
             return pyarrow.parquet.ParquetFile(source, buffer_size=_BUFFER_BYTES, pre_buffer=False)
         except (pyarrow.ArrowException, OSError) as problem:
             raise self.translated(problem) from problem
 
     def translated(self, problem: BaseException) -> DdrError:
         """What our own reading raised, else that the file is damaged."""
-        if self._handle.trouble is not None:
-            trouble, self._handle.trouble = self._handle.trouble, None
+        if self._trying.trouble is not None:
+            trouble, self._trying.trouble = self._trying.trouble, None
             return trouble
         return InputError(
             f"{self.uri} is no Parquet file, or a damaged one: {redact.foreign(problem)}",
@@ -126,12 +137,16 @@ class File:
     def batches(self, column: str, group: int, size: int) -> Iterator[Any]:
         """Arrays of the column from a row group on, at most `size` rows each."""
         import pyarrow
+        import pyarrow.parquet
 
+        # A reader of its own: the size of batches is one of the whole reader, also for columns that are being read.
+        source = pyarrow.PythonFile(_Handle(self._trying), mode="r")
         groups = range(group, self._file.metadata.num_row_groups)
         try:
-            found = self._file.iter_batches(
-                batch_size=size, row_groups=list(groups), columns=[column], use_threads=False
+            file = pyarrow.parquet.ParquetFile(
+                source, metadata=self._file.metadata, buffer_size=_BUFFER_BYTES, pre_buffer=False
             )
+            found = file.iter_batches(batch_size=size, row_groups=list(groups), columns=[column], use_threads=False)
             for batch in found:
                 yield batch.column(0)
         except (pyarrow.ArrowException, OSError) as problem:
