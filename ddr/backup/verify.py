@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from ddr.backup import chunk_index, keeping, layout, locks, packs, reading, references
+from ddr.backup import chunk_index, keeping, layout, locks, missing, packs, reading, references
 from ddr.backup import repository as repositories
 from ddr.errors import Damaged, DdrError, Missing
 
@@ -43,7 +43,7 @@ class Report:
     """`notes` are things to know that harm nothing. `whole` are the snapshots, newest last, of which every needed byte
     was found, as far as the level looks, `whole_states` the same of kept states of planes, of which there are `states`;
     `is_all` whether every pack was read. `lock` is how the locks on the newest snapshot stand, None where none are
-    asked for."""
+    asked for. `damaged` are packs that no backup should build on."""
 
     level: Level
     is_all: bool
@@ -56,6 +56,7 @@ class Report:
     lock: locks.Standing | None = None
     states: int = 0
     whole_states: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass
@@ -89,14 +90,19 @@ def verify(
     workers: int = 2,
     told: Told | None = None,
     now: datetime | None = None,
+    gone: Sequence[missing.Gone] = (),
+    copies: Sequence[str] = (),
 ) -> Report:
     """Look at everything, going on where something is damaged. `share` (n, of) takes every of-th pack from the n-th on.
 
-    With `now` also at the locks on what the newest snapshot and the newest kept state of each plane need.
+    With `now` also at the locks on what the newest snapshot and the newest kept state of each plane need. `gone` are
+    snapshots that somebody else knows of and that are not there, `copies` where they may be had back from.
 
     Raises Unavailable when the store is away.
     """
     findings = _keys(repository)
+    sure = missing.surely(gone)
+    findings += [Finding(layout.SNAPSHOTS, missing.said([one]), (), missing.ways(copies)) for one in sure]
     listed = repository.all_heads()  # before the index: what a backup commits later is not in it
     index, broken = repository.index_with_problems()
     findings += [Finding(one.key, one.message, (), one.hint) for one in broken]
@@ -116,14 +122,17 @@ def verify(
     hurt, needed, forgotten = _follow(repository, index, follower, harm, findings, listed)
     known = set(index.pack_names)
     unneeded = [pack for pack in stored if pack not in needed]
-    notes = []
-    if unneeded:
+    notes = [f"{missing.said([one])}, or the journal lost the word of it" for one in gone if not one.is_sure]
+    notes += _set_aside(index, findings) if not broken else []
+    is_all_read = not any(one.object.startswith((layout.SNAPSHOTS, layout.KEPT)) for one in findings)
+    if unneeded and is_all_read and not broken:  # else nobody can say who needs them
         size = sum(stored[pack] for pack in unneeded)
         notes.append(f"{len(unneeded)} packs ({size >> 20} MiB) are needed by nothing; `ddr backup prune` removes them")
     unlisted = [pack for pack in stored if pack not in known]
     if unlisted:
         notes.append(f"{len(unlisted)} packs are in no index: a backup was cut off, or is at work now")
-    unlamented = harm.objects.keys() - {layout.hash_in(one.object) for one in findings}
+    named = {layout.hash_in(one.object) for one in findings}
+    unlamented = {pack for pack, what in harm.objects.items() if what == _GONE and pack not in named}
     if unlamented:
         notes.append(f"{len(unlamented)} packs that the index lists are gone and nobody needs them: they were pruned")
     heads = [head for head in listed if head.id not in forgotten and not head.is_state]
@@ -142,7 +151,25 @@ def verify(
         lock,
         len(states),
         tuple(head.id for head in states if head.id not in hurt),
+        tuple(sorted(pack for pack, what in harm.objects.items() if what != _GONE)),
     )
+
+
+def _set_aside(index: chunk_index.ChunkIndex, findings: list[Finding]) -> list[str]:
+    """Damaged packs that a repair took out of the index and that nothing needs are no findings any more: notes."""
+    if any(one.object == layout.INDEX for one in findings):
+        return []  # what is lost may have been in them
+    idle = [
+        one
+        for one in findings
+        if one.object.startswith(layout.PACKS) and not index.knows(layout.hash_in(one.object)) and not one.affected
+    ]
+    for one in idle:
+        findings.remove(one)
+    if not idle:
+        return []
+    counted = "1 damaged pack" if len(idle) == 1 else f"{len(idle)} damaged packs"
+    return [f"{counted} that no index lists and nothing needs; `ddr backup prune` takes such away"]
 
 
 def _lock(repository: repositories.Repository, now: datetime | None) -> tuple[locks.Standing | None, list[Finding]]:
@@ -339,7 +366,7 @@ def _is_whole(repository: repositories.Repository, pack: str) -> bool:
 
 def _move(lines: list[str]) -> str:
     if not lines:
-        return "nothing is lost by it"
+        return "nothing is lost by it; `ddr backup repair` takes it out of use, then `ddr backup prune` away"
     return (
         "`ddr backup repair`, then `ddr backup run` stores again what the source still has; restore the rest from an "
         "older snapshot or a copy"

@@ -31,11 +31,11 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
     """Capture everything into one snapshot and commit it. The first call makes the repository.
 
     Exit codes: 0 complete, 1 nothing was captured, a secret was found, the repository that was here is gone or the
-    bucket has no Object Lock where ddr.yaml asks for it, 2 partial, a source shrank suddenly, or something could not be
-    locked or recorded, 64 ddr.yaml does not say how to seal it, 69 the store is away or full (then nothing of this
-    backup stays).
+    bucket has no Object Lock where ddr.yaml asks for it, 2 partial, a source shrank suddenly, earlier snapshots are
+    missing, or something could not be locked or recorded, 64 ddr.yaml does not say how to seal it, 69 the store is
+    away or full (then nothing of this backup stays).
     """
-    from ddr.backup import capture, fallen, locks
+    from ddr.backup import capture, fallen, locks, missing
     from ddr.domain import backup_records
 
     made = session.backups()
@@ -89,9 +89,14 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
             session.notice(f"snapshot {snapshot.id} is stored; it could not be locked")
             raise
     shrunk = fallen.lost(snapshot, full)
-    document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk, "lock": lock}
-    session.show(document, lambda: backup_text.made(snapshot, shrunk, lock, made.now()))
-    is_well = recorded and not shrunk and snapshot.status == "complete" and (not lock or lock.holds)
+    lacking = missing.surely(made.missing())
+    document = {"snapshot": capture.without_chunks(snapshot), "shrunk": shrunk, "lock": lock, "missing": lacking}
+    ways = missing.ways(tuple(made.copies()))
+    session.show(
+        document,
+        lambda: "\n".join([backup_text.made(snapshot, shrunk, lock, made.now()), *backup_text.gone(lacking, ways)]),
+    )
+    is_well = recorded and not shrunk and not lacking and snapshot.status == "complete" and (not lock or lock.holds)
     return 0 if is_well else 2
 
 
@@ -102,15 +107,17 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
 def list_(session: sessions.Session, is_only_kept: bool) -> int:
     """List snapshots, newest last, and below them the kept states of planes.
 
-    Exit codes: 0 listed, 1 there is no repository, 2 listed, and some cannot be read or the journal cannot, 69 the
-    store is away.
+    Exit codes: 0 listed, 1 there is no repository, 2 listed, and some are missing or cannot be read, or the journal
+    cannot, 69 the store is away.
     """
-    from ddr.backup import capture, keeping, layout
+    from ddr.backup import capture, keeping, layout, missing
     from ddr.errors import DdrError
 
     session.looking()
-    repository = session.backups().open()
+    made = session.backups()
+    repository = made.open()
     verified = session.board().backups.verified
+    lacking = missing.surely(made.missing())
     found, unread = [], []
     states = keeping.states(repository)
     known = {one.head.id for one in states}
@@ -127,10 +134,18 @@ def list_(session: sessions.Session, is_only_kept: bool) -> int:
             "damaged": [head.id for head, _ in unread],
             "verified": sorted(verified),
             "kept": [one.kept for one in states],
+            "missing": lacking,
         },
-        lambda: backup_text.listed(found, unread, verified, states, is_only_kept=is_only_kept),
+        lambda: backup_text.listed(
+            found,
+            unread,
+            verified,
+            states,
+            lacking=backup_text.gone(lacking, missing.ways(tuple(made.copies()))),
+            is_only_kept=is_only_kept,
+        ),
     )
-    return session.code(2 if unread else 0)
+    return session.code(2 if unread or lacking else 0)
 
 
 @command.command()

@@ -12,6 +12,9 @@ import click
 from ddr.cli import asking, backup_text, backup_watch, working
 from ddr.cli import session as sessions
 
+_MOST_NAMED = 1000
+"""So many damaged packs stand in the journal."""
+
 _LEVELS = click.Choice(["structure", "stored", "full"])
 
 
@@ -47,12 +50,20 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
             share=backup_text.share_of(share),
             told=at_work.told,
             now=made.now(),
+            gone=made.missing(),
+            copies=tuple(made.copies()),
         )
     took_s = round(time.monotonic() - began, 3)
     recorded = backup_watch.record(
         session,
         backup_records.BackupVerified(
-            repository.store.name, report.level, report.is_all, report.whole, len(report.findings), took_s
+            repository.store.name,
+            report.level,
+            report.is_all,
+            report.whole,
+            len(report.findings),
+            took_s,
+            report.damaged[:_MOST_NAMED],
         ),
     )
     backup_watch.write_metrics(session)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         drill,
         keeping,
         locks,
+        missing,
         prune,
         repair,
         repository,
@@ -81,6 +82,7 @@ def listed(
     verified: Mapping[str, datetime],
     states: Sequence[keeping.Found] = (),
     *,
+    lacking: Sequence[str] = (),
     is_only_kept: bool = False,
 ) -> str:
     """One line a snapshot, and below them one line a kept state of a plane."""
@@ -108,11 +110,22 @@ def listed(
         for one in snapshot.components
         if "shrunk" in one.facts
     ]
+    lines += lacking
     nothing = (
         "no state is kept\n  next: ddr features snapshot" if is_only_kept else "no snapshot yet\n  next: ddr backup run"
     )
     lines = lines or ([nothing] if not (is_only_kept and states) else [])
     return "\n".join([*lines, *_states(states)])
+
+
+def gone(found: Sequence[missing.Gone], ways: str) -> list[str]:
+    """Snapshots that are gone without a word, each with its time, and what to do."""
+    lines = [f"  {output.mark('bad')} {one.id[:_SHORT]}  {missing_since(one)}" for one in found]
+    return [*lines, f"      next: {ways}"] if found else []
+
+
+def missing_since(one: missing.Gone) -> str:
+    return f"{one.taken_at:%Y-%m-%d %H:%M}  MISSING: the journal tells of it, nobody forgot it, and it is not there"
 
 
 def _states(found: Sequence[keeping.Found]) -> list[str]:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import click
 
 from ddr.cli import backup_lock, backup_text, backup_watch, working
 from ddr.cli import session as sessions
 
+if TYPE_CHECKING:
+    from ddr.wiring import backups
+
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Say what would be forgotten and deleted; change nothing.")
+@click.option("--forget-missing", is_flag=True, help="Snapshots that are gone without a word are meant to be: say so.")
 @sessions.json_option
 @sessions.pass_session
-def prune(session: sessions.Session, dry_run: bool) -> int:
+def prune(session: sessions.Session, dry_run: bool, forget_missing: bool) -> int:
     """Forget snapshots by `backup.keep` and kept states by `recoveryWindow`; delete what nobody needs, in two phases.
 
     Never forgotten: the newest complete, the newest verified, the newest drilled, fewer than the minimum.
 
     What Object Lock still holds stays, is told, and goes with a later prune; that is no failure.
 
-    Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged and nothing was deleted,
-    or what was done could not be recorded, 69 the store is away, or so full that after deleting what is due no
+    Where a snapshot that the journal tells of is gone without a word nothing is deleted: it may come back from a copy,
+    and then needs its packs. --forget-missing writes down that it is meant, and goes on.
+
+    Exit codes: 0 done, 1 somebody else prunes or a clock is wrong, 2 something is damaged or missing and nothing was
+    deleted, or what was done could not be recorded, 69 the store is away, or so full that after deleting what is due no
     tombstone can be written.
     """
     from ddr.backup import prune as pruning
@@ -31,19 +39,25 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
 
     made = session.backups()
     repository = made.open()
+    recorded = _refuse_missing(session, made, forget_missing=forget_missing, dry_run=dry_run)
     heads = {head.id: head for head in repository.heads()}
     decisions = [one for one in backup_lock.decided(session, repository) if one.snapshot.id in heads]
     aged = backup_lock.aged(session, repository)
     forget = [heads[one.snapshot.id] for one in decisions if isinstance(one, retention.Forgotten)]
     forget += [one.head for one in aged if one.is_forgotten]
     plan = pruning.plan(repository, forget, made.now())
-    recorded = True
     if not dry_run:
-        plan = pruning.apply(repository, plan, made.now(), made.wired.platform.actor, grace=made.settings.grace)
-        forgotten = tuple(head.id for head in plan.forget)
-        recorded = backup_watch.record(
-            session, backup_records.BackupsForgotten(forgotten, plan.deleted_bytes, plan.buried_bytes)
-        )
+        told: list[bool] = []
+
+        def write_down(gone: tuple[str, ...]) -> None:
+            """At once: cut off later, what is gone is not taken for missing."""
+            told.append(not gone or backup_watch.record(session, backup_records.BackupsForgotten(gone)))
+
+        actor = made.wired.platform.actor
+        plan = pruning.apply(repository, plan, made.now(), actor, grace=made.settings.grace, forgotten=write_down)
+        recorded = all(told) and recorded
+        done = backup_records.BackupsForgotten((), plan.deleted_bytes, plan.buried_bytes)
+        recorded = backup_watch.record(session, done) and recorded
     document = {
         "decisions": backup_text.decisions(decisions),
         "states": [{"state": one.kept.name, "of": one.kept.object, "reason": one.reason} for one in aged],
@@ -52,6 +66,24 @@ def prune(session: sessions.Session, dry_run: bool) -> int:
     }
     session.show(document, lambda: backup_text.pruned(decisions, plan, made.settings.grace, aged, is_dry=dry_run))
     return 0 if recorded else 2
+
+
+def _refuse_missing(session: sessions.Session, made: backups.Backups, *, forget_missing: bool, dry_run: bool) -> bool:
+    """Raises Damaged where a snapshot is gone that nobody forgot; with `forget_missing` that is written down instead.
+    Gives whether it could be."""
+    from ddr.backup import missing
+    from ddr.domain import backup_records
+    from ddr.errors import Damaged
+
+    found = made.missing()
+    if not forget_missing:
+        if sure := missing.surely(found):
+            raise Damaged(f"{missing.said(sure)}, so nothing is deleted", hint=missing.ways(tuple(made.copies())))
+        return True
+    if not found or dry_run:
+        return True
+    session.notice(f"forgotten: {', '.join(str(one) for one in found)}")
+    return backup_watch.record(session, backup_records.BackupsForgotten(tuple(one.id for one in found)))
 
 
 @click.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ddr.cli import session as sessions
@@ -77,3 +78,16 @@ def write_metrics(session: sessions.Session) -> None:
         session.notice(f"warning: the metrics could not be written: {problem.strerror}")
     except DdrError as problem:
         session.notice(f"warning: the metrics could not be written: {problem.message}")
+
+
+def tell_missing(session: sessions.Session, since: datetime) -> None:
+    """To who restores: that there was a newer snapshot than the one he gets, and that it is gone."""
+    from ddr.backup import missing
+    from ddr.errors import DdrError
+
+    try:
+        found = [one for one in missing.surely(session.backups().missing()) if one.taken_at > since]
+    except DdrError:
+        return
+    if found:
+        session.notice(f"warning: {missing.said(found)}")

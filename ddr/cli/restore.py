@@ -72,6 +72,7 @@ def command(
     if wanted is None:
         there = ", ".join(one.name for one in found.components)
         raise UnknownName(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
+    backup_watch.tell_missing(session, found.at)
     if said := fallen.warning(wanted):
         session.notice(said)
     connector = _restorer(made, wanted)

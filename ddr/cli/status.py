@@ -21,7 +21,7 @@ _NONE = "no services yet: name one in ddr.yaml, the file explains how\n  next: d
 
 @click.command()
 @click.argument("service", required=False)
-@click.option("--check", is_flag=True, help="Exit 2 unless every service is ok.")
+@click.option("--check", is_flag=True, help="Exit 2 unless every service is ok and its RPO and RTO hold.")
 @sessions.also_as_option
 @sessions.json_option
 @sessions.pass_session
@@ -34,8 +34,11 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
 
     With the journal damaged or gone, planes and signals are shown all the same, and a line on stderr says so.
 
-    Exit codes: 0 shown, 2 with --check when a service is not ok, or the journal cannot be read to its end, 69 the
-    platform's clock or journal is away.
+    With --check the promises of backups count, too, where ddr.yaml has `backup:` or a backup was ever made: RPO by the
+    newest snapshot that was verified, RTO by measured drills. What nobody has verified or rehearsed does not hold.
+
+    Exit codes: 0 shown, 2 with --check when a service is not ok or an objective of its backups is missed, or the journal
+    cannot be read to its end, 69 the platform's clock or journal is away.
     """
     from ddr.diagnose import overview
     from ddr.domain import signals
@@ -44,27 +47,31 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
     wired = session.looking()
     board = session.board()
     names = [wired.platform.service(service).name] if service else sorted(wired.platform.services)
-    ready = readiness.judge(wired, board)
+    lacking = readiness.gone(wired, board)
+    ready = readiness.judge(wired, board, lacking=lacking)
     seen = [
         dataclasses.replace(
             overview.look(wired.platform, board, name, openruns.of(session, name), openruns.lifting(session, name)),
-            backups=readiness.standing(name, board, ready),
+            backups=readiness.standing(name, board, ready, lacking),
         )
         for name in names
     ]
+    missed = readiness.missed(wired, board, ready, names)
     pending = wired.log.pending()
-    whole = readiness.platform_standing(board, ready)
+    whole = readiness.platform_standing(board, ready, lacking)
     session.show(
         {
             "services": seen,
             "backups": whole,
+            "missed": missed,
             "pending_events": pending,
             "journal": wired.trouble.message if wired.trouble else "",
         },
-        lambda: _screen(session, seen, whole) + _waiting(pending),
+        lambda: _screen(session, seen, whole) + _missed(missed if check else ()) + _waiting(pending),
     )
     session.warn_interrupted()
-    return session.code(2 if check and any(entry.state is not signals.State.OK for entry in seen) else 0)
+    is_well = not missed and all(entry.state is signals.State.OK for entry in seen)
+    return session.code(2 if check and not is_well else 0)
 
 
 def _screen(
@@ -79,6 +86,15 @@ def _screen(
     if not is_alone and (seen or whole or wired.config.backup is not None):
         block = ["\n".join([output.heading("backups"), *_backups(whole)])]
     return "\n\n".join([*block, *parts] if parts else [_NONE, *block])
+
+
+def _missed(missed: Sequence[str]) -> str:
+    if not missed:
+        return ""
+    lines = [f"  {output.mark('bad')} {text}" for text in missed]
+    return "\n\n" + "\n".join(
+        ["objectives of backups that are missed:", *lines, "  next: ddr backup run, then ddr backup verify | drill"]
+    )
 
 
 def _waiting(pending: int) -> str:
@@ -134,6 +150,10 @@ def _backups(standing: status.BackupStanding | None) -> list[str]:
     lines = [f"  newest verified backup: {output.age(standing.verified_at, now)}"]
     if standing.newest_at != standing.verified_at:
         lines[0] += f"; the newest of all, {output.age(standing.newest_at, now)}, is not verified"
+    if standing.gone:
+        counted = "1 snapshot" if len(standing.gone) == 1 else f"{len(standing.gone)} snapshots"
+        lines.append(f"    {output.mark('bad')} {counted} gone that nobody forgot: {', '.join(standing.gone)}")
+        lines.append("      next: ddr backup verify")
     lines += [f"    {name} {text}" for name, text in (("RPO", standing.rpo), ("RTO", standing.rto)) if text]
     lines.append(
         f"    3-2-1-1-0: {standing.score} of 5" + (f"; {'; '.join(standing.missing)}" if standing.missing else "")

@@ -25,7 +25,8 @@ class BackupMade:
 
 @dataclass(frozen=True)
 class BackupVerified:
-    """`whole` are the snapshots of which every needed byte was read (`is_all`) or found."""
+    """`whole` are the snapshots of which every needed byte was read (`is_all`) or found, `damaged` the packs with bytes
+    that cannot be read. `is_copy`: it was a second repository that was looked at."""
 
     kind: ClassVar[str] = "backup.verified"
     repository: str
@@ -34,6 +35,8 @@ class BackupVerified:
     whole: tuple[str, ...]
     findings: int
     took_s: float = 0.0
+    damaged: tuple[str, ...] = ()
+    is_copy: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ class OpenRun:
 
 @dataclass(frozen=True)
 class BackupStanding:
-    """Backups against what was promised: texts that begin with ok, bad or unknown. `score` of five points 3-2-1-1-0."""
+    """Backups against what was promised: texts that begin with ok, bad or unknown. `score` of five points 3-2-1-1-0.
+    `gone` are snapshots that the journal tells of and the repository has no more, though nobody forgot them."""
 
     newest_at: datetime
     verified_at: datetime | None
@@ -54,6 +55,7 @@ class BackupStanding:
     score: int
     missing: tuple[str, ...] = ()
     is_ok: bool = False
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ddr.domain import backup_records, events
+from ddr.domain import backup_records, events, journal_records
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class Backups:
 
     `verified` has when each was last found whole by a full reading, `copied` by place when it was last brought up to
     date and the newest snapshot there, `locked` by place how the locks stood at the last look, `forgotten` what is
-    gone.
+    gone. `doubtful` were made before the journal was put back from a backup or adopted: what it has lost may be the
+    word that they were forgotten.
     """
 
     made: dict[str, backup_records.BackupMade]
@@ -24,12 +27,21 @@ class Backups:
     verified_at: datetime | None = None
     forgotten: frozenset[str] = frozenset()
     locked: dict[str, backup_records.BackupLocked] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
 
     @property
     def newest_verified(self) -> backup_records.BackupMade | None:
         """The newest complete snapshot that was read back whole."""
         found = [one for name, one in self.made.items() if name in self.verified and one.status == "complete"]
         return max(found, key=lambda one: one.taken_at, default=None)
+
+    def without(self, gone: Collection[str]) -> Backups:
+        """As if these had never been made: they cannot be had back."""
+        return dataclasses.replace(
+            self,
+            made={name: one for name, one in self.made.items() if name not in gone},
+            verified={name: at for name, at in self.verified.items() if name not in gone},
+        )
 
 
 class BackupFold:
@@ -43,12 +55,16 @@ class BackupFold:
         self._verified_at: datetime | None = None
         self._forgotten: set[str] = set()
         self._locked: dict[str, backup_records.BackupLocked] = {}
+        self._doubtful: set[str] = set()
 
     def take(self, event: events.Event) -> None:
         match event.record:
             case backup_records.BackupMade() as record:
                 self._made[record.snapshot] = record
+            case backup_records.BackupVerified(is_copy=True):
+                return
             case backup_records.BackupVerified() as record if record.level == "full" and record.is_all:
+                self._doubtful.difference_update(record.whole)
                 self._verified = {
                     **{name: at for name, at in self._verified.items() if name in record.whole},
                     **dict.fromkeys(record.whole, event.wall),
@@ -64,6 +80,8 @@ class BackupFold:
                 self._locked[record.repository] = record
             case backup_records.BackupsForgotten() as record:
                 self._forgotten.update(record.snapshots)
+            case backup_records.BackupRestored(component="journal") | journal_records.JournalAdopted():
+                self._doubtful.update(self._made)
             case _:
                 return
 
@@ -76,4 +94,5 @@ class BackupFold:
             self._verified_at,
             frozenset(self._forgotten),
             dict(self._locked),
+            frozenset(self._doubtful),
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ddr.domain import backup_records, planes, records
+from ddr.domain import backup_records, journal_records, planes, records
 from ddr.domain import changes as changes_
 from ddr.domain import diagnoses as diagnoses_
 from ddr.domain import events as events_
@@ -250,6 +250,8 @@ _TAKERS: dict[type[records.Record], Callable[[Fold, events_.Event, Any], None]] 
             backup_records.BackupsForgotten,
             backup_records.BackupCopied,
             backup_records.BackupLocked,
+            backup_records.BackupRestored,
+            journal_records.JournalAdopted,
         ),
         Fold.of_backup,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import shutil
 import socket
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ddr import version
-from ddr.backup import capture, journal_origin, keeping, keys, layout, undeleting
+from ddr.backup import capture, journal_origin, keeping, keys, layout, missing, undeleting
 from ddr.backup import repository as repositories
 from ddr.backup import scanner as scanning
 from ddr.domain import backup_records, snapshots
@@ -67,6 +68,18 @@ class Backups:
         """The snapshots that the journal tells of, oldest first. Raises Damaged where it cannot be read."""
         known = views.fold(self.wired.log.events()).backups
         return tuple(sorted(known.made.values(), key=lambda one: one.taken_at))
+
+    def missing(self) -> tuple[missing.Gone, ...]:
+        """Snapshots that the journal tells of and that are gone though nobody forgot them. Where the journal cannot be
+        read to its end it may lack the word that they were."""
+        journal = self.wired.platform.journal
+        try:
+            known = views.fold(journal.events()).backups
+        except Damaged:
+            return ()
+        if self.wired.trouble is not None:
+            known = dataclasses.replace(known, doubtful=frozenset(known.made))
+        return missing.look(self.store, known)
 
     def _gone(self) -> Missing | None:
         """What to say where there is no repository and there was one; None where nobody knows of any."""

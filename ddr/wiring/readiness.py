@@ -1,12 +1,15 @@
-"""How ready everybody is for the worst day, from the journal and ddr.yaml alone: nothing is asked of any store."""
+"""How ready everybody is for the worst day, from the journal and ddr.yaml. Of the store nothing is asked but the names
+of its snapshots (`gone`): of what is not there nobody can be ready."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ddr.backup import metrics, objectives
+from ddr.backup import metrics, missing, objectives
 from ddr.domain import backup_records, status
+from ddr.errors import DdrError
 from ddr.journal import backup_view, views
 from ddr.lib import timetext
 from ddr.wiring import build, repository_settings
@@ -14,9 +17,19 @@ from ddr.wiring import build, repository_settings
 ITSELF = "repository"
 
 
-def judge(wired: build.Wired, board: views.Board, now: datetime | None = None) -> objectives.Readiness:
-    """The promises of every service against what was verified and rehearsed. Times are real ones."""
-    known = board.backups
+def gone(wired: build.Wired, board: views.Board) -> tuple[missing.Gone, ...]:
+    """Snapshots that the journal tells of and that are surely gone. None where the store does not answer."""
+    try:
+        return missing.surely(missing.look(wired.platform.store, board.backups))
+    except DdrError:
+        return ()
+
+
+def judge(
+    wired: build.Wired, board: views.Board, now: datetime | None = None, lacking: Sequence[missing.Gone] = ()
+) -> objectives.Readiness:
+    """The promises of every service against what was verified and rehearsed and is there. Times are real ones."""
+    known = board.backups.without([one.id for one in lacking])
     verified = known.newest_verified
     drills = [objectives.Drill(at, record.took_s, record.passed) for at, record in known.drills]
     promised = {name: service.objectives for name, service in wired.platform.services.items()}
@@ -25,13 +38,12 @@ def judge(wired: build.Wired, board: views.Board, now: datetime | None = None) -
         now or datetime.now(UTC),
         verified.taken_at if verified else None,
         drills,
-        _repositories(wired, board),
+        _repositories(wired, known),
     )
 
 
-def _repositories(wired: build.Wired, board: views.Board) -> list[objectives.Repository]:
+def _repositories(wired: build.Wired, known: backup_view.Backups) -> list[objectives.Repository]:
     """The first repository and its copies; of a copy the journal knows when it was brought up to date."""
-    known = board.backups
     complete = [one.taken_at for one in known.made.values() if one.status == "complete"]
     itself = _repository(ITSELF, wired.config.repository, max(complete, default=None))
     newest_made = max(known.made.values(), key=lambda one: one.taken_at, default=None)
@@ -71,13 +83,14 @@ def _place(settings: repository_settings.Repository, wired: build.Wired) -> str:
     return repository.store_of(settings, wired.config.base).name
 
 
-def standing(service: str, board: views.Board, found: objectives.Readiness) -> status.BackupStanding | None:
+def standing(
+    service: str, board: views.Board, found: objectives.Readiness, lacking: Sequence[missing.Gone] = ()
+) -> status.BackupStanding | None:
     """What `ddr status` shows of it; None where there never was a backup."""
-    known = board.backups
-    if not known.made:
+    if not board.backups.made:
         return None
-    newest = max(known.made.values(), key=lambda one: one.taken_at)
-    verified = known.newest_verified
+    newest = max(board.backups.made.values(), key=lambda one: one.taken_at)
+    verified = board.backups.without([one.id for one in lacking]).newest_verified
     rpo, rto = found.rpo.get(service), found.rto.get(service)
     return status.BackupStanding(
         newest_at=newest.taken_at,
@@ -86,14 +99,17 @@ def standing(service: str, board: views.Board, found: objectives.Readiness) -> s
         rto=f"{rto.verdict}: {rto.why}" if rto else "",
         score=found.score,
         missing=found.missing,
-        is_ok=found.is_ok,
+        is_ok=found.is_ok and not lacking,
+        gone=tuple(str(one) for one in lacking),
     )
 
 
-def platform_standing(board: views.Board, found: objectives.Readiness) -> status.BackupStanding | None:
+def platform_standing(
+    board: views.Board, found: objectives.Readiness, lacking: Sequence[missing.Gone] = ()
+) -> status.BackupStanding | None:
     """As `standing`, of the whole platform: backups are there also where no service promises anything. RPO and RTO are
     then what was measured."""
-    one = standing("", board, found)
+    one = standing("", board, found, lacking)
     if one is None:
         return None
     p95 = "no drill passed yet; an RTO is measured, not estimated"
@@ -104,9 +120,24 @@ def platform_standing(board: views.Board, found: objectives.Readiness) -> status
     return dataclasses.replace(one, rpo=rpo, rto=p95 + ("" if found.rto else "; no service promises one"))
 
 
+def missed(wired: build.Wired, board: views.Board, found: objectives.Readiness, names: list[str]) -> tuple[str, ...]:
+    """The RPO and RTO of these services that do not hold, one line each; what is not known does not hold. Empty where
+    ddr.yaml says nothing of backups and none was ever made: then they are somebody else's."""
+    if wired.config.backup is None and not board.backups.made:
+        return ()
+    kinds = (("RPO", found.rpo), ("RTO", found.rto))
+    return tuple(
+        f"{name} {kind} {points[name].verdict}: {points[name].why}"
+        for name in names
+        for kind, points in kinds
+        if name in points and points[name].verdict is not objectives.Verdict.OK
+    )
+
+
 def facts(wired: build.Wired, board: views.Board) -> metrics.Facts:
     """For the Prometheus textfile."""
-    known, found = board.backups, judge(wired, board)
+    lacking = gone(wired, board)
+    known, found = board.backups.without([one.id for one in lacking]), judge(wired, board, lacking=lacking)
     verified = known.newest_verified
     newest = max(known.made.values(), key=lambda one: one.taken_at, default=None)
     complete = [one for one in known.made.values() if one.status == "complete"]
