@@ -193,7 +193,7 @@ def _embedder(
             f"{manifest.version or manifest.name} was made by embedder {wanted}, queries are made by {live}",
             hint="move both together with `--model-also`, or embed the corpus again with the live one",
         )
-    if bool(live) != bool(wanted):
+    if (live or before is not None) and bool(live) != bool(wanted):
         return ("whether the embedder of the queries made these vectors is not known: only one fingerprint is",)
     return ()
 

@@ -153,7 +153,8 @@ def test_kill_at_every_call(tmp_path: Path) -> None:
         assert names(folder) == ["file"]
         work(folder)
         assert (folder / "file").read_bytes() == CONTENT
-    assert sum(counts.values()) >= 20
+    # Open, write, fsync, close; rename; the folder's open, fsync, close. One write can be torn.
+    assert sum(counts.values()) == 2 * 8 + 1
     assert counts["old"]
     assert counts["new"]
     print(f"{sum(counts.values())} kill points of a write: {counts}")

@@ -1,0 +1,295 @@
+"""Every home alike: publish, go back, pin, collect; in a folder, in memory, in a folder as a store, in a bucket."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ddr.connectors import faiss_index
+from ddr.domain import indexes, planes
+from ddr.errors import Conflict, Damaged, InputError, Missing, Refused
+from ddr.index import check
+from ddr.index.homes import bucket, collecting, home, naming, publishing
+from ddr.lib import clock
+from ddr.ports import store
+from ddr.stores import local, memory
+from tests import servers
+from tests.unit.index import published
+from tests.unit.stores import conftest as stores
+
+KINDS = ("folder", "memory", "local", pytest.param("moto", marks=pytest.mark.xdist_group("moto")))
+
+
+@pytest.fixture(params=KINDS)
+def tried(request: pytest.FixtureRequest, tmp_path: Path) -> home.Home:
+    if request.param == "folder":
+        return published.at(tmp_path / "home")
+    of = in_store(made_store(request, tmp_path))
+    return dataclasses.replace(of, segment_bytes=1 << 20) if request.param == "moto" else of
+
+
+def made_store(request: pytest.FixtureRequest, tmp_path: Path) -> store.Store:
+    if request.param == "memory":
+        return memory.MemoryStore()
+    if request.param == "local":
+        return local.LocalStore(tmp_path / "store")
+    server: servers.S3Server = request.getfixturevalue("moto_server")
+    return stores.s3_store(server, server.new_bucket())
+
+
+def in_store(place: store.Store) -> bucket.BucketHome:
+    """Segments of 1,000 bytes, so that there are many."""
+    return bucket.BucketHome(place, "team/docs/", published.Clock(), "tester", segment_bytes=1000)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], published.Made]:
+    one = published.make(tmp_path_factory.mktemp("corpus"), ids="texts", rows=60, embedder="sha256:" + "e" * 64)
+    return one.as_another
+
+
+Making = Callable[[int], published.Made]
+
+
+def test_three_versions_there_and_back(tried: home.Home, made: Making, tmp_path: Path) -> None:
+    names = [published.published(tried, made(number)) for number in range(3)]
+    assert tried.versions() == tuple(names)
+    assert [naming.number(name) for name in names] == [1, 2, 3]
+    assert tried.current() == names[2]
+    assert [tried.manifest(name).parent for name in names] == ["", *names[:2]]
+    assert [(move.before, move.after) for move in tried.moves()] == list(zip(["", *names], names, strict=False))
+    prove = published.prover(tried, (0, 1))
+    back = publishing.roll_back(tried, publishing.way_back(tried, None, prove))
+    assert (back.before, back.after, tried.current()) == (names[2], names[1], names[1])
+    forward = publishing.roll_back(tried, publishing.way_back(tried, names[2], prove))
+    assert (forward.after, tried.current()) == (names[2], names[2])
+    assert published.published(tried, made(2)) == names[2], "the same once more is the same version"
+    assert len(tried.versions()) == 3
+    assert published.published(tried, made(0)) == names[0], "and one of before is gone back to"
+    for name in names:
+        fetched = home.fetch(tried, name, tmp_path)
+        for file in fetched.files:
+            assert (tmp_path / file.name).read_bytes() == made(0).files[file.name].read_bytes()
+            assert b"".join(tried.read(name, file.name)) == made(0).files[file.name].read_bytes()
+        assert tried.sizes(name) == {file.name: file.size_bytes for file in fetched.files}
+    assert tried.sweep() == ()
+
+
+def test_full_proof_with_a_child(tried: home.Home, made: Making) -> None:
+    moved = publishing.publish(tried, made(1).files, made(1).manifest, published.prover(tried))
+    assert moved.proof.levels == (0, 1, 2)
+    assert moved.warnings == ()
+
+
+def test_what_is_refused_moves_nothing(tried: home.Home, made: Making) -> None:
+    prove = published.prover(tried, (0, 1))
+    first = published.published(tried, made(1))
+    two = made(2)
+    with pytest.raises(publishing.BelowGate) as below:
+        publishing.publish(tried, two.files, two.manifest, prove, gate=publishing.Gate(("recall@10 0.80",)))
+    assert below.value.exit_code == 13
+    other = dataclasses.replace(two.manifest, embedder=indexes.Embedder("sha256:" + "f" * 64))
+    with pytest.raises(publishing.OtherEmbedder) as another:
+        publishing.publish(tried, two.files, other, prove)
+    assert another.value.exit_code == 12
+    assert (tried.versions(), tried.current()) == ((first,), first)
+    gate = publishing.Gate(("recall@10 0.80",), "the old one is worse")
+    forced = publishing.publish(tried, two.files, other, prove, gate=gate, model_also=True).after
+    assert tried.manifest(forced).forced == "the old one is worse"
+    with pytest.raises(publishing.OtherEmbedder):
+        publishing.way_back(tried, first, prove)
+    with pytest.raises(Missing, match="made by embedder"):
+        publishing.way_back(tried, None, prove)
+    assert tried.current() == forced
+    assert publishing.way_back(tried, None, prove, model_also=True).after == first
+    assert publishing.way_back(tried, None, prove, embedder="sha256:" + "e" * 64).after == first
+    with pytest.raises(Missing):
+        publishing.way_back(tried, "v000009-0123456789ab", prove)
+    with pytest.raises(Conflict):
+        tried.point("v000009-0123456789ab", first)
+    with pytest.raises(Conflict):
+        tried.point(None, first)
+    with pytest.raises(Missing):
+        tried.point(forced, "v000009-0123456789ab")
+    assert tried.current() == forced
+    bad = dataclasses.replace(two.manifest, files=(dataclasses.replace(two.manifest.files[0], name="../x"),))
+    with pytest.raises(InputError):
+        publishing.publish(tried, two.files, bad, prove, model_also=True)
+
+
+def test_files_that_are_not_the_manifests(tried: home.Home, made: Making, tmp_path: Path) -> None:
+    first = published.published(tried, made(1))
+    two = made(2)
+    damaged = tmp_path / "index.faiss"
+    damaged.write_bytes(two.files["index.faiss"].read_bytes()[:-1] + b"\xff")
+    with pytest.raises((Damaged, publishing.NotProved)):
+        published.published(tried, dataclasses.replace(two, files={**two.files, "index.faiss": damaged}))
+    assert (tried.versions(), tried.current()) == ((first,), first)
+
+
+def test_collecting(tried: home.Home, made: Making) -> None:
+    names = [published.published(tried, made(number)) for number in range(7)]
+    prove = published.prover(tried, (0, 1))
+    publishing.roll_back(tried, publishing.way_back(tried, names[4], prove))
+    tried.pin(names[1], "for the audit")
+    assert tried.pins() == {names[1]: "for the audit"}
+    later = published.AT + timedelta(days=3)
+    chosen = collecting.plan(tried, later, keep=2)
+    assert chosen.gone == (names[0], names[2], names[3])
+    assert [name for name, _ in chosen.kept] == [names[1], names[4], names[5], names[6]]
+    assert collecting.plan(tried, published.AT + timedelta(hours=1), keep=2).gone == (), "all were made just now"
+    with tried.lease(names[2]):
+        done = collecting.apply(tried, chosen)
+        assert done.gone == (names[0], names[3])
+        assert any(name == names[2] and "being read" in why for name, why in done.kept)
+    for kept in (names[1], names[4]):
+        with pytest.raises(Refused):
+            tried.remove(kept)
+    with pytest.raises(Refused):
+        tried.remove("v1")
+    tried.unpin(names[1])
+    done = collecting.apply(tried, collecting.plan(tried, later, keep=2))
+    assert done.gone == (names[1], names[2])
+    assert tried.versions() == tuple(names[4:])
+    assert not tried.remove(names[0])
+    with pytest.raises(Missing), tried.lease(names[0]):
+        pass
+    assert tried.sweep() == ()
+
+
+def test_a_damaged_target_is_refused_and_named(made: Making, tmp_path: Path) -> None:
+    of = published.at(tmp_path)
+    names = [published.published(of, made(number)) for number in range(4)]
+    index = published.loosened(tmp_path / "versions" / names[2] / "index.faiss")
+    content = bytearray(index.read_bytes())
+    index.unlink()  # versions share their bytes with the work folder
+    content[100] ^= 1
+    index.write_bytes(content)
+    prove = published.prover(of, (0, 1))
+    with pytest.raises(publishing.NotProved) as caught:
+        publishing.way_back(of, names[2], prove)
+    assert caught.value.exit_code == 10
+    assert caught.value.hint == f"still possible: {names[1]}, {names[0]}"
+    assert of.current() == names[3]
+    told: list[str] = []
+    assert publishing.way_back(of, None, prove, report=told.append).after == names[1]
+    assert f"passed over {names[2]}" in told[0]
+    for name in names[:2]:
+        (tmp_path / "versions" / name / "index.faiss").unlink()
+    with pytest.raises(Missing, match="no version to go back to"):
+        publishing.way_back(of, None, prove)
+    assert of.current() == names[3]
+
+
+def test_the_current_version_is_gone_and_still_one_can_go_back(made: Making, tmp_path: Path) -> None:
+    import shutil
+
+    of = published.at(tmp_path)
+    names = [published.published(of, made(number)) for number in range(2)]
+    shutil.rmtree(tmp_path / "versions" / names[1])
+    assert of.current() == names[1]
+    publishing.roll_back(of, publishing.way_back(of, None, published.prover(of, (0, 1))))
+    assert of.current() == names[0]
+
+
+def test_others_read_the_folder(made: Making, tmp_path: Path) -> None:
+    """The connector of `ddr rollback` knows versions, embedder and changes, also beside a version it had before."""
+    root = tmp_path / "index"
+    old = root / "versions/v1"
+    old.mkdir(parents=True)
+    (old / "index.faiss").write_bytes(b"old")
+    (old / "ids.json").write_text("[]")
+    (old / "card.json").write_text(json.dumps({"embedder": "sha256:old", "dim": 8, "count": 1}))
+    (root / "current").symlink_to("versions/v1")
+    of = published.at(root)
+    moved = publishing.publish(of, made(1).files, made(1).manifest, published.prover(of, (0, 1)))
+    assert moved.before == "v1"
+    with_numbers = published.make(tmp_path / "numbers", rows=60, embedder="sha256:" + "e" * 64)
+    newest = published.published(of, with_numbers)
+    connected = faiss_index.connect(faiss_index.Settings("index"), tmp_path, clock.SystemClock())
+    plane = connected.plane(faiss_index.Binding(), planes.Plane.INDEX)
+    live = plane.revision()
+    assert (live.name, live.facts) == (newest, {"embedder": "sha256:" + "e" * 64, "dim": "8", "count": "60"})
+    assert plane.find(moved.after).facts["count"] == "60"
+    assert plane.find("v1").facts["embedder"] == "sha256:old"
+    changes = plane.changes(published.AT)
+    assert [(change.before, change.after, change.actor) for change in changes] == [
+        ("v1", moved.after, "tester"),
+        (moved.after, newest, "tester"),
+    ]
+    assert plane.switch(plane.find(moved.after), live).name == moved.after
+    assert of.current() == moved.after
+    with pytest.raises(Refused, match="nothing says what its bytes must be"):
+        publishing.way_back(of, "v1", published.prover(of, (0, 1)))
+    assert "v1" not in collecting.plan(of, published.AT + timedelta(days=9), keep=0).gone
+    (root / "versions" / newest / "index.faiss").unlink()
+    with pytest.raises(Damaged):
+        plane.find(newest)
+
+
+class Lying(memory.MemoryStore):
+    """Says yes to every conditional write."""
+
+    lies = ("create", "swap")
+
+    def create(self, key: str, content: bytes) -> store.Entry:
+        if "create" in self.lies:
+            self.delete(key)
+        return super().create(key, content)
+
+    def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
+        entry = self.head(key)
+        return super().swap(key, content, entry.version if entry and "swap" in self.lies else expect)
+
+
+@pytest.mark.parametrize("lies", [("create",), ("swap",), ("create", "swap")])
+def test_a_store_that_lies_is_found_before_anything_is_written(lies: tuple[str, ...], made: Making) -> None:
+    place = Lying()
+    place.lies = lies  # type: ignore[assignment]
+    of = in_store(place)
+    with pytest.raises(Refused, match=" and ".join(f"a {lie}" for lie in lies).replace(" and ", ".* and ")):
+        published.published(of, made(1))
+    assert list(place.list("")) == []
+
+
+def test_a_moved_pointer_is_read_back(made: Making) -> None:
+    """Between the probe and the move another writer was let overwrite it."""
+
+    class Overwritten(memory.MemoryStore):
+        stale = b""
+
+        def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
+            entry = super().swap(key, content, expect)
+            return super().swap(key, self.stale, entry.version) if key.endswith("current") else entry
+
+    place = Overwritten()
+    of = in_store(place)
+    first = published.published(of, made(1))
+    place.stale = place.get("team/docs/current")
+    with pytest.raises(Conflict, match="another writer overwrote it"):
+        published.published(of, made(2))
+    assert of.current() == first
+
+
+def test_damage_in_a_bucket_has_a_place(made: Making, tmp_path: Path) -> None:
+    place = memory.MemoryStore()
+    of = dataclasses.replace(in_store(place), segment_bytes=512)
+    version = published.published(of, made(1))
+    keys = [entry.key for entry in place.list(f"team/docs/versions/{version}/") if not entry.key.endswith(".json")]
+    for key in keys:
+        content, entry = place.get(key), place.head(key)
+        assert entry
+        place.swap(key, content[:-1] + bytes([content[-1] ^ 1]), entry.version)
+        assert check.check(of, version, check.Means(), (0, 1)).exit_code == 10
+        with pytest.raises(Damaged):
+            home.fetch(of, version, tmp_path)
+        place.delete(key)
+        assert check.check(of, version, check.Means(), (0, 1)).exit_code == 10
+        place.create(key, content)
+    assert check.check(of, version, check.Means(), (0, 1)).findings == ()
+    print(f"{len(keys)} segments damaged and deleted, one after the other")
