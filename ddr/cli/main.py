@@ -34,6 +34,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("journal", "ddr.cli.journal", "Show, verify, sync and mend the append-only record."),
     ("backup", "ddr.cli.backup", "Back up the control plane, look into backups, prove them."),
     ("features", "ddr.cli.features", "Keep states of feature views, so that they can be taken back."),
+    ("index", "ddr.cli.index", "Build, prove, publish and take back vector indexes."),
     ("restore", "ddr.cli.restore", "Restore from a backup: plan by default, --apply to do it."),
     ("gameday", "ddr.cli.gameday", "Break a platform on purpose, recover it, score it."),
     ("sandbox", "ddr.cli.sandbox", "Build a small real ML platform to try all this on."),

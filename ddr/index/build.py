@@ -86,6 +86,24 @@ def is_built(bench: stages.Bench) -> bool:
     return bench.work.done(stages.MEASURE, stages.key_of([file.sha256 for file in done.files])) is not None
 
 
+def whole_parts(bench: stages.Bench) -> tuple[tuple[bool, ...], bool]:
+    """Whether each part's files have the bytes that were written, and those of the training. Reads all of them."""
+    known = [bench.work.receipt(stages.part_stage(one.number)) for one in bench.plan.parts]
+    return tuple(_is_whole(bench, one) for one in known), _is_whole(bench, bench.work.receipt(stages.TRAIN))
+
+
+def _is_whole(bench: stages.Bench, receipt: works.Receipt | None) -> bool:
+    return receipt is not None and bench.work.is_whole(receipt)
+
+
+def forget(bench: stages.Bench, numbers: Sequence[int] | None) -> None:
+    """Let these parts (None: every stage) be made again, and what comes of them."""
+    chosen = [one.number for one in bench.plan.parts] if numbers is None else numbers
+    early = () if numbers is not None else (stages.SCAN, stages.QUERIES, stages.TRAIN)
+    for stage in (*early, *map(stages.part_stage, chosen), stages.MERGE, stages.MEASURE):
+        bench.work.discard(stage)
+
+
 def _scan(bench: stages.Bench) -> None:
     key = codec.key(bench.plan)
     if bench.done(stages.SCAN, key, bench.plan.rows):
@@ -158,7 +176,7 @@ def parts(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] 
 
 
 def _is_made(bench: stages.Bench, one: indexes.Part) -> bool:
-    return bench.work.done(stages.part_stage(one.number), worker.inputs(bench, one)) is not None
+    return bench.work.done(stages.part_stage(one.number), worker.inputs(bench, one), is_read=False) is not None
 
 
 def merged(bench: stages.Bench) -> works.Receipt:
@@ -270,9 +288,3 @@ def manifest(bench: stages.Bench, built: Built, embedder: indexes.Embedder, crea
         parts=built.parts,
         is_deterministic=engine.is_deterministic(plan.shape.kind, plan.device),
     )
-
-
-def rebuilt(bench: stages.Bench, number: int) -> str:
-    """The SHA-256 of part `number` made once more, from the corpus as it is now."""
-    bench.work.discard(stages.part_stage(number))
-    return worker.part(bench, number).files[0].sha256

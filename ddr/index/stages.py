@@ -62,9 +62,9 @@ class Bench:
     def plan(self) -> indexes.Plan:
         return self.work.plan
 
-    def done(self, stage: str, inputs: str, rows: int = 0) -> works.Receipt | None:
+    def done(self, stage: str, inputs: str, rows: int = 0, *, is_read: bool = True) -> works.Receipt | None:
         """As `Work.done`, told to whoever watches."""
-        found = self.work.done(stage, inputs)
+        found = self.work.done(stage, inputs, is_read=is_read)
         if found is not None:
             self.report(Progress(stage, rows, rows, is_kept=True))
         return found

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, DdrError, Missing, Unavailable
+from ddr.errors import Damaged, DdrError, InputError, Missing, Unavailable
 from ddr.index import codec
 from ddr.index.homes import writing
 from ddr.lib import digest, durable, openfiles
@@ -72,12 +72,23 @@ class Work:
     def path(self, name: str) -> Path:
         return self.folder / name
 
-    def done(self, stage: str, inputs: str) -> Receipt | None:
-        """The receipt, when the stage was done with these inputs and its files are there, by their sizes."""
+    def done(self, stage: str, inputs: str, *, is_read: bool = True) -> Receipt | None:
+        """The receipt, when the stage was done with these inputs and its files are whole.
+
+        `is_read`: their bytes are read and compared; else their sizes, for what is compared later anyway.
+        """
         receipt = self.receipt(stage)
         if receipt is None or receipt.inputs != inputs:
             return None
-        return receipt if all(self._is_there(file) for file in receipt.files) else None
+        is_whole = self.is_whole(receipt) if is_read else all(self._is_there(file) for file in receipt.files)
+        return receipt if is_whole else None
+
+    def is_whole(self, receipt: Receipt) -> bool:
+        """Whether all its files have the bytes that were written. Reads them."""
+        try:
+            return all(self.verified(file) for file in receipt.files)
+        except (Damaged, Missing):
+            return False
 
     def _is_there(self, file: indexes.File) -> bool:
         try:
@@ -190,6 +201,21 @@ def _put(depot: store.Store, key: str, content: bytes) -> None:
         there = depot.head(key)
         if depot.get(key) != content:
             depot.swap(key, content, there.version if there else "")
+
+
+def is_begun(folder: Path, plan: indexes.Plan) -> bool:
+    """Whether there is a work folder of this plan on this machine."""
+    return (folder / digest.short(codec.key(plan), 16) / PLAN).is_file()
+
+
+def all_of(folder: Path, depot: store.Store | None = None) -> tuple[Work, ...]:
+    """Those whose plan can be read."""
+    found = []
+    for path in sorted(folder.glob(f"*/{PLAN}")):
+        with contextlib.suppress(Damaged, InputError, OSError):
+            plan = codec.decode(indexes.Plan, path.read_bytes(), str(path))
+            found.append(Work(path.parent, plan, depot, f"work/{path.parent.name}/"))
+    return tuple(found)
 
 
 def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:

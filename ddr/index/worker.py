@@ -40,7 +40,7 @@ def part(bench: stages.Bench, number: int) -> works.Receipt:
     """Make part `number`, or find it made. Missing before the corpus was scanned and the index trained."""
     one = bench.plan.parts[number]
     stage, key = stages.part_stage(number), inputs(bench, one)
-    found = bench.done(stage, key, one.stop - one.start)
+    found = bench.done(stage, key, one.stop - one.start, is_read=False)  # the merge reads it
     return found or _make(bench, one, stage, key)
 
 

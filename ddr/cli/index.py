@@ -1,0 +1,209 @@
+"""`ddr index`: vector indexes, from plan to publication and back."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import index_progress, index_proof, index_text, index_upkeep
+from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.domain import indexes
+    from ddr.index.homes import publishing
+    from ddr.wiring import indexes as wirings
+
+
+@click.group()
+def command() -> None:
+    """Build, prove, publish and take back vector indexes.
+
+    \b
+    NAME is an index of ddr.yaml, or a YAML file with the same keys:
+      indexes:
+        search: {home: index, vectors: [vectors/*.npy], ids: ids/*.npy, metric: cosine}
+
+    A build that is cut off goes on when the same command is given again.
+    """
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option("--write", is_flag=True, help="Put plan.json into its work folder, for workers on other machines.")
+@sessions.json_option
+@sessions.pass_session
+def plan(session: sessions.Session, name: str | None, write: bool) -> int:
+    """Look at the corpus and say what would be built, why, and what it takes. Touches nothing without --write.
+
+    Exit codes: 0 done, 1 it cannot be built here (the message says what would fit), 64 usage or a bad corpus, 69 a
+    system is away.
+    """
+    from ddr.index import codec
+    from ddr.index import work as works
+    from ddr.lib import digest
+
+    index = index_proof.opened(session, name)
+    made = index.plan()
+    key = codec.key(made)
+    place = index.work_folder / digest.short(key, 16)
+    if write:
+        place = works.opened(index.work_folder, made, index.depot).path(works.PLAN)
+    session.show(made, lambda: index_text.planned(made, key, str(place), index.called))
+    return 0
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option("--publish", "is_published", is_flag=True, help="Serve it when it is good enough.")
+@click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
+@click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
+@click.option(
+    "--on", type=click.Choice(["here", "ray"]), default="here", show_default=True, help="Who makes the parts."
+)
+@index_progress.events_option
+@sessions.json_option
+@sessions.pass_session
+def build(
+    session: sessions.Session,
+    name: str | None,
+    is_published: bool,
+    force: str,
+    model_also: bool,
+    on: str,
+    events: bool,
+) -> int:
+    """Build the index and prove its recall; with --publish it serves then.
+
+    Cut off at any moment, the same command goes on: every part that is done stays done. As long as the corpus is the
+    same the plan is, too.
+
+    \b
+    Exit codes:
+      0   built (and published)
+      1   cannot be built here: too little memory
+      3   somebody else moved the pointer, or the corpus changed meanwhile: the same command again
+      12  the embedder of the queries is another one (--model-also)
+      13  built, and its recall is below the gate: not published
+      15  another build works by this plan
+      64  usage, or rows that the corpus should not have
+      69  a system is away
+    """
+    from ddr.index import build as builds
+
+    index = index_proof.opened(session, name)
+    began = time.monotonic()
+    with index_progress.telling(session, is_json=events) as tell:
+        index_proof.embed(index, tell)
+        bench = index.bench(index.plan(is_measured=False), tell)
+        built = builds.build(bench, index_proof.spread(on, bench))
+    manifest = builds.manifest(bench, built, index.embedder(), index.now())
+    refusals = index_proof.refusals(index, manifest)
+    took_s = time.monotonic() - began
+    index.record(index_proof.built_record(index, manifest, took_s))
+    moved = None
+    if is_published:
+        moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
+    document = {"manifest": manifest, "refusals": refusals, "moved": moved, "took_s": round(took_s, 3)}
+    session.show(document, lambda: _said(index, manifest, refusals, took_s, moved))
+    return 0 if moved or not refusals else 13
+
+
+def _said(
+    index: wirings.Index,
+    manifest: indexes.Manifest,
+    refusals: tuple[str, ...],
+    took_s: float,
+    moved: publishing.Moved | None,
+) -> str:
+    text = index_text.built(manifest, refusals, took_s)
+    if moved is not None:
+        return f"{text}\n{index_text.moved(index.called, moved)}"
+    return text if refusals else f"{text}\nnot published; next: ddr index publish {index.called}"
+
+
+@command.command()
+@click.option("--plan", "path", required=True, metavar="PATH", help="plan.json of a work folder, or s3://…/plan.json.")
+@click.option("--part", type=click.IntRange(min=0), required=True, envvar="JOB_COMPLETION_INDEX", help="Which part.")
+@click.option("--endpoint", default="", help="Of an S3 server that is not AWS.")
+@index_progress.events_option
+@sessions.json_option
+@sessions.pass_session
+def worker(session: sessions.Session, path: str, part: int, endpoint: str, events: bool) -> int:
+    """Make one part: the contract of a laptop, Ray and a Kubernetes Indexed Job. Needs no ddr.yaml.
+
+    Called again it does nothing; called twice at once both write the same bytes.
+
+    Exit codes: 0 done, 1 what comes before the parts is not done, 3 the corpus is not the plan's any more, 14 cut off
+    by something that may pass (call it again), 42 the input is bad: no use to try again, 64 usage.
+    """
+    from ddr.domain import indexes as nouns
+    from ddr.errors import InputError, Unavailable
+    from ddr.index import worker as workers
+    from ddr.wiring import index_settings
+    from ddr.wiring import indexes as wirings
+
+    with index_progress.telling(session, is_json=events) as tell:
+        bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
+        if part >= len(bench.plan.parts):
+            raise InputError(f"there is no part {part}", hint=f"parts are 0 to {len(bench.plan.parts) - 1}")
+        try:
+            receipt = workers.part(bench, part)
+        except InputError as problem:
+            session.notice(f"{problem.message}\n  next: {problem.hint}")
+            return index_proof.EXIT_BAD_INPUT
+        except Unavailable as problem:
+            session.notice(f"{problem.message}\n  next: call it again")
+            return nouns.EXIT_RESUMABLE
+    session.show(receipt, lambda: f"part {part} is made: {receipt.files[0].sha256}")
+    return 0
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
+@click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
+@sessions.json_option
+@sessions.pass_session
+def publish(session: sessions.Session, name: str | None, force: str, model_also: bool) -> int:
+    """Serve what was built last from the corpus as it is now.
+
+    Its digests are compared, a child loads it and answers its probes, and only then the pointer moves.
+
+    Exit codes: as `ddr index build`; 1 when nothing was built yet.
+    """
+    from ddr.errors import Missing
+    from ddr.index import build as builds
+
+    index = index_proof.opened(session, name)
+    bench = index.bench(index.plan(is_measured=False), lambda progress: None)
+    if not builds.is_built(bench):
+        raise Missing(f"index {index.name} is not built from this corpus", hint=f"ddr index build {index.called}")
+    built = builds.build(bench)
+    manifest = builds.manifest(bench, built, index.embedder(), index.now())
+    refusals = index_proof.refusals(index, manifest)
+    moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
+    session.show(moved, lambda: index_text.moved(index.called, moved))
+    return 0
+
+
+@command.command(name="list")
+@click.argument("name", required=False)
+@sessions.json_option
+@sessions.pass_session
+def list_(session: sessions.Session, name: str | None) -> int:
+    """Versions, newest last: what serves, when it was made, rows, recall, pins.
+
+    Exit codes: 0 done, 2 a version's manifest is damaged, 64 usage, 69 a system is away.
+    """
+    return index_upkeep.show_list(session, index_proof.opened(session, name))
+
+
+command.add_command(index_proof.check)
+command.add_command(index_proof.repair)
+command.add_command(index_upkeep.rollback)
+command.add_command(index_upkeep.gc)
+command.add_command(index_upkeep.pin)
+command.add_command(index_upkeep.unpin)
+command.add_command(index_upkeep.fetch)

@@ -1,0 +1,257 @@
+"""`ddr index check | repair`, and what `build` and `publish` prove."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import index_progress, index_text, working
+from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.domain import index_records, indexes
+    from ddr.index import build as builds
+    from ddr.index import repair as repairs
+    from ddr.index import stages
+    from ddr.index.homes import publishing
+    from ddr.wiring import indexes as wirings
+
+EXIT_BAD_INPUT = 42
+"""Of a worker: a Kubernetes Job's podFailurePolicy fails the part at once."""
+_LEVELS = 4
+_TOLD = 10
+
+
+def opened(session: sessions.Session, name: str | None) -> wirings.Index:
+    """The named index, or the only one."""
+    from ddr.wiring import indexes as wirings
+
+    if wirings.is_file(name):
+        return wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"))
+    wired = session.wired()
+    return wirings.Indexes(wired, wired.config.indexes).get(name)
+
+
+def embed(index: wirings.Index, report: stages.Report) -> None:
+    """Make the vectors from texts, where the index says so."""
+    del index, report
+
+
+def spread(on: str, bench: stages.Bench) -> Callable[[Sequence[indexes.Part]], None] | None:
+    """Who makes the parts; None: this process, one by one."""
+    del bench
+    if on == "here":
+        return None
+    raise NotImplementedError
+
+
+def live_quality(index: wirings.Index, manifest: indexes.Manifest) -> indexes.Quality | None:
+    """Of the version that serves, where it was measured with the same queries."""
+    from ddr.errors import DdrError
+
+    current = index.home.current()
+    if current is None:
+        return None
+    try:
+        live = index.home.manifest(current)
+    except DdrError:
+        return None
+    same = [probe.vector for probe in live.probes] == [probe.vector for probe in manifest.probes]
+    return live.quality if same else None
+
+
+def refusals(index: wirings.Index, manifest: indexes.Manifest) -> tuple[str, ...]:
+    """Why it must not serve; () when it may."""
+    from ddr.index import gate
+
+    return gate.passes(manifest.quality, manifest.plan.wanted, live_quality(index, manifest))
+
+
+def built_record(index: wirings.Index, manifest: indexes.Manifest, took_s: float) -> index_records.IndexBuilt:
+    from ddr.domain import index_records
+
+    k = manifest.plan.wanted.k
+    found = next((one for one in manifest.quality.recalls if one.k == k), None)
+    return index_records.IndexBuilt(
+        index.name,
+        manifest.plan_digest,
+        index_text.shape_of(manifest.plan.shape),
+        manifest.scan.kept,
+        k,
+        found.share if found else 0.0,
+        found.low if found else 0.0,
+        round(took_s, 3),
+    )
+
+
+def published(
+    session: sessions.Session,
+    index: wirings.Index,
+    built: builds.Built,
+    manifest: indexes.Manifest,
+    refused: tuple[str, ...],
+    force: str,
+    *,
+    model_also: bool,
+) -> publishing.Moved:
+    """Add the version, prove it, move the pointer, record it."""
+    from ddr.index.homes import publishing
+
+    files = {name: path for name, (_, path) in built.files.items()}
+    gate = publishing.Gate(refused, force)
+    with working.shown(session) as at_work:
+        moved = publishing.publish(
+            index.home,
+            files,
+            manifest,
+            index.prove,
+            gate=gate,
+            model_also=model_also,
+            report=lambda text: at_work.told(text, 0, 0),
+        )
+    record_move(index, moved, "published", force if refused else "")
+    return moved
+
+
+def record_move(index: wirings.Index, moved: publishing.Moved, what: str, forced: str = "") -> None:
+    from ddr.domain import index_records
+
+    if moved.before != moved.after:
+        index.record(index_records.IndexMoved(index.name, index.home.name, moved.before, moved.after, what, forced))
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("version", required=False)
+@click.option("--level", type=click.IntRange(0, _LEVELS), default=2, show_default=True, help="The highest.")
+@click.option("--part", type=click.IntRange(min=0), default=0, show_default=True, help="At level 4: made again.")
+@click.option("--embedder", default="", metavar="FINGERPRINT", help="Of the one that makes the queries now.")
+@sessions.json_option
+@sessions.pass_session
+def check(
+    session: sessions.Session, name: str | None, version: str | None, level: int, part: int, embedder: str
+) -> int:
+    """Look at VERSION of NAME, by default the one that serves. Changes nothing.
+
+    \b
+      0  the files are there, with their sizes
+      1  every byte is what was published; what is damaged is not loaded
+      2  a child loads it: rows, ids, search parameter, probes
+      3  its ids are those of the corpus as it is now, sampled vectors are theirs
+      4  one part is made again and has the same bytes
+
+    \b
+    Exit codes:
+      0   nothing found
+      10  damaged            11  out of step with the corpus
+      12  another embedder   13  other search parameter or recall
+      1   there is no such version, 64 usage, 69 a system is away
+    """
+    from ddr.domain import index_records
+    from ddr.errors import Missing
+    from ddr.index import check as checks
+
+    index = opened(session, name)
+    chosen = version or index.home.current()
+    if chosen is None:
+        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+    plan = index.home.manifest(chosen).plan if level == _LEVELS else None
+    with working.shown(session) as at_work:
+        found = checks.check(
+            index.home,
+            chosen,
+            index.means(embedder, plan, part),
+            range(level + 1),
+            lambda text: at_work.told(text, 0, 0),
+        )
+    told = tuple(f"{one.trouble.value}: {one.where}: {one.what}" for one in found.findings[:_TOLD])
+    index.record(index_records.IndexChecked(index.name, chosen, found.levels, found.exit_code, told))
+    session.show(found, lambda: index_text.checked(found, index.called))
+    return found.exit_code
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--apply", "is_applied", is_flag=True, help="Do it; without it the plan is shown.")
+@index_progress.events_option
+@sessions.json_option
+@sessions.pass_session
+def repair(session: sessions.Session, name: str | None, is_applied: bool, events: bool) -> int:
+    """Make what serves whole again, by the least that helps: point at a version with the same bytes, merge its parts
+    again, make damaged parts again, build all of it, or go back to the newest version that is whole.
+
+    Exit codes: 0 whole (or made so), 2 there is something to repair (the plan), 1 it cannot be repaired, 13 what was
+    built is below the gate, 64 usage, 69 a system is away.
+    """
+    from ddr.errors import Missing
+    from ddr.index import check as checks
+    from ddr.index import repair as repairs
+
+    index = opened(session, name)
+    current = index.home.current()
+    if current is None:
+        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+    with index_progress.telling(session, is_json=events) as tell:
+        shop = _Workshop(session, index, tell)
+        found = checks.check(index.home, current, index.means())
+        chosen = repairs.decide(index.home, found, lambda: shop.left(index.home.manifest(current)), index.prove)
+        moved = None
+        if is_applied:
+            moved = repairs.apply(index.home, chosen, shop, index.prove)
+    if moved is not None:
+        record_move(index, moved, "repaired")
+    moved = moved or shop.moved
+    document = {"check": found, "repair": chosen, "moved": moved, "applied": is_applied}
+    session.show(document, lambda: _repaired(index, found, chosen, moved, is_applied=is_applied))
+    return 0 if is_applied or chosen.step is repairs.Step.NOTHING else 2
+
+
+def _repaired(
+    index: wirings.Index,
+    found: indexes.Check,
+    chosen: repairs.Repair,
+    moved: publishing.Moved | None,
+    *,
+    is_applied: bool,
+) -> str:
+    lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
+    if moved is not None:
+        lines.append(index_text.moved(index.called, moved))
+    elif not is_applied and found.findings:
+        lines.append(f"next: ddr index repair {index.called} --apply")
+    return "\n".join(lines)
+
+
+class _Workshop:
+    """Builds by the plan of a version that was published."""
+
+    def __init__(self, session: sessions.Session, index: wirings.Index, tell: stages.Report) -> None:
+        self._session, self._index, self._tell = session, index, tell
+        self.moved: publishing.Moved | None = None
+
+    def left(self, manifest: indexes.Manifest) -> repairs.Left:
+        """Digests of the work folder's parts, and whether the corpus is the plan's."""
+        from ddr.index import build as builds
+        from ddr.index import repair as repairs
+
+        there = self._index.left_of(manifest.plan)
+        is_same = self._index.shards() == manifest.plan.shards
+        if there is None:
+            return repairs.Left(is_source_same=is_same)
+        parts, is_trained = builds.whole_parts(there)
+        return repairs.Left(parts, is_trained, is_same)
+
+    def rebuild(self, manifest: indexes.Manifest, parts: Sequence[int] | None) -> None:
+        """Make these parts again, merge, measure, publish."""
+        from ddr.index import build as builds
+
+        bench = self._index.bench(manifest.plan if parts is not None else self._index.plan(), self._tell)
+        builds.forget(bench, parts)
+        built = builds.build(bench)
+        made = builds.manifest(bench, built, manifest.embedder, self._index.now())
+        refused = refusals(self._index, made)
+        self.moved = published(self._session, self._index, built, made, refused, manifest.forced, model_also=False)

@@ -1,0 +1,127 @@
+"""Plans, versions and checks of indexes as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ddr.cli import output
+from ddr.lib import digest
+
+if TYPE_CHECKING:
+    from ddr.domain import indexes
+    from ddr.index.homes import home, publishing
+
+_MIB = 1 << 20
+
+
+def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
+    shape = plan.shape
+    rows = [
+        ("corpus", f"{plan.rows:,} rows of {shape.dimension}, {len(plan.shards)} shards"),
+        ("kind", shape_of(shape)),
+        ("engine", f"{plan.engine} on {plan.device}"),
+        ("parts", f"{len(plan.parts)}"),
+        ("recall", f"@{plan.wanted.k} at least {plan.wanted.recall:g}, or it is not published"),
+        ("work", where),
+    ]
+    stages = [
+        (one.stage, f"{one.memory_mib:,} MiB", f"about {_span(one.seconds)}" if one.seconds else "")
+        for one in plan.estimates
+    ]
+    return "\n".join(
+        [
+            f"{output.heading(f'index {plan.wanted.name}')}  plan {digest.short(key)}",
+            output.table(rows),
+            *(["why:", *(f"  {reason}" for reason in plan.reasons)] if plan.reasons else []),
+            *(["takes:", output.table(stages)] if stages else []),
+            f"next: ddr index build {called}",
+        ]
+    )
+
+
+def shape_of(shape: indexes.Shape) -> str:
+    more = [
+        f"{shape.lists:,} lists" if shape.lists else "",
+        f"{shape.links} links" if shape.links else "",
+        f"{shape.code_bytes} bytes a code" if shape.code_bytes else "",
+        shape.metric.value,
+    ]
+    return ", ".join(filter(None, [shape.kind.value, *more]))
+
+
+def _span(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def quality(found: indexes.Quality) -> list[tuple[str, str]]:
+    rows = [
+        (f"recall@{one.k}", f"{one.share:.4f}  (95 %: {one.low:.4f} to {one.high:.4f}, {one.queries} queries)")
+        for one in found.recalls
+    ]
+    rows += [(name, str(value)) for name, value in found.search.items()]
+    rows.append(("speed", f"{found.queries_per_s:,.0f} queries/s"))
+    if found.imbalance:
+        rows.append(("lists", f"imbalance {found.imbalance:.2f}, {found.empty_lists} empty"))
+    rows.append(("finds itself", f"{100 * found.self_hits:.1f} %"))
+    return rows
+
+
+def built(manifest: indexes.Manifest, refusals: Sequence[str], took_s: float) -> str:
+    scan = manifest.scan
+    left_out = ", ".join(f"{count:,} {why}" for why, count in scan.dropped.items() if count)
+    files = ", ".join(f"{file.name} {output.size(file.size_bytes)}" for file in manifest.files)
+    mark = output.mark("bad" if refusals else "ok")
+    lines = [
+        f"{mark} {output.heading(f'index {manifest.name}')} built in {took_s:.1f} s",
+        output.table(
+            [
+                ("rows", f"{scan.kept:,}" + (f", left out: {left_out}" if left_out else "")),
+                ("kind", shape_of(manifest.plan.shape)),
+                ("files", files),
+                *quality(manifest.quality),
+            ]
+        ),
+    ]
+    lines += [f"  not good enough: {reason}" for reason in refusals]
+    return "\n".join(lines)
+
+
+def moved(name: str, one: publishing.Moved) -> str:
+    if one.before == one.after:
+        return f"{output.mark('ok')} index {name} serves {one.after} already"
+    lines = [f"{output.mark('ok')} index {name} serves {one.after}, before: {one.before or 'nothing'}"]
+    lines += [f"  {passed}" for passed in one.proof.passed]
+    lines += [f"  {output.mark('unknown')} {warning}" for warning in one.warnings]
+    return "\n".join(lines)
+
+
+def may_move(name: str, one: publishing.Moved) -> str:
+    """A rollback that was proved and not made."""
+    if one.before == one.after:
+        return f"{output.mark('ok')} index {name} serves {one.after} already"
+    lines = [f"index {name} can go from {one.before or 'nothing'} to {one.after}; nothing was changed"]
+    lines += [f"  {output.mark('ok')} {passed}" for passed in one.proof.passed]
+    lines += [f"  {output.mark('unknown')} {warning}" for warning in one.warnings]
+    return "\n".join([*lines, f"next: ddr index rollback {name} --to {one.after} --apply"])
+
+
+def checked(check: indexes.Check, name: str) -> str:
+    lines = [f"{output.mark('bad' if check.findings else 'ok')} index {name} {check.version}"]
+    lines += [f"  {output.mark('ok')} {passed}" for passed in check.passed]
+    for one in check.findings:
+        lines.append(f"  {output.mark('bad')} {one.trouble.value}: {one.where}: {one.what}")
+        if one.next:
+            lines.append(f"     next: {one.next}")
+    lines += [f"  {output.mark('unknown')} not checked: {what}" for what in check.not_checked]
+    return "\n".join(lines)
+
+
+def listed(name: str, shelf: home.Home, rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return f"index {name}: nothing published in {shelf.name}\nnext: ddr index build {name} --publish"
+    return f"{output.heading(f'index {name}')}  {shelf.name}\n{output.table(rows)}"

@@ -1,0 +1,207 @@
+"""`ddr index rollback | list | gc | pin | unpin | fetch`: what becomes of versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ddr.cli import index_proof, index_text, output, working
+from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.wiring import indexes as wirings
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--to", "to", metavar="VERSION", help="Which; else the newest before the one that serves that is whole.")
+@click.option("--apply", "is_applied", is_flag=True, help="Do it; without it only the proof is shown.")
+@click.option("--model-also", is_flag=True, help="The embedder of the queries goes back with it.")
+@click.option("--embedder", default="", metavar="FINGERPRINT", help="Of the one that makes the queries now.")
+@sessions.json_option
+@sessions.pass_session
+def rollback(
+    session: sessions.Session, name: str | None, to: str | None, is_applied: bool, model_also: bool, embedder: str
+) -> int:
+    """Serve an earlier version. Its digests, a load in a child and its probes come before the pointer moves.
+
+    For a service `ddr rollback index SERVICE` does the same with approvals, marks and proof from fresh traffic.
+
+    Exit codes: 0 done (or it can be), 1 there is none, 3 somebody else moved it, 10 the target is damaged, 12 it is of
+    another embedder (--model-also), 64 usage, 69 a system is away.
+    """
+    from ddr.index.homes import publishing
+
+    index = index_proof.opened(session, name)
+    live = embedder or index.wanted.embedder
+    with working.shown(session) as at_work:
+        moved = publishing.way_back(
+            index.home,
+            to,
+            index.prove,
+            embedder=live,
+            model_also=model_also,
+            report=lambda text: at_work.told(text, 0, 0),
+        )
+    if is_applied:
+        moved = publishing.roll_back(index.home, moved)
+        index_proof.record_move(index, moved, "rolled back")
+    session.show(
+        moved, lambda: index_text.moved(index.called, moved) if is_applied else index_text.may_move(index.called, moved)
+    )
+    return 0
+
+
+def show_list(session: sessions.Session, index: wirings.Index) -> int:
+    """Rows of versions; 2 where a manifest is damaged."""
+    from ddr.errors import Damaged
+
+    current, pins = index.home.current(), index.home.pins()
+    rows: list[tuple[str, ...]] = []
+    document = []
+    is_damaged = False
+    for version in index.home.versions():
+        mark = "serves" if version == current else ""
+        pinned = f"pinned: {pins[version]}" if version in pins else ""
+        try:
+            manifest = index.home.manifest(version)
+        except Damaged as problem:
+            is_damaged = True
+            rows.append((version, mark, output.mark("bad"), problem.message, pinned))
+            document.append({"version": version, "serves": version == current, "damaged": problem.message})
+            continue
+        k = manifest.plan.wanted.k
+        found = next((one for one in manifest.quality.recalls if one.k == k), None)
+        size = sum(file.size_bytes for file in manifest.files)
+        rows.append(
+            (
+                version,
+                mark,
+                f"{manifest.created:%Y-%m-%d %H:%M}",
+                f"{manifest.scan.kept:,} rows",
+                index_text.shape_of(manifest.plan.shape),
+                f"recall@{k} {found.share:.4f}" if found else "",
+                output.size(size),
+                pinned,
+            )
+        )
+        document.append(
+            {
+                "version": version,
+                "serves": version == current,
+                "created": manifest.created,
+                "rows": manifest.scan.kept,
+                "size_bytes": size,
+                "quality": manifest.quality,
+                "pinned": pins.get(version, ""),
+            }
+        )
+    shown = {"index": index.name, "home": index.home.name, "current": current, "versions": document}
+    session.show(shown, lambda: index_text.listed(index.called, index.home, rows))
+    return 2 if is_damaged else 0
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest stay.")
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@sessions.json_option
+@sessions.pass_session
+def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) -> int:
+    """Remove old versions, and work folders of corpora that are no more.
+
+    Never removed: what serves, is pinned, is being read, is needed by a known-good release of the recovery window, or
+    was made or served within a day.
+
+    Exit codes: 0 done, 1 it serves nothing and something is odd, 64 usage, 69 a system is away.
+    """
+    from ddr.domain import index_records
+    from ddr.index.homes import collecting
+
+    index = index_proof.opened(session, name)
+    chosen = index.spared(collecting.plan(index.home, index.now(), keep))
+    folders = index.old_work()
+    if not dry_run:
+        with working.shown(session) as at_work:
+            chosen = collecting.apply(index.home, chosen, lambda text: at_work.told(text, 0, 0))
+        for folder in folders:
+            folder.forget()
+        if chosen.gone:
+            index.record(index_records.IndexRemoved(index.name, index.home.name, chosen.gone))
+    document = {
+        "gone": chosen.gone,
+        "kept": [{"version": version, "why": why} for version, why in chosen.kept],
+        "work": [str(folder.folder) for folder in folders],
+        "dry_run": dry_run,
+    }
+    verb = "would go" if dry_run else "removed"
+    lines = [f"{verb}: {version}" for version in chosen.gone] or [f"nothing {'would go' if dry_run else 'to remove'}"]
+    lines += [f"kept: {version}: it {why}" for version, why in chosen.kept]
+    lines += [f"{verb}: work folder {folder.folder}" for folder in folders]
+    session.show(document, lambda: "\n".join(lines))
+    return 0
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version")
+@click.option("--why", required=True, help="Shown by `ddr index list`.")
+@sessions.json_option
+@sessions.pass_session
+def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
+    """Keep VERSION whatever `ddr index gc` would do.
+
+    Exit codes: 0 done, 1 there is no such version, 2 it is damaged, 64 usage.
+    """
+    from ddr.index.homes import publishing
+
+    index = index_proof.opened(session, name)
+    publishing.pin(index.home, version, why)
+    session.show({"pinned": version, "why": why}, lambda: f"{output.mark('ok')} {version} is kept: {why}")
+    return 0
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version")
+@sessions.json_option
+@sessions.pass_session
+def unpin(session: sessions.Session, name: str, version: str) -> int:
+    """Take a pin off VERSION.
+
+    Exit codes: 0 done (or it had none), 64 usage.
+    """
+    index = index_proof.opened(session, name)
+    index.home.unpin(version)
+    session.show({"unpinned": version}, lambda: f"{output.mark('ok')} {version} is kept by no pin")
+    return 0
+
+
+@click.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--version", "version", metavar="VERSION", help="Which; else the one that serves.")
+@sessions.json_option
+@sessions.pass_session
+def fetch(session: sessions.Session, name: str, folder: Path, version: str | None) -> int:
+    """Copy a version's files into FOLDER, each compared with its digest: for a server that loads it from there.
+
+    Exit codes: 0 done, 1 there is no such version, 2 its bytes are damaged, 64 usage, 69 a system is away.
+    """
+    from ddr.errors import Missing
+    from ddr.index.homes import home as homes
+    from ddr.lib import durable
+
+    index = index_proof.opened(session, name)
+    chosen = version or index.home.current()
+    if chosen is None:
+        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+    durable.make_folder(folder)
+    with index.home.lease(chosen):
+        manifest = homes.fetch(index.home, chosen, folder)
+    size = output.size(sum(file.size_bytes for file in manifest.files))
+    said = {"version": chosen, "folder": str(folder), "files": manifest.files}
+    session.show(said, lambda: f"{output.mark('ok')} {chosen}: {len(manifest.files)} files, {size}, in {folder}")
+    return 0

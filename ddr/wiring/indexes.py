@@ -1,0 +1,243 @@
+"""The index side of a configuration: from a name to its corpus, home, work folder and engine."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ddr.domain import indexes, planes
+from ddr.errors import InputError, UnknownName
+from ddr.index import build, check, codec, plans, stages, worker
+from ddr.index import work as works
+from ddr.index.homes import bucket, collecting, folder, home
+from ddr.index.sources import corpus, opening
+from ddr.lib import clock as clocks
+from ddr.ports import store
+from ddr.wiring import index_settings
+
+if TYPE_CHECKING:
+    from ddr.wiring import build as wirings
+
+_BUCKET = "s3://"
+_DOCUMENTS = (".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Index:
+    """One index that ddr.yaml or a file of its own describes. `wired` is None for a file of its own."""
+
+    wanted: indexes.Wanted
+    entry: index_settings.IndexEntry
+    base: Path
+    home: home.Home
+    now: Callable[[], datetime]
+    wired: wirings.Wired | None = None
+    services: tuple[str, ...] = ()
+    """Those whose index plane lies in this home."""
+    called: str = ""
+    """What to type for it."""
+
+    @property
+    def name(self) -> str:
+        return self.wanted.name
+
+    @property
+    def work_folder(self) -> Path:
+        return index_settings.work_folder(self.entry, self.base, self.name)
+
+    @property
+    def depot(self) -> store.Store | None:
+        """Where all machines see what is done: the bucket of the home; None for a folder, which is shared or not."""
+        return self.store_of(self.wanted.home) if self.wanted.home.startswith(_BUCKET) else None
+
+    def store_of(self, uri: str) -> store.Store:
+        return _store(uri, self.entry.s3)
+
+    @property
+    def sources(self) -> stages.Sources:
+        return stages.Sources(self.base, lambda name: self.store_of(f"{_BUCKET}{name}"))
+
+    def shards(self) -> tuple[indexes.Shard, ...]:
+        """What lies there now. InputError for whatever is wrong with any file."""
+        return opening.find(self.wanted.source, self.sources.base, self.sources.buckets)
+
+    def plan(self, *, is_measured: bool = True) -> indexes.Plan:
+        """That of a build which was begun, else a new one. Touches nothing. Refused where it cannot be built here."""
+        shards = self.shards()
+        begun = plans.begun(self.work_folder, self.wanted, shards)
+        return begun or plans.make(self.wanted, shards, plans.machine(self.wanted), is_measured=is_measured)
+
+    def bench(self, plan: indexes.Plan, report: stages.Report) -> stages.Bench:
+        work = works.opened(self.work_folder, plan, self.depot)
+        return bench(work, self.sources, report)
+
+    def means(self, live_embedder: str = "", plan: indexes.Plan | None = None, part: int = 0) -> check.Means:
+        """What a check may use. `plan` is that of the version, for `part` made again."""
+        rebuild = None if plan is None else lambda number: self._rebuilt(plan, number)
+        return check.Means(
+            embedder=live_embedder or self.wanted.embedder,
+            corpus=lambda: corpus.opened(self.shards(), self.wanted.source, self.base, self.sources.buckets),
+            rebuild=rebuild,
+            part=part,
+            scratch=None,
+            threads=plans.machine(self.wanted).threads,
+        )
+
+    def _rebuilt(self, plan: indexes.Plan, part: int) -> str:
+        """In a folder of its own, away from what a build goes on with."""
+        with tempfile.TemporaryDirectory(prefix="ddr-rebuild-") as folder:
+            made = bench(works.opened(Path(folder), plan), self.sources, lambda progress: None)
+            build.prepare(made)
+            return worker.part(made, part).files[0].sha256
+
+    def left_of(self, plan: indexes.Plan) -> stages.Bench | None:
+        """What is left of the work by a plan; None when its folder is gone."""
+        if not works.is_begun(self.work_folder, plan):
+            return None
+        return self.bench(plan, lambda progress: None)
+
+    def old_work(self) -> tuple[works.Work, ...]:
+        """Work folders of other plans than that of the corpus as it is now and that of the version that serves."""
+        current = self.home.current()
+        kept = {codec.key(self.home.manifest(current).plan)} if current else set()
+        begun = plans.begun(self.work_folder, self.wanted, self.shards())
+        if begun is not None:
+            kept.add(codec.key(begun))
+        found = works.all_of(self.work_folder, self.depot)
+        return tuple(one for one in found if codec.key(one.plan) not in kept)
+
+    def spared(self, chosen: collecting.Collection) -> collecting.Collection:
+        """Without those that a known-good release of the recovery window is made of."""
+        if self.wired is None or not self.services:
+            return chosen
+        needed = self.wired.board().needed(self.now() - self.wired.config.recovery_window)
+        spared = [(name, f"is needed by release {needed[name]}") for name in chosen.gone if name in needed]
+        gone = tuple(name for name in chosen.gone if name not in needed)
+        return collecting.Collection(gone, (*chosen.kept, *spared))
+
+    def prove(self, version: str) -> indexes.Check:
+        """Levels 0 to 2: what is proved before a pointer moves."""
+        return check.check(self.home, version, check.Means(scratch=None, threads=2))
+
+    def embedder(self) -> indexes.Embedder:
+        return indexes.Embedder(fingerprint=self.wanted.embedder)
+
+    def record(self, what: object) -> None:
+        """Into the journal, where there is one."""
+        if self.wired is not None:
+            self.wired.platform.journal.append(what)  # type: ignore[arg-type]
+
+
+def bench(work: works.Work, sources: stages.Sources, report: stages.Report) -> stages.Bench:
+    """What a stage works with, by the plan of the work folder."""
+    from ddr.index.engines import picking
+
+    plan = work.plan
+    return stages.Bench(work, sources, picking.engine_of(plan.engine, plan.device), _threads(plan), report)
+
+
+def _threads(plan: indexes.Plan) -> int:
+    return plans.machine(plan.wanted).threads
+
+
+def of_plan(path: str, report: stages.Report, s3: index_settings.S3Entry | None = None) -> stages.Bench:
+    """For a worker: `plan.json` of a work folder, or `s3://…/plan.json` of a depot. Needs no ddr.yaml."""
+    access = s3 or index_settings.S3Entry()
+    if path.startswith(_BUCKET):
+        parent, _, _ = path.rpartition("/")
+        root, _, key = parent.rpartition("/work/")
+        depot = _store(root, access)
+        plan = codec.decode(indexes.Plan, depot.get(f"work/{key}/plan.json"), path)
+        work = works.opened(Path(".ddr-work"), plan, depot)
+    else:
+        try:
+            plan = codec.decode(indexes.Plan, Path(path).read_bytes(), path)
+        except OSError as problem:
+            raise InputError(f"{path}: {problem.strerror}", hint="the plan.json of a work folder") from problem
+        work = works.opened(Path(path).absolute().parent.parent, plan)
+        if work.path(works.PLAN).resolve() != Path(path).resolve():
+            raise InputError(
+                f"{path} does not lie in the work folder of its plan",
+                hint=f"`ddr index plan --write` puts it there: {work.path(works.PLAN)}",
+            )
+    return bench(work, stages.Sources(Path("/"), lambda name: _store(f"{_BUCKET}{name}", access)), report)
+
+
+def _store(uri: str, s3: index_settings.S3Entry) -> store.Store:
+    from ddr.stores import retrying
+    from ddr.stores import s3 as buckets
+
+    name, _, prefix = uri.removeprefix(_BUCKET).partition("/")
+    made = buckets.S3Store(
+        bucket=name,
+        prefix=prefix,
+        endpoint=s3.endpoint or None,
+        region=s3.region or None,
+        access_key=s3.access_key or None,
+        secret_key=s3.secret_key or None,
+    )
+    jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+    return retrying.Retrying(made, clocks.SystemClock(), jitter)
+
+
+@dataclass(frozen=True)
+class Indexes:
+    """All that ddr.yaml names, by name."""
+
+    wired: wirings.Wired
+    known: Mapping[str, index_settings.IndexEntry] = field(default_factory=dict)
+
+    def get(self, name: str | None) -> Index:
+        """The named one, or the only one. UnknownName, InputError."""
+        if name is None:
+            if len(self.known) == 1:
+                return self.get(next(iter(self.known)))
+            if not self.known:
+                raise InputError("ddr.yaml has no indexes", hint="name one under `indexes:`, or give a YAML file")
+            raise InputError("which index?", hint=f"one of {', '.join(self.known)}")
+        if name not in self.known:
+            there = ", ".join(self.known) or "none"
+            raise UnknownName(f"there is no index {name!r}", hint=f"ddr.yaml has: {there}; or give a YAML file")
+        base, clock = self.wired.config.base, self.wired.platform.clock
+        made = _index(name, self.known[name], base, self.wired.platform.actor, clock.now)
+        services = tuple(_served_by(self.wired, made))
+        return replace(made, wired=self.wired, services=services)
+
+
+def _served_by(wired: wirings.Wired, index: Index) -> list[str]:
+    """Services whose index plane has its versions in the same folder."""
+    found = []
+    for service, entries in wired.config.planes.items():
+        entry = entries.get(planes.Plane.INDEX)
+        if entry is None:
+            continue
+        root = getattr(wired.connectors[entry.connector], "root", None)
+        if isinstance(root, Path) and root.resolve() == Path(index.wanted.home).resolve():
+            found.append(service)
+    return found
+
+
+def of_file(path: Path, actor: str) -> Index:
+    """An index that a file of its own describes; nothing is written into a journal."""
+    base = path.absolute().parent
+    made = _index(path.stem.removesuffix(".index"), index_settings.read(path), base, actor, lambda: datetime.now(UTC))
+    return replace(made, called=str(path))
+
+
+def is_file(name: str | None) -> bool:
+    return name is not None and name.endswith(_DOCUMENTS)
+
+
+def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, now: Callable[[], datetime]) -> Index:
+    wanted = index_settings.wanted(name, entry, base)
+    made: home.Home
+    if wanted.home.startswith(_BUCKET):
+        made = bucket.BucketHome(_store(wanted.home, entry.s3), "", now, actor)
+    else:
+        made = folder.FolderHome(Path(wanted.home), now, actor)
+    return Index(wanted, entry, base, made, now, called=name)
