@@ -12,6 +12,7 @@ import pytest
 
 from ddr.connectors.mlflow import rest, transport
 from ddr.errors import Conflict
+from ddr.lib import endpoint
 from tests.unit.connectors import rigs
 from tests.unit.connectors.official import Official
 
@@ -123,3 +124,30 @@ def test_what_is_live_and_marks_are_asked_anew(world: World, official: Official)
     found = plane.recalled().revision()
     assert found.name == "2"
     assert found.facts["blocked"] == "bad"
+
+
+def test_what_a_look_and_a_switch_ask(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every question is told, in order: `files` is a whole reading of a version's files."""
+    ask = endpoint.Line.ask
+    asked: list[str] = []
+
+    def told(self: endpoint.Line, method: str, path: str, *args: Any, **named: Any) -> endpoint.Answer:
+        asked.append(method + " " + ("files" if "mlflow-artifacts" in path else path.rpartition("mlflow/")[2]))
+        return ask(self, method, path, *args, **named)
+
+    def questions(do: Callable[[], object]) -> list[str]:
+        asked.clear()
+        do()
+        return [one for at, one in enumerate(asked) if at == 0 or one != asked[at - 1]]
+
+    monkeypatch.setattr(endpoint.Line, "ask", told)
+    plane = world.plane
+    live, second = plane.revision(), plane.find("2")
+    alias, version, files = "GET registered-models/alias", "GET model-versions/get", "GET files"
+    assert questions(plane.revision) == [alias, files]
+    assert questions(lambda: plane.find("2")) == [version, files]
+    assert questions(plane.recalled().revision) == [alias]
+    assert questions(lambda: plane.recalled().find("2")) == [version]
+    before, behind = [alias, files, version, files, alias], [alias, files]
+    assert questions(lambda: plane.switch(second, live)) == [*before, "POST registered-models/alias", *behind]
+    assert questions(plane.recalled().revision) == [alias], "the switch has read it back"
