@@ -37,8 +37,8 @@ def command(session: sessions.Session, service: str | None, check: bool) -> int:
     With --check the promises of backups count, too, where ddr.yaml has `backup:` or a backup was ever made: RPO by the
     newest snapshot that was verified, RTO by measured drills. What nobody has verified or rehearsed does not hold.
 
-    Exit codes: 0 shown, 2 with --check when a service is not ok or an objective of its backups is missed, or the journal
-    cannot be read to its end, 69 the platform's clock or journal is away.
+    Exit codes: 0 shown, 2 with --check when a service is not ok or an objective of its backups is missed, or the
+    journal cannot be read to its end, 69 the platform's clock or journal is away.
     """
     from ddr.diagnose import overview
     from ddr.domain import signals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -55,3 +56,38 @@ def test_with_services_the_platform_stands_once_and_promises_for_each(
     assert main.run(["status", "fraud"]) == 0
     alone = capsys.readouterr().out
     assert alone.count("newest verified backup") == alone.count("3-2-1-1-0") == alone.count("RPO ok: ") == 1
+
+
+def _check(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[str]]:
+    capsys.readouterr()
+    code = main.run(["status", "--check", "--json", *words])
+    return code, json.loads(capsys.readouterr().out)["missed"]
+
+
+def test_a_missed_objective_of_backups_fails_the_check(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The service has no planes and no signals: only its backups can be wrong."""
+    plain = re.sub(r"(?m)^services:.*\n(?: .*\n)*", "", config.read_text())
+    (config.parent / "things").mkdir()
+    (config.parent / "things" / "a.yaml").write_text("a: 1\n")
+    services = f"\nservices: {{fraud: {SERVICE}}}\n"
+    config.write_text(plain + services)
+    is_ok, missed = _check(capsys)
+    assert (is_ok, missed) == (0, []), "backups are somebody else's"
+    config.write_text(f"{plain}\nbackup: {{encryption: none}}{services}")
+    code, missed = _check(capsys)
+    assert (code, [line.split(":")[0] for line in missed]) == (2, ["fraud RPO unknown", "fraud RTO unknown"])
+    assert main.run(["backup", "run"]) == 0
+    assert [line.split(":")[0] for line in _check(capsys)[1]] == ["fraud RPO unknown", "fraud RTO unknown"]
+    assert main.run(["backup", "verify"]) == 0
+    assert [line.split(":")[0] for line in _check(capsys)[1]] == ["fraud RTO unknown"]
+    assert main.run(["backup", "run"]) == main.run(["backup", "verify"]) == 0, "now with a journal in it"
+    assert main.run(["backup", "drill"]) == 0
+    assert _check(capsys) == (is_ok, [])
+    capsys.readouterr()
+    assert main.run(["status", "--check"]) == is_ok
+    assert "missed" not in capsys.readouterr().out
+    config.write_text(config.read_text().replace("rpo: 1h", "rpo: 1ms").replace("rto: 15m", "rto: 1ms"))
+    code, missed = _check(capsys, "fraud")
+    assert (code, [line.split(":")[0] for line in missed]) == (2, ["fraud RPO bad", "fraud RTO bad"])
+    capsys.readouterr()
+    assert main.run(["status"]) == 0, "who only looks is not failed"
