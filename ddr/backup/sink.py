@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ddr.backup import chunks, packs, planting, reading, scanner, writing
 from ddr.domain import snapshots
-from ddr.lib import digest, rowbatch, rowcells, rowdigest
+from ddr.lib import digest, rowbatch, rowdigest
 from ddr.ports import restorable
 
 _TOLD_EVERY = 8
@@ -116,7 +116,7 @@ def _readable(batch: rowbatch.Batch) -> bytes:
 
     In a table of names and values (params, tags) a secret is told by its name, so these are put side by side.
     """
-    lines = [rowcells.as_bytes(text) for text in batch.texts()]
+    lines = [column.readable() for column in batch.columns]
     families = dict(zip(batch.names, batch.families, strict=True))
     if families.get("key") == families.get("value") == "text":
         cells = (batch.column(name).cells() for name in ("key", "value"))

@@ -65,6 +65,11 @@ class Marks:
         self._marks.append(marks)
         self._is_ordered = False
 
+    def keys(self) -> NDArray[numpy.int64]:
+        import numpy as np
+
+        return np.concatenate(self._keys) if self._keys else np.zeros(0, dtype=np.int64)
+
     def of(self, wanted: NDArray[numpy.int64], absent: int) -> NDArray[numpy.int64]:
         """The marks of these keys, `absent` for those that have none."""
         import numpy as np

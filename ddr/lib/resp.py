@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 from ddr.errors import DdrError, Refused, Unavailable
-from ddr.lib import redact
+from ddr.lib import redact, respshape
 
 _PIECE = 1 << 18
+_NUMBERS = 12  # bytes of an answer that is a number, about
 
 
 class Failed(DdrError):
@@ -56,6 +57,7 @@ class Client:
         self.address = address
         self._buffer = b""
         self._at = 0
+        self._shapes: dict[int, respshape.Shape] = {}
         try:
             self._socket = _connected(address)
         except (OSError, ValueError) as problem:
@@ -99,56 +101,72 @@ class Client:
             raise self._away(problem) from problem
 
     def answers(self, count: int) -> list[Answer]:
-        """Numbers and single words, of which bulk work gets most, are taken without a call for each."""
+        """Numbers and words, of which bulk work gets most, are taken without a call for each."""
+        found: list[Answer] = []
+        buffer, at = self._buffer, self._at
+        for _ in range(count):
+            kind, end = buffer[at : at + 1], buffer.find(b"\r\n", at)
+            if end >= 0:
+                if kind == b":":
+                    found.append(int(buffer[at + 1 : end]))
+                    at = end + 2
+                    continue
+                if kind == b"$":
+                    start = end + 2
+                    stop = start + int(buffer[at + 1 : end])
+                    if start <= stop < len(buffer) - 1:
+                        found.append(buffer[start:stop])
+                        at = stop + 2
+                        continue
+            self._at = at
+            found.append(self._answer())
+            buffer, at = self._buffer, self._at
+        self._at = at
+        return found
+
+    def numbers(self, count: int) -> list[Answer]:
+        """As `answers`, where all of them are numbers, as a rule."""
         found: list[Answer] = []
         while len(found) < count:
             buffer, at = self._buffer, self._at
-            kind = buffer[at : at + 1]
-            end = buffer.find(b"\r\n", at) if kind == b":" or kind == b"+" else -1
-            if end < 0:
-                found.append(self._answer())
-                continue
-            found.append(int(buffer[at + 1 : end]) if kind == b":" else buffer[at + 1 : end])
-            self._at = end + 2
+            pieces = buffer[at : at + _NUMBERS * (count - len(found))].split(b"\r\n", count - len(found))[:-1]
+            try:
+                if b"".join([piece[:1] for piece in pieces]).strip(b":"):
+                    raise ValueError
+                found += [int(piece[1:]) for piece in pieces]
+                self._at = at + sum(map(len, pieces)) + 2 * len(pieces)
+            except ValueError:
+                return [*found, *self.answers(count - len(found))]
+            if not pieces:
+                found += self.answers(1)
         return found
 
-    def hashes(self, count: int, width: int) -> list[list[bytes | None]]:
+    def went(self, usual: bytes) -> bool:
+        """Whether the next answers are these, byte for byte; then they are taken. Waits for as many bytes."""
+        while len(self._buffer) - self._at < len(usual):
+            if not usual.startswith(self._buffer[self._at :]):
+                return False
+            self._more()
+        if not self._buffer.startswith(usual, self._at):
+            return False
+        self._at += len(usual)
+        return True
+
+    def hashes(self, count: int, width: int) -> list[respshape.Cells]:
         """The answers to `count` HMGET of `width` fields each, faster than `answers`. Failed."""
-        found: list[list[bytes | None]] = []
-        first = b"*%d\r\n" % width
-        heads = [(b"", 0, 0)] * width  # of each cell of the hash before: most are as long
-        for _ in range(count):
-            buffer, at = self._buffer, self._at
-            cells: list[bytes | None] = []
-            try:
-                if not buffer.startswith(first, at):
-                    raise IndexError
-                at += len(first)
-                for which, (head, skip, size) in enumerate(heads):
-                    if skip and buffer.startswith(head, at):
-                        start = at + skip
-                        at = start + size + 2
-                        cells.append(buffer[start : at - 2])
-                        continue
-                    end = buffer.index(b"\r\n", at)
-                    if buffer[at + 1] == 45:  # $-1
-                        cells.append(None)
-                        at = end + 2
-                        continue
-                    start, size = end + 2, int(buffer[at + 1 : end])
-                    heads[which] = (buffer[at:start], start - at, size)
-                    at = start + size + 2
-                    cells.append(buffer[start : at - 2])
-                if at > len(buffer):
-                    raise IndexError
-                self._at = at
-            except (ValueError, IndexError):  # not all of it is here, or it is an error: the slow way
-                answer = self._answer()
-                if not isinstance(answer, list):
-                    raise answer if isinstance(answer, Failed) else self._odd() from None
-                cells = [one if isinstance(one, bytes) else None for one in answer]
+        shape = self._shapes.setdefault(width, respshape.Shape(width))
+        found: list[respshape.Cells] = []
+        while True:
+            taken, self._at = shape.take(self._buffer, self._at, count - len(found))
+            found += taken
+            if len(found) == count:
+                return found
+            answer = self._answer()  # not all of it is here, it looks otherwise, or it is an error
+            if not isinstance(answer, list):
+                raise answer if isinstance(answer, Failed) else self._odd()
+            cells = tuple(one if isinstance(one, bytes) else None for one in answer)
+            shape.learn(cells)
             found.append(cells)
-        return found
 
     def _answer(self) -> Answer:
         line = self._line()

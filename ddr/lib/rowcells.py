@@ -62,6 +62,12 @@ class Words:
         self.values += new
         self.size += sum(map(len, new))
 
+    def since(self, known: int) -> list[Any]:
+        """What `numbers` has numbered from `known` on, in that order: it keeps the order in which words came."""
+        new = list(itertools.islice(reversed(self.numbers), len(self.numbers) - known))
+        new.reverse()
+        return new
+
     def lanes(self) -> NDArray[numpy.uint64]:
         """The hash of each word, four lanes; each word is hashed once."""
         import numpy as np
@@ -132,6 +138,15 @@ class Column:
         for value in self.odd.values():
             if isinstance(value, str | bytes):
                 yield value
+
+    def readable(self) -> bytes:
+        """As `texts`, one a line."""
+        lines: list[bytes] = []
+        if self.words is not None and self.words.values:
+            used = map(self.words.values.__getitem__, _first_use(self.present()).tolist())
+            lines.append(b"\n".join(used) if self.family == "bytes" else as_bytes("\n".join(used)))
+        lines += [as_bytes(value) for value in self.odd.values() if isinstance(value, str | bytes)]
+        return b"\n".join(lines)
 
     def lengths(self) -> NDArray[numpy.int64]:
         """Of the texts and bytes values, 0 for all else."""
@@ -331,7 +346,7 @@ def _worded(name: str, family: str, cells: Sequence[Cell], words: Words) -> Colu
     kind = KINDS[family]
     known = len(words.values)
     data = np.fromiter(map(words.numbers.__getitem__, cells), dtype=np.uint32, count=len(cells))
-    new = [cells[row] for row in _first_rows(data, known)]
+    new = words.since(known)
     if set(map(type, new)) <= {kind}:
         words.took(new)
         return Column(name, family, data, None, _NO_ODD, words)
@@ -342,16 +357,5 @@ def _worded(name: str, family: str, cells: Sequence[Cell], words: Words) -> Colu
     absent = np.fromiter((type(cell) is not kind for cell in cells), dtype=np.bool_, count=len(cells))
     there = [cell for cell in cells if type(cell) is kind]
     data = np.fromiter(map(words.numbers.__getitem__, there), dtype=np.uint32, count=len(there))
-    words.took([there[row] for row in _first_rows(data, known)])
+    words.took(words.since(known))
     return Column.spread(name, family, len(cells), data, _or_none(absent), _odd(cells, absent), words)
-
-
-def _first_rows(codes: NDArray[numpy.uint32], known: int) -> list[int]:
-    """Where each code from `known` on stands first; they are given out in that order."""
-    import numpy as np
-
-    if not len(codes) or int(codes.max()) < known:
-        return []
-    top = np.maximum.accumulate(np.maximum(codes.astype(np.int64), known - 1))
-    rows: list[int] = np.flatnonzero(np.diff(top, prepend=known - 1)).tolist()
-    return rows

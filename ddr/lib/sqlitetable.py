@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from ddr.errors import Conflict
 from ddr.lib import rowbatch, rowdigest, sqlitefile
@@ -21,6 +22,26 @@ def batches(connection: sqlite3.Connection, table: str, columns: Columns) -> Ite
     return rowbatch.Builder(columns).batches(iter(lambda: cursor.fetchmany(_PIECE), []))
 
 
+@dataclass(frozen=True)
+class Look:
+    """What all rows came to, and how to tell that nobody wrote since: `version` moves with a commit of anybody else,
+    `own` with what this connection changed. Both belong to one connection."""
+
+    digest: str
+    version: int
+    own: int
+
+
+def began(connection: sqlite3.Connection) -> Look:
+    """To be asked for before the rows are read."""
+    return Look("", _version(connection), connection.total_changes)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("PRAGMA data_version").fetchone()
+    return int(found)
+
+
 def exchange(
     connection: sqlite3.Connection,
     table: str,
@@ -30,14 +51,19 @@ def exchange(
     *,
     expected: str,
     wanted: str,
+    look: Look | None = None,
 ) -> None:
     """In one transaction: all rows go and `rows` come, where those there have the digest `expected`.
 
-    With the digest `wanted` it is done already. Conflict else; nobody writes between the look and the end.
+    With the digest `wanted` it is done already. Conflict else; nobody writes between the look and the end. They are
+    read for that, unless a `look` of this connection is still true.
     """
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     with sqlitefile.transaction(connection):
-        live = rowdigest.of_batches(batch.select(compared) for batch in batches(connection, table, columns))
+        if look is not None and (look.version, look.own) == (_version(connection), connection.total_changes):
+            live = look.digest
+        else:
+            live = rowdigest.of_batches(batch.select(compared) for batch in batches(connection, table, columns))
         if live == wanted:
             return
         if live != expected:

@@ -14,26 +14,18 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ddr.connectors.feast.online import definition, stores
+from ddr.connectors.feast.online import definition, redis_rows, stores
 from ddr.domain import signals, snapshots
 from ddr.errors import Conflict, Unavailable
 from ddr.lib import keyset, murmur, protowire, resp, rowbatch
 
-if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
-
 _COUNT = 1000  # keys a SCAN step is asked for: about a millisecond of the server
-_BATCH = 256  # keys of one transaction; WATCH costs their square
-_KEY, _AT, _PTTL, _VALUE = "key", "ts", "pttl_ms", "f:"
+_AT, _VALUE = "ts", "f:"
 _PERSISTENT, _GONE = -1, -2
 _GLOB = frozenset(b"*?[]\\^")
-_TRIES = 5
 _STRING = 2
-
-Cells = tuple[bytes | None, ...]
 
 
 @dataclass
@@ -80,20 +72,23 @@ class RedisOnline:
     def rows(self, view: definition.Definition) -> stores.Rows:
         named = [_AT, *(f"{_VALUE}{name}" for name in view.names)]
         columns = (
-            snapshots.Column(_KEY, "bytes"),
-            snapshots.Column(_PTTL, "int"),
+            snapshots.Column(redis_rows.KEY, "bytes"),
+            snapshots.Column(redis_rows.PTTL, "int"),
             *(snapshots.Column(name, "bytes") for name in named),
         )
-        return stores.Rows(columns, (_KEY, *named), self._batches(columns, named))
+        return stores.Rows(columns, (redis_rows.KEY, *named), self._batches(columns, named))
 
     def _batches(self, columns: Sequence[snapshots.Column], named: Sequence[str]) -> Iterator[rowbatch.Batch]:
         builder = rowbatch.Builder(stores.family(columns))
         held: list[list[Any]] = [[] for _ in columns]
         for keys, ttls, cells in self._read([self.field_of(name) for name in named]):
-            rows: Iterator[tuple[Any, ...]] = zip(keys, ttls, *zip(*cells, strict=True), strict=True)
-            if any(own[0] is None for own in cells):  # others may have no field of the view at all
-                rows = (row for row in rows if any(one is not None for one in row[2:]))
-            for column, more in zip(held, zip(*rows, strict=True), strict=False):
+            own: list[Sequence[Any]] = [keys, ttls, *zip(*cells, strict=True)]
+            if not cells:
+                continue
+            if None in own[2]:  # others may have no field of the view at all
+                rows = (row for row in zip(*own, strict=True) if any(one is not None for one in row[2:]))
+                own = list(zip(*rows, strict=True)) or [()] * len(columns)
+            for column, more in zip(held, own, strict=True):
                 column += more
             if len(held[0]) >= 4 * _COUNT:
                 yield builder.of_cells(held, len(held[0]))
@@ -103,14 +98,15 @@ class RedisOnline:
 
     def _read(
         self, fields: Sequence[bytes], *, with_ttl: bool = True
-    ) -> Iterator[tuple[list[bytes], list[int], list[list[bytes | None]]]]:
+    ) -> Iterator[tuple[list[bytes], list[int], list[redis_rows.Cells]]]:
         """Every key of the entity once. The next step of the scan is on its way with the fields of the last."""
-        ask, width = _hmget(fields), len(fields)
+        ask, width = redis_rows.hmget(fields), len(fields)
         cursor, keys = self._scanned(b"0")
         seen = keyset.Seen()
         while True:
-            is_new = seen.add(keyset.hashes(keys)).tolist() if keys else []
-            keys = [key for key, new in zip(keys, is_new, strict=True) if new]
+            is_new = seen.add(keyset.hashes(keys)) if keys else None
+            if is_new is not None and not is_new.all():
+                keys = [key for key, new in zip(keys, is_new.tolist(), strict=True) if new]
             words = [ask % (len(key), key) for key in keys]
             if with_ttl:
                 words += [b"*2\r\n$4\r\nPTTL\r\n$%d\r\n%b\r\n" % (len(key), key) for key in keys]
@@ -118,7 +114,7 @@ class RedisOnline:
                 words.append(self._scan(cursor))
             self._client.send(b"".join(words))
             cells = self._client.hashes(len(keys), width)
-            ttls = [_number(one) for one in self._client.answers(len(keys))] if with_ttl else [_PERSISTENT] * len(keys)
+            ttls = _numbers(self._client.numbers(len(keys))) if with_ttl else [_PERSISTENT] * len(keys)
             yield keys, ttls, cells
             if cursor == b"0":
                 return
@@ -130,36 +126,24 @@ class RedisOnline:
     def _scanned(self, cursor: bytes) -> tuple[bytes, list[bytes]]:
         return _page(self._client.pipeline([self._scan(cursor)], 1)[0])
 
+    def knows(self, digest: str) -> None:
+        """Each key is looked at as it is written."""
+
     def counter(self) -> Counted:
         return Counted()
 
     def exchange(self, before: stores.Opened, target: stores.Opened, expected: str, wanted: str) -> None:
         del expected, wanted  # each row is held against `before` as it is written
-        columns = _union(before, target)
+        columns = redis_rows.union(before, target)
         if not columns:
             return
-        work = _Work(self._client, self.label, [self.field_of(name) for name in columns], columns)
-        was, will = work.marks(before), work.marks(target)
+        work = redis_rows.Work(self._client, self.label, [self.field_of(name) for name in columns], columns)
+        was = work.marks(before)
         try:
-            self._put(work, before, target, was, will)
+            work.put(before, target, was)
         except Conflict:
-            self._put(work, target, before, will, was, gives_way=True)
+            work.put(target, before, work.marks(target), gives_way=True)
             raise
-
-    @staticmethod
-    def _put(
-        work: _Work, of: stores.Opened, to: stores.Opened, was: keyset.Marks, will: keyset.Marks, *,
-        gives_way: bool = False,
-    ) -> None:  # fmt: skip
-        """Every row of `to`, then nothing for those that only `of` has."""
-        for keys, ttls, rows in work.rows(to):
-            work.write(keys, ttls, rows, was, gives_way=gives_way)
-        for keys, ttls, rows in work.rows(of):
-            marks = will.of(keyset.hashes(keys), work.nothing).tolist()
-            gone = [at for at, mark in enumerate(marks) if mark == work.nothing]
-            nothing = [(None,) * len(work.columns)] * len(gone)
-            work.write([keys[at] for at in gone], [ttls[at] for at in gone], nothing, was, gives_way=gives_way)
-            del rows
 
     def replaced(self, batch: rowbatch.Batch, values: Mapping[str, tuple[bytes, str | None]]) -> rowbatch.Batch:
         for feature, (content, _) in values.items():
@@ -215,132 +199,6 @@ class RedisOnline:
         self._client.ask(b"INCR", self._note("switches"))
 
 
-@dataclass
-class _Work:
-    """Rows of one view on their way into Redis. `fields` and `columns` go together."""
-
-    client: resp.Client
-    label: str
-    fields: Sequence[bytes]
-    columns: Sequence[str]
-
-    @property
-    def nothing(self) -> int:
-        """The mark of a key that has no field of the view."""
-        return hash((None,) * len(self.columns))
-
-    def rows(self, of: stores.Opened) -> Iterator[tuple[list[bytes], list[int], list[Cells]]]:
-        for whole in of():
-            for start in range(0, whole.size, _BATCH):
-                batch = whole.slice(start, start + _BATCH)
-                empty: list[Any] = [None] * batch.size
-                cells = [batch.column(name).cells() if name in batch.names else empty for name in self.columns]
-                keys: Any = batch.column(_KEY).cells()
-                ttls: Any = batch.column(_PTTL).cells()
-                yield keys, ttls, list(zip(*cells, strict=True))
-
-    def marks(self, of: stores.Opened) -> keyset.Marks:
-        found = keyset.Marks()
-        for keys, _, rows in self.rows(of):
-            found.put(keyset.hashes(keys), keyset.hashes(rows))
-        return found
-
-    def write(
-        self, keys: Sequence[bytes], ttls: Sequence[int], rows: Sequence[Cells], was: keyset.Marks, *, gives_way: bool
-    ) -> None:
-        """Where a key is as it was, or as it will be. Conflict elsewhere, or, where it `gives_way`, it is left."""
-        expected = was.of(keyset.hashes(keys), self.nothing) if keys else ()
-        left = list(range(len(keys)))
-        for _ in range(_TRIES):
-            if not left:
-                return
-            left = self._written(keys, ttls, rows, expected, left, gives_way=gives_way)
-        if left:
-            raise Conflict(
-                f"{self.label}: somebody writes to the same keys without a pause", expected="a moment of rest",
-                found=f"{len(left)} keys that change", hint="stop the materialization, then try again",
-            )  # fmt: skip
-
-    def _written(
-        self, keys: Sequence[bytes], ttls: Sequence[int], rows: Sequence[Cells],
-        expected: NDArray[numpy.int64] | Sequence[int], chosen: Sequence[int], *, gives_way: bool,
-    ) -> list[int]:  # fmt: skip
-        """One transaction; those that have to be looked at again."""
-        own = [keys[at] for at in chosen]
-        ask = _hmget(self.fields)
-        words = [resp.command(b"WATCH", *own)]
-        words += [ask % (len(key), key) for key in own]
-        words += [b"*2\r\n$6\r\nEXISTS\r\n$%d\r\n%b\r\n" % (len(key), key) for key in own]
-        self.client.send(b"".join(words))
-        self.client.answers(1)
-        there = self.client.hashes(len(own), len(self.fields))
-        known = self.client.answers(len(own))
-        commands = [b"*1\r\n$5\r\nMULTI\r\n"]
-        for at, key, cells, exists in zip(chosen, own, there, known, strict=True):
-            live = tuple(cells)
-            if live == rows[at]:
-                continue
-            if hash(live) != expected[at]:
-                if gives_way:
-                    continue
-                if not any(one is not None for one in live):  # its time to live ended
-                    commands += self._commands(key, live, rows[at], ttls[at], is_new=not exists)
-                    continue
-                self.client.ask(b"UNWATCH")
-                raise Conflict(
-                    f"{self.label}: somebody wrote values since the look; what was put back of ours is taken out again",
-                    expected="values as they were planned with", found=f"others at the key {key.hex()[:40]}",
-                    hint="stop what writes there (`ddr features list` has the states), look again, then plan again",
-                )  # fmt: skip
-            commands += self._commands(key, live, rows[at], ttls[at], is_new=not exists)
-        if len(commands) == 1:
-            self.client.ask(b"UNWATCH")
-            return []
-        answers = self.client.pipeline([*commands, b"*1\r\n$4\r\nEXEC\r\n"], len(commands) + 1)
-        wrong = next((one for one in answers if isinstance(one, resp.Failed)), None)
-        if wrong is not None:
-            raise Unavailable(wrong.message, hint="is it a replica, or out of memory? `redis-cli INFO`")
-        done = answers[-1]
-        if isinstance(done, list):
-            failed = next((one for one in done if isinstance(one, resp.Failed)), None)
-            if failed is not None:
-                raise Unavailable(failed.message, hint="is it a replica, or out of memory? `redis-cli INFO`")
-            return []
-        return list(chosen)
-
-    def _commands(self, key: bytes, live: Cells, wanted: Cells, ttl: int, *, is_new: bool) -> Iterator[bytes]:
-        put: list[bytes] = []
-        gone: list[bytes] = []
-        for name, old, new in zip(self.fields, live, wanted, strict=True):
-            if new == old:
-                continue
-            if new is not None:
-                put += (name, new)
-            else:
-                gone.append(name)
-        if put:
-            yield resp.command(b"HSET", key, *put)
-        if gone:
-            yield resp.command(b"HDEL", key, *gone)
-        if is_new and ttl > 0:
-            yield resp.command(b"PEXPIRE", key, b"%d" % ttl)
-
-
-def _union(*states: stores.Opened) -> list[str]:
-    """The columns of all of them that are fields."""
-    names: set[str] = set()
-    for state in states:
-        first = next(iter(state()), None)
-        names |= set(first.names) if first is not None else set()
-    return sorted(names - {_KEY, _PTTL})
-
-
-def _hmget(fields: Sequence[bytes]) -> bytes:
-    """Waits for the length of a key, and the key."""
-    words = b"".join(b"$%d\r\n%b\r\n" % (len(one), one) for one in fields).replace(b"%", b"%%")
-    return b"*%d\r\n$5\r\nHMGET\r\n$%%d\r\n%%b\r\n" % (len(fields) + 2) + words
-
-
 def _escaped(content: bytes) -> bytes:
     return b"".join(b"\\" + bytes([one]) if one in _GLOB else bytes([one]) for one in content)
 
@@ -355,10 +213,11 @@ def _page(answer: resp.Answer) -> tuple[bytes, list[bytes]]:
     return cursor, [key for key in keys if isinstance(key, bytes)]
 
 
-def _number(answer: resp.Answer) -> int:
-    if isinstance(answer, resp.Failed):
-        raise Unavailable(answer.message, hint="ddr needs the right to ask PTTL")
-    return answer if isinstance(answer, int) else _PERSISTENT
+def _numbers(answers: Sequence[resp.Answer]) -> list[int]:
+    wrong = next((one for one in answers if isinstance(one, resp.Failed)), None)
+    if wrong is not None:
+        raise Unavailable(wrong.message, hint="ddr needs the right to ask PTTL")
+    return [one if isinstance(one, int) else _PERSISTENT for one in answers]
 
 
 def _shares(names: Sequence[str], missing: Sequence[int], rows: int) -> dict[str, signals.Share]:

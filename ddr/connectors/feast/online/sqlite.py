@@ -7,6 +7,7 @@ time of its machine, which is right where that is UTC.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class SqliteOnline:
     label: str = ""
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack, repr=False)
     _open: list[sqlite3.Connection] = field(default_factory=list, repr=False)
+    _look: sqlitetable.Look | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.label = self.label or f"{self.path}: {self.table}"
@@ -47,6 +49,7 @@ class SqliteOnline:
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.clear()
+        self._look = None
         self._stack.__exit__(kind, problem, trace)
 
     @property
@@ -67,8 +70,13 @@ class SqliteOnline:
 
     def rows(self, view: definition.Definition) -> stores.Rows:
         columns = self._columns()
+        self._look = sqlitetable.began(self._connection)
         batches = sqlitetable.batches(self._connection, self.table, stores.family(columns))
         return stores.Rows(columns, _COMPARED, batches)
+
+    def knows(self, digest: str) -> None:
+        if self._look is not None:
+            self._look = dataclasses.replace(self._look, digest=digest)
 
     def counter(self) -> Counted:
         return Counted()
@@ -77,7 +85,10 @@ class SqliteOnline:
         """In one transaction: all of it or nothing, and nobody writes meanwhile."""
         del before  # the digest says it
         columns = stores.family(self._columns())
-        sqlitetable.exchange(self._connection, self.table, columns, _COMPARED, target, expected=expected, wanted=wanted)
+        look = self._look if self._look is not None and self._look.digest else None
+        sqlitetable.exchange(
+            self._connection, self.table, columns, _COMPARED, target, expected=expected, wanted=wanted, look=look
+        )
 
     def replaced(self, batch: rowbatch.Batch, values: Mapping[str, tuple[bytes, str | None]]) -> rowbatch.Batch:
         features = [str(name) for name in batch.column("feature_name").cells()]

@@ -83,7 +83,7 @@ def capture(
     registry: registries.Registry,
     store: stores.Online,
     check: Check = lambda _: None,
-    change: Callable[[rowbatch.Batch], rowbatch.Batch] = lambda batch: batch,
+    change: Callable[[rowbatch.Batch], rowbatch.Batch] | None = None,
 ) -> Callable[[restorable.Sink], None]:
     """Everything of the view, in one pass. `check` looks at what it came to and may raise: then nothing is kept."""
 
@@ -92,13 +92,15 @@ def capture(
 
         def watched() -> Iterator[rowbatch.Batch]:
             for raw in found.batches:
-                batch = change(raw)
+                batch = change(raw) if change else raw
                 total.add(batch.select(found.compared))
                 counter.add(batch)
                 yield batch
 
         sink.stream(REGISTRY, [_registry_of(view, registry)])
         sink.table(VALUES, found.columns, watched())
+        if change is None:
+            store.knows(total.digest)
         seen = Seen(view, total.digest, total.rows, counter.times)
         check(seen)
         for name, value in seen.facts().items():

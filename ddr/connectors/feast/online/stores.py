@@ -59,6 +59,11 @@ class Online(Protocol):
         """Every row of the view once. Not from one moment where the store has no such thing."""
         ...
 
+    def knows(self, digest: str) -> None:
+        """What all rows that were just read came to. Where the store sees that nobody wrote since, `exchange` needs no
+        second look at them."""
+        ...
+
     def counter(self) -> Counter: ...
 
     def exchange(self, before: Opened, target: Opened, expected: str, wanted: str) -> None:
