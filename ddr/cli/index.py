@@ -119,7 +119,7 @@ def _said(
 ) -> str:
     text = index_text.built(manifest, refusals, took_s)
     if moved is not None:
-        return f"{text}\n{index_text.moved(index.called, moved)}"
+        return f"{text}\n{index_text.moved(index.called, moved, index.services)}"
     return text if refusals else f"{text}\nnot published; next: ddr index publish {index.called}"
 
 
@@ -184,7 +184,7 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     manifest = builds.manifest(bench, built, index.embedder(), index.now())
     refusals = index_proof.refusals(index, manifest)
     moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
-    session.show(moved, lambda: index_text.moved(index.called, moved))
+    session.show(moved, lambda: index_text.moved(index.called, moved, index.services))
     return 0
 
 

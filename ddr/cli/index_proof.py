@@ -220,7 +220,7 @@ def _repaired(
 ) -> str:
     lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
     if moved is not None:
-        lines.append(index_text.moved(index.called, moved))
+        lines.append(index_text.moved(index.called, moved, index.services))
     elif not is_applied and found.findings:
         lines.append(f"next: ddr index repair {index.called} --apply")
     return "\n".join(lines)

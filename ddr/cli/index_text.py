@@ -91,12 +91,15 @@ def built(manifest: indexes.Manifest, refusals: Sequence[str], took_s: float) ->
     return "\n".join(lines)
 
 
-def moved(name: str, one: publishing.Moved) -> str:
+def moved(name: str, one: publishing.Moved, services: Sequence[str] = ()) -> str:
     if one.before == one.after:
         return f"{output.mark('ok')} index {name} serves {one.after} already"
     lines = [f"{output.mark('ok')} index {name} serves {one.after}, before: {one.before or 'nothing'}"]
     lines += [f"  {passed}" for passed in one.proof.passed]
     lines += [f"  {output.mark('unknown')} {warning}" for warning in one.warnings]
+    lines += [
+        f"next: ddr status {service}   (its server serves what it loaded until it loads this)" for service in services
+    ]
     return "\n".join(lines)
 
 

@@ -49,9 +49,43 @@ def rollback(
         moved = publishing.roll_back(index.home, moved)
         index_proof.record_move(index, moved, "rolled back")
     session.show(
-        moved, lambda: index_text.moved(index.called, moved) if is_applied else index_text.may_move(index.called, moved)
+        moved,
+        lambda: (
+            index_text.moved(index.called, moved, index.services)
+            if is_applied
+            else index_text.may_move(index.called, moved)
+        ),
     )
     return 0
+
+
+def _version(index: wirings.Index, version: str) -> tuple[tuple[str, ...], dict[str, object]]:
+    """When, rows, kind, recall and size, for people and as facts; Damaged."""
+    from ddr.index.homes import naming
+
+    if not naming.is_ours(version):
+        return ("", "not published by ddr index"), {"foreign": True}
+    manifest = index.home.manifest(version)
+    k = manifest.plan.wanted.k
+    found = next((one for one in manifest.quality.recalls if one.k == k), None)
+    size = sum(file.size_bytes for file in manifest.files)
+    row = (
+        f"{manifest.created:%Y-%m-%d %H:%M}",
+        f"{manifest.scan.kept:,} rows",
+        index_text.shape_of(manifest.plan.shape),
+        f"recall@{k} {found.share:.4f}" if found else "",
+        output.size(size),
+        f"below its gate: {manifest.forced}" if manifest.forced else "",
+    )
+    facts = {
+        "created": manifest.created,
+        "rows": manifest.scan.kept,
+        "size_bytes": size,
+        "quality": manifest.quality,
+        "embedder": manifest.embedder.fingerprint,
+        "forced": manifest.forced,
+    }
+    return row, facts
 
 
 def show_list(session: sessions.Session, index: wirings.Index) -> int:
@@ -63,41 +97,14 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
     document = []
     is_damaged = False
     for version in index.home.versions():
-        mark = "serves" if version == current else ""
-        pinned = f"pinned: {pins[version]}" if version in pins else ""
         try:
-            manifest = index.home.manifest(version)
+            row, facts = _version(index, version)
         except Damaged as problem:
             is_damaged = True
-            rows.append((version, mark, output.mark("bad"), problem.message, pinned))
-            document.append({"version": version, "serves": version == current, "damaged": problem.message})
-            continue
-        k = manifest.plan.wanted.k
-        found = next((one for one in manifest.quality.recalls if one.k == k), None)
-        size = sum(file.size_bytes for file in manifest.files)
-        rows.append(
-            (
-                version,
-                mark,
-                f"{manifest.created:%Y-%m-%d %H:%M}",
-                f"{manifest.scan.kept:,} rows",
-                index_text.shape_of(manifest.plan.shape),
-                f"recall@{k} {found.share:.4f}" if found else "",
-                output.size(size),
-                pinned,
-            )
-        )
-        document.append(
-            {
-                "version": version,
-                "serves": version == current,
-                "created": manifest.created,
-                "rows": manifest.scan.kept,
-                "size_bytes": size,
-                "quality": manifest.quality,
-                "pinned": pins.get(version, ""),
-            }
-        )
+            row, facts = (output.mark("bad"), problem.message), {"damaged": problem.message}
+        pinned = f"pinned: {pins[version]}" if version in pins else ""
+        rows.append((version, "serves" if version == current else "", *row, pinned))
+        document.append({"version": version, "serves": version == current, **facts, "pinned": pins.get(version, "")})
     shown = {"index": index.name, "home": index.home.name, "current": current, "versions": document}
     session.show(shown, lambda: index_text.listed(index.called, index.home, rows))
     return 2 if is_damaged else 0

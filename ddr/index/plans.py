@@ -61,7 +61,7 @@ def make(
         (
             *reasons,
             *engine.reasons,
-            f"{len(parts)} parts of up to {parts[0].stop if parts else 0:,} rows: a kill costs one",
+            f"{len(parts)} part{'' if len(parts) == 1 else 's'} of up to {parts[0].stop:,} rows: a kill costs one",
         ),
         estimates,
         _software(engine),

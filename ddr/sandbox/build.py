@@ -154,7 +154,9 @@ def _deploy_features(root: Path) -> None:
 
 
 def _deploy_index(root: Path, parcels: rows.Rows) -> None:
-    lookalikes.publish(root, "v1", parcels, lookalikes.fit_embedder(root, parcels))
+    embedder = lookalikes.fit_embedder(root, parcels)
+    lookalikes.publish(root, "v1", parcels, embedder)
+    lookalikes.write_corpus(root, parcels, embedder)
     _go_live(lookalikes.channel(root), "v1", _at(10, 26, 11), "900 parcels")
 
 

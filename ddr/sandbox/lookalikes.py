@@ -85,13 +85,30 @@ def publish(root: Path, name: str, rows: rows_.Rows, embedder: Embedder) -> None
 
     index = faiss.IndexFlatL2(DIM)
     index.add(embedder.embed(rows.pixels[rows.train]))
-    ids = [f"digit-{rows.truth[row]}-row-{row:04d}" for row in rows.train.tolist()]
+    ids = _names(rows)
     folder = channel(root).path(name)
     durable.make_folder(folder)
     durable.replace(folder / "index.faiss", faiss.serialize_index(index).tobytes())
     durable.replace(folder / "ids.json", json.dumps(ids).encode() + b"\n")
     card = {"embedder": embedder.fingerprint, "dim": DIM, "count": len(ids)}
     durable.replace(folder / "card.json", json.dumps(card, indent=2).encode() + b"\n")
+
+
+def write_corpus(root: Path, rows: rows_.Rows, embedder: Embedder) -> None:
+    """What `ddr index build` makes versions of: vectors, the name of each, the fingerprint of who made them."""
+    import numpy as np
+
+    folder = channel(root).root / "corpus"
+    durable.make_folder(folder)
+    content = io.BytesIO()
+    np.save(content, embedder.embed(rows.pixels[rows.train]))
+    durable.replace(folder / "vectors.npy", content.getvalue())
+    durable.replace(folder / "ids.json", json.dumps(_names(rows)).encode() + b"\n")
+    durable.replace(folder / "embedder.txt", embedder.fingerprint.encode() + b"\n")
+
+
+def _names(rows: rows_.Rows) -> list[str]:
+    return [f"digit-{rows.truth[row]}-row-{row:04d}" for row in rows.train.tolist()]
 
 
 @dataclass(frozen=True)
@@ -117,8 +134,7 @@ def load(root: Path, name: str) -> Index:
     try:
         index = faiss.deserialize_index(np.frombuffer((folder / "index.faiss").read_bytes(), dtype=np.uint8))
         ids = tuple(json.loads((folder / "ids.json").read_text()))
-        card = json.loads((folder / "card.json").read_text())
-        told = (card["embedder"], card["dim"], card["count"])
+        told = _told(folder)
     except FileNotFoundError as problem:
         raise Missing(f"index version {name}: {problem.filename} is not there") from problem
     except (ValueError, KeyError, TypeError, RuntimeError) as problem:
@@ -127,6 +143,19 @@ def load(root: Path, name: str) -> Index:
     if told != (embedder.fingerprint, index.d, index.ntotal) or len(ids) != index.ntotal:
         raise Damaged(f"index version {name}: file, ids.json, card.json and embedder.npz do not fit one another")
     return Index(index, ids, embedder)
+
+
+def _told(folder: Path) -> tuple[str, int, int]:
+    """Embedder, dimension and count, from the sandbox's own card or from the manifest of `ddr index`."""
+    if (folder / "manifest.json").is_file():
+        manifest = json.loads((folder / "manifest.json").read_text())
+        return (
+            manifest["embedder"]["fingerprint"],
+            manifest["plan"]["shape"]["dimension"],
+            manifest["scan"]["kept"],
+        )
+    card = json.loads((folder / "card.json").read_text())
+    return card["embedder"], card["dim"], card["count"]
 
 
 def vote(similar: Sequence[str]) -> tuple[str, float]:
