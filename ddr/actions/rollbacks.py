@@ -15,11 +15,12 @@ from ddr.lib import timetext
 from ddr.ports import connector, verb
 from ddr.ports import platform as platforms
 from ddr.release import timeline
-from ddr.rollback import apply, proposal
+from ddr.rollback import apply, proof, proposal
 
 POLL = timedelta(seconds=1)
 LOOKED_BACK = timedelta(hours=1)
 _IN_FORCE = ("rollback.switch", "features.refresh", "serving.roll")
+_COUNTED = "counted "
 PROOF_EVERY = timedelta(seconds=30)
 
 
@@ -190,12 +191,14 @@ class SwitchPinned(switching.SwitchPlane):
 
 @dataclass(frozen=True)
 class HoldInputs:
-    """Watched for `window`; with 0s looked at once. `fallback`: the fallback has to answer."""
+    """Watched for `window`; with 0s looked at once. `fallback`: the fallback has to answer. `counts`: a proof follows,
+    so what sources have counted by now is kept for it."""
 
     moves: tuple[Pinned, ...] = ()
     stays: tuple[Stays, ...] = ()
     window: timedelta = timedelta(0)
     fallback: bool = False
+    counts: bool = False
 
 
 class HoldsStill(kinds.Probe):
@@ -214,6 +217,7 @@ class HoldsStill(kinds.Probe):
         del settled
         inputs: HoldInputs = self.inputs(call)
         start, looks = self.on.clock.now(), 0
+        counted = watch.counts(self.on, call.service) if inputs.counts else {}
         while True:
             looks += 1
             wrong = self._wrong(call, inputs, start, first=looks == 1)
@@ -229,7 +233,8 @@ class HoldsStill(kinds.Probe):
         moved = ", ".join(f"{move.plane} {move.target}" for move in inputs.moves)
         summary = f"{moved or 'all of it'} holds, {many}" + (f"; untouched: {kept}" if kept else "")
         lines = [f"unchanged: {stay.revision}" for stay in inputs.stays]
-        return kinds.ok(summary, *lines, looks=str(looks))
+        kept_counts = {f"{_COUNTED}{source}": text for source, text in counted.items()}
+        return kinds.ok(summary, *lines, looks=str(looks), **kept_counts)
 
     def _wrong(self, call: verb.Call, inputs: HoldInputs, start: datetime, *, first: bool) -> str:
         """At the first look the bytes may be those that the switch has read back a moment ago."""
@@ -263,32 +268,39 @@ class HoldsStill(kinds.Probe):
 
 @dataclass(frozen=True)
 class ProveInputs:
+    """`moves` have to stand while it is proved: a run may be resumed when somebody has gone on from there."""
+
     planes: tuple[planes.Plane, ...]
     patience: timedelta = timedelta(minutes=5)
+    moves: tuple[Pinned, ...] = ()
 
 
 class Prove(kinds.Probe):
-    """Signals judged from observations after the rollback alone; those with too few of them are named, not waited for
-    longer than `patience`. One that is bad fails it; where none could be judged it is inconclusive."""
+    """Signals judged from observations after the rollback alone, waited for as long as `patience`. One that is bad
+    fails it; while one of those that were announced cannot be judged, it is inconclusive and names it."""
 
     name = "rollback.prove"
     waits = True
-    gives = ("judged", "open")
+    gives = ("judged",)
     Inputs = ProveInputs
 
     def will(self, inputs: ProveInputs, call: verb.Call) -> str:
-        return f"judge the signals of {call.service} from traffic after now, {_spoken(inputs.patience)} at most"
+        return f"judge the signals of {call.service} on what comes after now, {_spoken(inputs.patience)} at most"
 
     def act(self, call: verb.Call, settled: Mapping[str, str]) -> outcomes.Outcome:
         del settled
         inputs: ProveInputs = self.inputs(call)
-        specs = {spec.name: spec for spec in self.on.service(call.service).signals}
-        wanted = {name for name, spec in specs.items() if spec.plane is None or spec.plane in inputs.planes}
-        since = self._in_force(call)
+        service = self.on.service(call.service)
+        specs = {spec.name: spec for spec in service.signals}
+        wanted = {spec.name for spec in proof.awaited(service, inputs.planes)}
+        moved_on = self._moved_on(call, inputs)
+        if moved_on:
+            return kinds.failed(moved_on)
+        since, counted = self._in_force(call)
         deadline = self.on.clock.now() + inputs.patience
         while True:
             now = self.on.clock.now()
-            judged = watch.judge(self.on, call.service, None, now, since=since)
+            judged = watch.judge(self.on, call.service, None, now, since=since, counted=counted)
             bad = [one for one in judged if one.state is signals.State.BAD]
             good = [one for one in judged if one.state is signals.State.OK and one.signal in wanted]
             open_ = [one for one in judged if one.state is signals.State.UNKNOWN and one.signal in wanted]
@@ -300,27 +312,38 @@ class Prove(kinds.Probe):
         lines = tuple(str(one) for one in judged)
         if bad:
             return kinds.failed(_still_bad(bad, specs, inputs.planes, call.service), *lines)
-        unsure = "; ".join(f"{one.signal}: {one.why or f'n={one.n}'}" for one in open_)
-        if not good:
-            return outcomes.Outcome(
-                outcomes.Status.INCONCLUSIVE,
-                f"no signal could be judged in {_spoken(inputs.patience)}: {unsure}",
-                lines,
+        if open_ or not good:
+            names = ", ".join(one.signal for one in open_) or "the service has no signal for it"
+            why = "; ".join(f"{one.signal}: {one.why or f'n={one.n}'}" for one in open_)
+            what = f"switched, not proved: {names} not judged yet in {_spoken(now - since)}" + (
+                f" ({why})" if why else ""
             )
-        fine = ", ".join(f"{one.signal} ok (n={one.n})" for one in good)
-        summary = f"{fine}, from traffic after the rollback" + (f"; not judged yet: {unsure}" if unsure else "")
-        names = ",".join(one.signal for one in good)
-        return kinds.ok(summary, *lines, judged=names, open=",".join(one.signal for one in open_))
+            return outcomes.Outcome(outcomes.Status.INCONCLUSIVE, what, lines)
+        fine = ", ".join(f"{one.signal} ok (n={one.n}{f'; {one.why}' if one.why else ''})" for one in good)
+        return kinds.ok(f"judged after the rollback: {fine}", *lines, judged=",".join(one.signal for one in good))
 
-    def _in_force(self, call: verb.Call) -> datetime:
-        """Since when the rollback answers: a run that is resumed counts what came while it was paused."""
+    def _moved_on(self, call: verb.Call, inputs: ProveInputs) -> str:
+        """Bytes may be those that were read back a moment ago."""
+        for move in inputs.moves:
+            live = apply.live(apply.again(self.on.plane(call.service, move.plane)))
+            if not live.is_same(move.move.target):
+                who = _who(self.on, call.service, move.plane, self.on.clock.now())
+                return f"{move.plane} is at {live} by now, not at {move.move.target}, so nothing can be proved: {who}"
+        return ""
+
+    def _in_force(self, call: verb.Call) -> tuple[datetime, Mapping[str, str]]:
+        """Since when the rollback answers, and what was counted then: a run that is resumed counts what came while it
+        was paused."""
         run = views.fold(self.on.journal.events()).runs.get(call.run)
+        steps = list(run.steps.values()) if run else []
         ended = [
             step.ended_at
-            for step in (run.steps.values() if run else ())
+            for step in steps
             if step.ended_at is not None and step.intended is not None and step.intended.verb in _IN_FORCE
         ]
-        return max(ended, default=call.started_at)
+        values = [item for step in steps if step.outcome is not None for item in step.outcome.values.items()]
+        counted = {name.removeprefix(_COUNTED): text for name, text in values if name.startswith(_COUNTED)}
+        return max(ended, default=call.started_at), counted
 
 
 def _spoken(span: timedelta) -> str:

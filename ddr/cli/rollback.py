@@ -87,7 +87,8 @@ def _rolled_back(plane: str) -> click.Command:
 
     Exit codes: 0 planned, or done and proved, or nothing had to be done; 1 refused, or failed: what was switched is
     taken back, unless the screen says that it stays; 3 conflict: the plan is another one by now; 4 waits for an
-    approval; 5 paused, or an earlier run has no end yet; 64 bad usage, no such name; 69 a system does not answer.
+    approval; 5 paused, switched and not proved yet (`ddr runbook resume RUN` judges again), or an earlier run has no
+    end yet; 64 bad usage, no such name; 69 a system does not answer.
     """
     made: click.Command = click.command(name=plane)(run)
     return made
@@ -240,13 +241,15 @@ def _with_companions(found: proposal.Proposal, plane: str, service: str, to: str
 def _document(
     found: proposal.Proposal, service: services.Service, chosen: book.Options, apply: str, way_out: str
 ) -> Mapping[str, object]:
+    from ddr.rollback import proof
+
     return {
         "service": service.name,
         "plan_digest": found.plan.digest,
         "refused": [check.detail for check in found.plan.refusals],
         "plan": found,
         "options": chosen,
-        "proved_by": [spec.name for spec in service.signals] if chosen.prove else [],
+        "proved_by": [spec.name for spec in proof.awaited(service, found.moved)] if chosen.prove else [],
         "approvers": service.owners.approvers,
         "apply": "" if found.plan.refusals else apply,
         "smallest_fit": way_out,

@@ -98,15 +98,17 @@ def _steps(found: proposal.Proposal, options: book.Options) -> Iterator[str]:
 
 
 def _proof(found: proposal.Proposal, service: services.Service, options: book.Options) -> str:
+    from ddr.rollback import proof
+
     if not options.prove:
         return "none is waited for (--no-wait): the server's memory and the other planes are looked at once"
     window = timetext.format_duration(options.window)
     first = f"watched {window} for who takes it back, other planes the same digests"
-    accusing = [spec.name for spec in service.signals if spec.plane is None or spec.plane in found.moved]
+    awaited = [spec.name for spec in proof.awaited(service, found.moved)]
     if not service.signals:
         return f"{first}; the service has no signals, so nobody can say that it helped"
     most = timetext.format_duration(options.patience)
-    return f"{first}; then from fresh traffic, {most} at most: {', '.join(accusing)}"
+    return f"{first}; then, on what comes after the switch, {most} at most, all of: {', '.join(awaited)}"
 
 
 def _refused(found: proposal.Proposal, service: services.Service, way_out: str) -> list[str]:

@@ -1,11 +1,13 @@
 """A page of metrics in Prometheus text format, read from the program itself.
 
 Counters count since the program's start: a reading is about everything since then, whatever window was asked for,
-and a window that lies in the past has none. Ask a Prometheus server for windows.
+and a window that lies in the past has none. Ask a Prometheus server for windows; or keep what `count` says and ask for
+what came behind it.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +68,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class MetricsEndpoint:
-    """Implements Signal: `errors` is the share of requests answered with 5xx, `latency-p95` is in seconds."""
+    """Implements Signal and Counting: `errors` is the share of requests answered with 5xx, `latency-p95` in seconds."""
 
     settings: Settings
     base: Path
@@ -79,32 +81,48 @@ class MetricsEndpoint:
             raise InputError(f"a metrics endpoint has no series {series!r}", hint=f"it has: {', '.join(SERIES)}")
         if until < self.clock.now() - LIVE_WITHIN:
             return signals.Reading(series, since, until, None, "counters are known for now only")
-        sample, why = self._errors() if series == "errors" else self._latency()
+        return self._reading(series, self._counted(), since, until)
+
+    def count(self) -> str:
+        return self._counted().text()
+
+    def read_since(self, series: str, counted: str, since: datetime, until: datetime) -> signals.Reading:
+        """As the port says. Damaged when `counted` is not what `count` gave."""
+        return self._reading(series, self._counted().less(_Counted.of(counted)), since, until)
+
+    def _reading(self, series: str, counted: _Counted, since: datetime, until: datetime) -> signals.Reading:
+        sample, why = self._errors(counted) if series == "errors" else self._latency(counted)
         return signals.Reading(series, since, until, sample, why)
 
-    def _errors(self) -> tuple[signals.Sample | None, str]:
-        name = self.settings.requests
-        found = [sample for sample in self._samples() if sample.name == name]
-        counts = [(sample.labels.get(self.settings.code_label, ""), sample.value) for sample in found]
-        if not all(math.isfinite(value) and value >= 0 for _, value in counts):
-            return None, f"{name} is no number"
-        n = round(sum(value for _, value in counts))
-        if not n:
-            return None, f"no requests since the start ({name} is 0)" if found else f"there is no series {name}"
-        return signals.Share(round(sum(value for code, value in counts if code.startswith("5"))), n), ""
-
-    def _latency(self) -> tuple[signals.Sample | None, str]:
-        name = self.settings.latency
-        buckets: dict[float, float] = {}
+    def _counted(self) -> _Counted:
+        requests: dict[str, float] = {}
+        buckets: dict[str, float] = {}
         for sample in self._samples():
-            if sample.name == f"{name}_bucket" and "le" in sample.labels:
-                edge = _number(sample.labels["le"])
+            if sample.name == self.settings.requests:
+                code = sample.labels.get(self.settings.code_label, "")
+                requests[code] = requests.get(code, 0.0) + sample.value
+            elif sample.name == f"{self.settings.latency}_bucket" and "le" in sample.labels:
+                edge = str(_number(sample.labels["le"]))
                 buckets[edge] = buckets.get(edge, 0.0) + sample.value
+        return _Counted(requests, buckets)
+
+    def _errors(self, counted: _Counted) -> tuple[signals.Sample | None, str]:
+        name, counts = self.settings.requests, counted.requests
+        if not all(math.isfinite(value) and value >= 0 for value in counts.values()):
+            return None, f"{name} is no number"
+        n = round(sum(counts.values()))
+        if not n:
+            return None, f"no requests since {counted.begins} ({name})" if counts else f"there is no series {name}"
+        return signals.Share(round(sum(value for code, value in counts.items() if code.startswith("5"))), n), ""
+
+    def _latency(self, counted: _Counted) -> tuple[signals.Sample | None, str]:
+        name = self.settings.latency
+        buckets = {float(edge): value for edge, value in counted.buckets.items()}
         if not buckets:
             return None, f"there is no series {name}_bucket"
         found = quantile(_QUANTILE, sorted(buckets.items()))
         if found is None:
-            return None, f"{name} has no observations, or no bucket +Inf"
+            return None, f"{name} has no observations since {counted.begins}, or no bucket +Inf"
         return signals.Gauge(found, round(buckets[math.inf])), ""
 
     def _samples(self) -> Sequence[Sample]:
@@ -124,6 +142,35 @@ class MetricsEndpoint:
 
     def _endpoint(self) -> endpoint.Endpoint:
         return endpoint.of(self.settings.url, self.base / self.settings.address, self.settings.timeout_s)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """Requests by code and observations by upper edge, since `begins`."""
+
+    requests: Mapping[str, float]
+    buckets: Mapping[str, float]
+    begins: str = "the start"
+
+    def text(self) -> str:
+        return json.dumps({"requests": self.requests, "buckets": self.buckets})
+
+    @classmethod
+    def of(cls, text: str) -> _Counted:
+        try:
+            said = json.loads(text)
+            tables = [{str(name): float(value) for name, value in said[key].items()} for key in ("requests", "buckets")]
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise Damaged(f"this is no count of a metrics endpoint: {text[:60]!r}", hint="count again") from problem
+        return cls(tables[0], tables[1])
+
+    def less(self, before: _Counted) -> _Counted:
+        """What came behind `before`. A counter that went down was begun anew, and all of them with it."""
+        pairs = ((self.requests, before.requests), (self.buckets, before.buckets))
+        if any(now.get(name, 0.0) < value for now, then in pairs for name, value in then.items()):
+            return _Counted(self.requests, self.buckets, "the program was started anew")
+        left = [{name: value - then.get(name, 0.0) for name, value in now.items()} for now, then in pairs]
+        return _Counted(left[0], left[1], "then")
 
 
 def parse(text: str) -> Iterator[Sample]:

@@ -50,7 +50,7 @@ def connect(settings: Settings, base: Path, clock: clocks.Clock) -> ModelServer:
 
 @dataclass(frozen=True)
 class ModelServer:
-    """Implements Servable, Replayable and Signal: `golden` is the share of wrong answers to the golden set."""
+    """Implements Servable, Replayable and Signal: `golden` is the share of the golden set answered wrong or not."""
 
     settings: Settings
     base: Path
@@ -87,7 +87,10 @@ class ModelServer:
         return answers
 
     def read(self, series: str, since: datetime, until: datetime) -> signals.Reading:
-        """As the port says. Missing and Damaged when the golden set cannot be read."""
+        """As the port says. Missing and Damaged when the golden set cannot be read.
+
+        A request without an answer is a wrong one: whoever asked has no digit either.
+        """
         if series not in SERIES:
             raise InputError(f"a model server has no series {series!r}", hint=f"it has: {', '.join(SERIES)}")
         now = self.clock.now()
@@ -105,8 +108,9 @@ class ModelServer:
                     right += 1
                 else:
                     wrong += 1
-        why = f"{failed} of {right + wrong + failed} golden requests got no answer" if failed else ""
-        sample = signals.Share(wrong, right + wrong) if right + wrong else None
+        asked = right + wrong + failed
+        why = f"{failed} of {asked} golden requests got no answer" if failed else ""
+        sample = signals.Share(wrong + failed, asked) if asked else None
         return signals.Reading(series, since, until, sample, why or ("" if sample else "the golden set is empty"))
 
     def process_name(self) -> str:

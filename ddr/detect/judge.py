@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import datetime
 
@@ -71,7 +72,9 @@ def judge(
             return spoken.unknown(spec, at, "there is no reference: no release is recorded as known good", known)
         if why := _unusable(spec, reference, "reference"):
             return spoken.unknown(spec, at, why, known)
-    return _decide(spec, live.sample, None if reference is None else reference.sample, at)
+    decided = _decide(spec, live.sample, None if reference is None else reference.sample, at)
+    told = "; ".join(text for text in (decided.why, live.why) if text)  # what the source says of its sample is heard
+    return dataclasses.replace(decided, why=told) if live.why else decided
 
 
 def _decide(

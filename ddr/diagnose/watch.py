@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +14,7 @@ from ddr.domain import releases, services, signals
 from ddr.errors import DdrError, Missing
 from ddr.journal import views
 from ddr.ports import platform as platforms
+from ddr.ports import signal as ports
 
 SLICES = 4
 """A window is walked in this many parts: with an hour's window the onset is known to a quarter of an hour."""
@@ -42,21 +44,34 @@ def judge(
     until: datetime | None = None,
     *,
     since: datetime | None = None,
+    counted: Mapping[str, str] | None = None,
 ) -> tuple[signals.Judgement, ...]:
     """Every signal of the service, or the named ones, judged over [until - window, until); `until` is now.
 
-    `since` cuts the windows short: after a rollback only what was observed since then may count. A source that
-    fails makes its own signals UNKNOWN with its reason, the others go on. Missing when a name is not a signal's.
+    `since` cuts the windows short: after a rollback only what was observed since then may count. `counted` is what
+    `counts` said then: sources that only count are held against it. A source that fails makes its own signals UNKNOWN
+    with its reason, the others go on. Missing when a name is not a signal's.
     """
     entry = platform.service(service)
     unknown = sorted(set(names or ()) - {spec.name for spec in entry.signals})
     if unknown:
         known = ", ".join(spec.name for spec in entry.signals) or "none"
         raise Missing(f"{service} has no signal {', '.join(unknown)}", hint=f"its signals: {known}")
-    watcher = Watcher(platform, service, last_good(platform, service))
+    watcher = Watcher(platform, service, last_good(platform, service), counted)
     wanted = [spec for spec in entry.signals if names is None or spec.name in names]
     at = until or platform.clock.now()
     return tuple(watcher.judge(spec, max(at - spec.window, since or at - spec.window), at) for spec in wanted)
+
+
+def counts(platform: platforms.Platform, service: str) -> Mapping[str, str]:
+    """What each source of the service that only counts has counted by now; without those that do not answer."""
+    found: dict[str, str] = {}
+    for name in sorted({spec.source for spec in platform.service(service).signals}):
+        source: object = platform.sources.get(service, {}).get(name)
+        if isinstance(source, ports.Counting):
+            with contextlib.suppress(DdrError):
+                found[name] = source.count()
+    return found
 
 
 def last_good(platform: platforms.Platform, service: str) -> releases.Release | None:
@@ -111,15 +126,22 @@ def _oldest_bad(newest: int, count: int, is_bad: Callable[[int], bool]) -> int:
 class Watcher:
     """Judges any stretch of time of one service; reads each signal's reference once."""
 
-    def __init__(self, platform: platforms.Platform, service: str, good: releases.Release | None) -> None:
+    def __init__(
+        self,
+        platform: platforms.Platform,
+        service: str,
+        good: releases.Release | None,
+        counted: Mapping[str, str] | None = None,
+    ) -> None:
         self._platform = platform
+        self._counted = counted
         self._service = service
         self._good = good
         self._references: dict[str, signals.Reading | None] = {}
 
     def judge(self, spec: services.SignalSpec, since: datetime, until: datetime) -> signals.Judgement:
         """`spec` over [since, until), judged at `until`."""
-        live = self._read(spec, since, until)
+        live = self._read(spec, since, until, self._counted)
         reference = self.reference(spec) if live.sample is not None else None
         return judges.judge(spec, live, reference, until)
 
@@ -168,11 +190,18 @@ class Watcher:
             self._references[spec.name] = self._read(spec, self._good.at - spec.reference, self._good.at)
         return self._references[spec.name]
 
-    def _read(self, spec: services.SignalSpec, since: datetime, until: datetime) -> signals.Reading:
+    def _read(
+        self, spec: services.SignalSpec, since: datetime, until: datetime, counted: Mapping[str, str] | None = None
+    ) -> signals.Reading:
         source = self._platform.sources.get(self._service, {}).get(spec.source)
         if source is None:
             return signals.Reading(spec.series, since, until, None, f"no source {spec.source!r} is connected")
         try:
+            if counted is not None and isinstance(source, ports.Counting):
+                if spec.source not in counted:
+                    why = f"{spec.source} only counts, and nobody knows what it had counted before"
+                    return signals.Reading(spec.series, since, until, None, why)
+                return source.read_since(spec.series, counted[spec.source], since, until)
             return source.read(spec.series, since, until)
         except DdrError as problem:
             return signals.Reading(spec.series, since, until, None, f"{spec.source}: {problem.message}")

@@ -24,3 +24,16 @@ class Signal(Protocol):
         Raises Unavailable when the source does not answer.
         """
         ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A source that only counts since its program's start. What was counted at a time has to be kept by who asks."""
+
+    def count(self) -> str:
+        """What is counted now, as text to keep. Raises Unavailable when the source does not answer."""
+        ...
+
+    def read_since(self, series: str, counted: str, since: datetime, until: datetime) -> signals.Reading:
+        """As `read`, of what came after `counted`. A program that was started anew since counts from there."""
+        ...

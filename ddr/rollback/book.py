@@ -74,7 +74,9 @@ def of_rollback(service: services.Service, found: proposal.Proposal, options: Op
         why = "Nothing promotes it a second time."
         steps.append(_step(f"mark-{move['plane']}", "action", "revision.block", blocked, why, 3, critical=False))
     proofs = ["hold"]
-    watched = {**pinned, "window": timetext.format_duration(options.window if options.prove else timedelta())}
+    proves = options.prove and bool(service.signals)
+    window = timetext.format_duration(options.window if options.prove else timedelta())
+    watched: dict[str, Any] = {**pinned, "window": window, **({"counts": True} if proves else {})}
     why = "It stays where it was put, the server holds it, and the other planes are what they were."
     steps.append(_step("hold", "gate", "rollback.hold", watched, why, 1, 900))
     thawed = () if options.keep_frozen else found.freezable
@@ -82,11 +84,11 @@ def of_rollback(service: services.Service, found: proposal.Proposal, options: Op
     for plane in jobs:
         why = "The good job has to run on, or the rows grow old again while they are watched."
         steps.append(_step(f"thaw-{plane}", "action", "promotions.thaw", {"plane": plane}, why, 3, critical=False))
-    proves = options.prove and bool(service.signals)
     if proves:
         proofs.append("prove")
-        inputs = {"planes": list(found.moved), "patience": timetext.format_duration(options.patience)}
-        why = "Signals from traffic after the rollback say that it helped."
+        patience = timetext.format_duration(options.patience)
+        inputs = {"planes": list(found.moved), "patience": patience, "moves": moves}
+        why = "Signals judged on what comes after the rollback say that it helped."
         steps.append(_step("prove", "gate", "rollback.prove", inputs, why, 1, 7200))
     for plane in (plane for plane in thawed if plane not in jobs):
         why = "Promotions may go on; what was marked stays marked."

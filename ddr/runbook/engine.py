@@ -216,7 +216,7 @@ class Engine:
             if name == run:
                 return
             is_runbook = seen.started.purpose == "runbook" and seen.started.service == service
-            if is_runbook and seen.end is None:
+            if is_runbook and seen.end is None and not _only_waits_for_proof(seen):
                 if run:
                     journal.append(records.RunEnded(run, "failed", f"run {name} of {service} was first"))
                 held = seen.claim
@@ -301,6 +301,15 @@ class Engine:
             mine.check_fence()
             mine.append(records.RunPaused(mine.run, why))
             self._tools.report(progress.RunPaused(mine.run, why))
+
+
+def _only_waits_for_proof(seen: run_view.Run) -> bool:
+    """It has done what it does, and judges when it is resumed: nobody has to wait for it in an incident."""
+    if not seen.is_paused or seen.is_awaiting_approval or history.is_undoing(seen):
+        return False
+    what, ended = work.frozen(seen.started), history.outcomes_of(seen)
+    place = stepping.position(what, ended)
+    return not isinstance(place, stepping.Ending) and stepping.awaits_proof(what, place, ended.get(place.name))
 
 
 def incident_of(on: platform.Platform, service: str, named: str) -> str:

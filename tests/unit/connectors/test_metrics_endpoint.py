@@ -140,3 +140,44 @@ def test_a_server_that_is_down_or_fails_is_unavailable(tmp_path: Path) -> None:
 def test_quantiles_are_those_of_prometheus(buckets: list[tuple[float, float]], q: float, wanted: float | None) -> None:
     """By hand from the definition of histogram_quantile(): linear inside, 0 below, the last finite edge above."""
     assert metrics_endpoint.quantile(q, buckets) == (None if wanted is None else pytest.approx(wanted))
+
+
+def _since(before: str, after: str, series: str) -> signals.Reading:
+    """What came between two pages."""
+    pages = [before.encode(), after.encode()]
+    with rigs.serving(lambda *_: (200, pages.pop(0))) as http:
+        source = metrics_endpoint.connect(metrics_endpoint.Settings(url=http.url), Path(), clock.ManualClock(rigs.NOW))
+        assert isinstance(source, signal.Counting)
+        return source.read_since(series, source.count(), rigs.NOW - HOUR, rigs.NOW)
+
+
+def test_what_came_since_it_was_counted() -> None:
+    before = 'http_requests_total{code="200"} 100000\nhttp_requests_total{code="500"} 7\n'
+    after = 'http_requests_total{code="200"} 100060\nhttp_requests_total{code="500"} 47\n'
+    assert _since(before, after, "errors").sample == signals.Share(40, 100)
+    quiet = _since(before, before, "errors")
+    assert (quiet.sample, quiet.why) == (None, "no requests since then (http_requests_total)")
+    histogram = 'http_request_seconds_bucket{{le="1"}} {}\nhttp_request_seconds_bucket{{le="+Inf"}} {}\n'
+    slow = _since(histogram.format(1000, 1000), histogram.format(1010, 1010), "latency-p95").sample
+    assert slow == signals.Gauge(0.95, 10)
+    assert _since(histogram.format(9, 9), histogram.format(9, 9), "latency-p95").sample is None
+
+
+def test_a_program_that_was_started_anew_counts_from_there() -> None:
+    before = 'http_requests_total{code="200"} 100000\nhttp_requests_total{code="500"} 7\n'
+    after = 'http_requests_total{code="200"} 90\nhttp_requests_total{code="500"} 10\n'
+    assert _since(before, after, "errors").sample == signals.Share(10, 100)
+
+
+def test_a_new_code_counts_whole() -> None:
+    before = 'http_requests_total{code="200"} 10\n'
+    after = before + 'http_requests_total{code="503"} 5\n'
+    assert _since(before, after, "errors").sample == signals.Share(5, 5)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"requests": 1, "buckets": 2}', '{"requests": {"200": "x"}}'])
+def test_what_is_no_count_is_damaged(text: str) -> None:
+    with rigs.serving(lambda *_: (200, PAGE.encode())) as http:
+        source = metrics_endpoint.connect(metrics_endpoint.Settings(url=http.url), Path(), clock.ManualClock(rigs.NOW))
+        with pytest.raises(Damaged, match="no count"):
+            source.read_since("errors", text, rigs.NOW - HOUR, rigs.NOW)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ddr.connectors import model_server
-from ddr.domain import planes, revisions, signals
+from ddr.detect import judge
+from ddr.domain import planes, revisions, services, signals
 from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unavailable, Unsupported
 from ddr.lib import clock, process
 from ddr.ports import connector, replayable, signal
@@ -75,18 +76,31 @@ def test_a_past_window_has_no_golden_reading(tmp_path: Path) -> None:
     assert "no past" in reading.why
 
 
-def test_requests_that_fail_are_no_wrong_answers(tmp_path: Path) -> None:
+def test_requests_that_get_no_answer_are_wrong_ones(tmp_path: Path) -> None:
     def half(method: str, path: str, body: Any) -> tuple[int, Any]:
         return rigs.model_answers(method, path, body) if body["features"][0] < 5 else (500, {"error": "x"})
 
     with rigs.serving(half) as http:
         server = _connected(tmp_path, url=http.url, golden=_golden(tmp_path, 100))
         reading = server.read("golden", rigs.NOW - HOUR, rigs.NOW)
-        assert reading.sample == signals.Share(10, 50)
+        assert reading.sample == signals.Share(60, 100), "10 wrong, 50 without an answer"
         assert reading.why == "50 of 100 golden requests got no answer"
     with rigs.serving(lambda *_: (503, b"")) as http:
         server = _connected(tmp_path, url=http.url, golden="golden.jsonl")
-        assert server.read("golden", rigs.NOW - HOUR, rigs.NOW).sample is None
+        reading = server.read("golden", rigs.NOW - HOUR, rigs.NOW)
+        assert (reading.sample, reading.why) == (signals.Share(100, 100), "100 of 100 golden requests got no answer")
+
+
+def test_a_few_that_got_no_answer_are_told_on_an_ok_line_too(tmp_path: Path) -> None:
+    def most(method: str, path: str, body: Any) -> tuple[int, Any]:
+        return (500, {"error": "x"}) if body["id"] == "g7" else rigs.model_answers(method, path, body)
+
+    spec = services.SignalSpec("golden", "server", "golden", "share", planes.Plane.MODEL, 0.3, HOUR, HOUR, 50)
+    with rigs.serving(most) as http:
+        server = _connected(tmp_path, url=http.url, golden=_golden(tmp_path, 100))
+        judged = judge.judge(spec, server.read("golden", rigs.NOW - HOUR, rigs.NOW), None, rigs.NOW)
+    assert judged.state is signals.State.OK
+    assert "1 of 100 golden requests got no answer" in str(judged)
 
 
 @pytest.mark.parametrize(
