@@ -53,6 +53,18 @@ def test_hashes_of_every_shape(client: resp.Client, kind: str, piece: int, monke
     assert client.ask(b"PING") == b"PONG"
 
 
+def test_a_value_that_holds_a_whole_answer_is_a_value(client: resp.Client) -> None:
+    """Where the answer itself looks like none before, and the value in it like one."""
+    inner = b"*1\r\n$2\r\nab\r\n"
+    for key, content in ((b"plain", b"ab"), (b"sly", inner * 3)):
+        client.ask(b"HSET", key, b"a", content)
+    order = [b"plain", b"plain", b"sly", b"plain", b"sly"]
+    with resp.Client(client.address) as fresh:
+        fresh.send(b"".join(resp.command(b"HMGET", key, b"a") for key in order))
+        assert fresh.hashes(5, 1) == [(b"ab",), (b"ab",), (inner * 3,), (b"ab",), (inner * 3,)]
+        assert fresh.ask(b"PING") == b"PONG"
+
+
 def test_an_error_among_hashes_is_told(client: resp.Client) -> None:
     client.ask(b"SET", b"word", b"x")
     client.send(resp.command(b"HMGET", b"none", b"a") + resp.command(b"HMGET", b"word", b"a"))
