@@ -4,7 +4,8 @@
     blank           the untrained faiss object of a shape
     faiss_engine    faiss does all of it, on a CPU or with a GPU's help
     torch_engine    matrix work of torch on any device, the result a standard file of faiss
-    kmeans          k-means and product quantization for the torch engine
+    codebooks       codes of product quantization, trained with faiss's encoder
+    kmeans          the same for the torch engine, and its k-means
     library         faiss and torch themselves, imported late
     cagra           graphs of a GPU, served by a CPU
     flats           where vectors lie in a flat part

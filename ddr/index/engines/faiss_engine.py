@@ -14,10 +14,13 @@ import numpy.typing as npt
 
 from ddr.domain import indexes
 from ddr.errors import InputError, Unavailable
-from ddr.index.engines import blank, engine, files, library
+from ddr.index.engines import blank, codebooks, engine, files, library
 from ddr.lib import redact
 
 Assign = Callable[[engine.Vectors], npt.NDArray[np.int64]]
+
+CODE_ROUNDS = 25
+"""Of codebooks where a shape does not say, as in faiss."""
 
 _GPU_BATCH_ROWS = 1 << 18
 
@@ -41,22 +44,32 @@ class FaissEngine:
             return files.serialize(index)
 
     def _train(self, index: engine.Index, sample: engine.Vectors, shape: indexes.Shape) -> None:
-        index.cp.min_points_per_centroid = 1  # how few are too few is decided before, not printed here
-        index.cp.max_points_per_centroid = max(1, min(shape.points_per_list, 1 << 30))
-        if self.device != "cpu":
-            index.clustering_index = _on_gpu(blank.coarse_flat(shape), self.device)
-        elif shape.is_coarse_graph:
-            index.clustering_index = blank.coarse_flat(shape)
-        if shape.is_coarse_graph:
-            index.quantizer_trains_alone = 2  # centres by exact comparison, then the graph over them
+        index.quantizer.add(self._centres(sample, shape))
         if shape.kind is indexes.Kind.IVF_PQ:
-            codes = index.pq.cp
-            codes.seed = shape.seed
-            codes.min_points_per_centroid = 1
-            codes.niter = shape.code_iterations or 25
-            points = shape.code_points or len(sample)
-            codes.max_points_per_centroid = max(1, points // engine.CODEWORDS)
-        index.train(sample)
+            chosen = engine.some(sample, shape.code_points or len(sample), shape.seed)
+            rounds = shape.code_iterations or CODE_ROUNDS
+            codebooks.train(index.pq, _residuals(index, chosen), rounds, shape.seed)
+            index.is_trained = True
+        else:
+            index.train(sample)  # the centres are there: what is left is the range of each place of IVF-SQ8
+
+    def _centres(self, sample: engine.Vectors, shape: indexes.Shape) -> engine.Vectors:
+        faiss = library.faiss()
+        finder = blank.coarse_flat(shape)
+        if self.device != "cpu":
+            finder = _on_gpu(finder, self.device)
+        clustering = faiss.Clustering(shape.dimension, shape.lists)
+        clustering.seed = shape.seed
+        clustering.spherical = shape.metric is not indexes.Metric.L2
+        clustering.min_points_per_centroid = 1  # how few are too few is decided before, not printed here
+        for points, rounds in engine.schedule(shape):
+            rows = engine.some(sample, max(points, 1) * shape.lists, shape.seed)
+            clustering.niter = rounds
+            clustering.max_points_per_centroid = max(points, 1)
+            finder.reset()
+            clustering.train(rows, finder)  # goes on from the centres that it has
+        found: engine.Vectors = faiss.vector_to_array(clustering.centroids).reshape(shape.lists, shape.dimension)
+        return found
 
     def part(self, trained: bytes, shape: indexes.Shape, batches: Iterable[engine.Batch], threads: int) -> engine.Index:
         if shape.kind not in engine.IVF:
@@ -84,6 +97,13 @@ class FaissEngine:
             return np.concatenate(pieces)
 
         return assign
+
+
+def _residuals(index: engine.Index, rows: engine.Vectors) -> engine.Vectors:
+    """What is left of each row when the centre of its list is taken away: what codes stand for."""
+    _, nearest = index.quantizer.search(rows, 1)
+    left: engine.Vectors = rows - index.quantizer.reconstruct_batch(nearest.ravel())
+    return left
 
 
 def flat_part(shape: indexes.Shape, batches: Iterable[engine.Batch], threads: int) -> engine.Index:

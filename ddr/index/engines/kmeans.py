@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ddr.domain import indexes
 from ddr.errors import Unavailable
-from ddr.index.engines import engine, library
+from ddr.index.engines import codebooks, engine, library
 from ddr.lib import redact
 
 Tensor: TypeAlias = Any
@@ -25,7 +26,6 @@ CPU_PRODUCTS = 1 << 24
 """Products that are held at once on a CPU: 64 MiB."""
 GPU_SHARE = 0.25
 """Of the GPU's free memory, what a block of products may take: as much again is for what torch makes beside it."""
-_SPLIT = 1 / 1024  # how far the two halves of a split centre are apart, as in faiss
 _EXACT_ROUNDS = 2
 
 
@@ -95,9 +95,8 @@ def assign(rows: Tensor, centres: Tensor, blocks: Blocks, *, is_l2: bool) -> Ten
     """The nearest centre (L2) or that of the largest product of each row: int64, on the rows' device."""
     torch = library.torch()
     found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    # Products in bf16 where rows are kept so; they are added up and compared in float32 by the hardware.
-    turned = centres.to(rows.dtype).T
-    lengths = (centres * centres).sum(1).to(rows.dtype) if is_l2 else None
+    turned = centres.T
+    lengths = (centres * centres).sum(1) if is_l2 else None
 
     def work(start: int, stop: int) -> None:
         if lengths is None:
@@ -109,21 +108,24 @@ def assign(rows: Tensor, centres: Tensor, blocks: Blocks, *, is_l2: bool) -> Ten
     return found
 
 
-def train(
-    rows: engine.Vectors, centres: int, rounds: int, seed: int, device: str, blocks: Blocks, *, is_l2: bool
-) -> Tensor:
-    """`centres` x d on the device. Inner product: centres have length 1, as faiss's spherical k-means has them."""
+def train(sample: engine.Vectors, shape: indexes.Shape, device: str, blocks: Blocks) -> Tensor:
+    """The centres of the shape's lists, on the device. Inner product: of length 1, as faiss's spherical k-means."""
     torch = library.torch()
-    rng = np.random.default_rng(seed)
-    held = torch.from_numpy(rows).to(device)
-    first = torch.from_numpy(np.sort(rng.choice(len(rows), centres, replace=False))).to(device)
-    found = _normed(held[first].clone(), is_l2=is_l2)
-    if len(rows) == centres:
-        return found
-    for number in range(rounds):
-        with precision(is_exact=not device.startswith("cuda") or number >= rounds - _EXACT_ROUNDS):
-            nearest = assign(held, found, blocks, is_l2=is_l2)
-        found = _normed(_means(held, nearest, found, rng), is_l2=is_l2)
+    is_l2 = shape.metric is indexes.Metric.L2
+    rng = np.random.default_rng(shape.seed)
+    found: Tensor = None
+    for points, rounds in engine.schedule(shape):
+        rows = engine.some(sample, max(points, 1) * shape.lists, shape.seed)
+        held = torch.from_numpy(rows).to(device)
+        if found is None:
+            first = torch.from_numpy(np.sort(rng.choice(len(rows), shape.lists, replace=False))).to(device)
+            found = _normed(held[first].clone(), is_l2=is_l2)
+        if len(rows) == shape.lists:
+            continue
+        for number in range(rounds):
+            with precision(is_exact=not device.startswith("cuda") or number >= rounds - _EXACT_ROUNDS):
+                nearest = assign(held, found, blocks, is_l2=is_l2)
+            found = _normed(_means(held, nearest, found, rng), is_l2=is_l2)
     return found
 
 
@@ -137,24 +139,16 @@ def _means(rows: Tensor, nearest: Tensor, centres: Tensor, rng: np.random.Genera
     sums = torch.zeros_like(centres).index_add_(0, nearest, rows)
     counts = torch.bincount(nearest, minlength=len(centres))
     means = sums / counts.clamp(min=1).unsqueeze(1)
-    return split(means, counts.cpu().numpy(), rng)
+    _split(means, counts.cpu().numpy(), rng)
+    return means
 
 
-def split(centres: Tensor, counts: Any, rng: np.random.Generator) -> Tensor:
-    """An empty centre takes half of a full one, chosen by its rows, and both move a little apart."""
-    counts = counts.astype(np.float64)
-    for empty in np.flatnonzero(counts == 0).tolist():
-        weights = np.maximum(counts - 1, 0)
-        if not weights.any():
-            break
-        full = int(rng.choice(len(counts), p=weights / weights.sum()))
-        sign = 1 - 2 * (np.arange(centres.shape[1]) % 2)
-        apart = centres.new_tensor(1 + _SPLIT * sign)
-        centres[empty] = centres[full] * apart
-        centres[full] = centres[full] * (2 - apart)
-        counts[empty] = counts[full] / 2
-        counts[full] -= counts[empty]
-    return centres
+def _split(centres: Tensor, counts: Any, rng: np.random.Generator) -> None:
+    """In place. Empty centres are few: they are split where numpy is."""
+    if (counts == 0).any():
+        told = centres.cpu().numpy()
+        codebooks.split(told, counts, rng)
+        centres.copy_(library.torch().from_numpy(told))
 
 
 def train_codes(
@@ -176,7 +170,7 @@ def train_codes(
         books = (sums / counts.clamp(min=1).unsqueeze(1)).reshape(books.shape)
         told = counts.reshape(places, words).cpu().numpy()
         for place in np.flatnonzero((told == 0).any(1)).tolist():
-            books[place] = split(books[place], told[place], rng)
+            _split(books[place], told[place], rng)
     return books
 
 

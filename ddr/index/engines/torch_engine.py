@@ -32,23 +32,13 @@ class TorchEngine:
         sample = engine.check_sample(sample, shape)
         with _threads(threads), torch.inference_mode():
             blocks = kmeans.blocks_of(self.device)
-            rng = np.random.default_rng(shape.seed)
-            points = shape.lists * shape.points_per_list
-            centres = kmeans.train(
-                _some(sample, points, rng),
-                shape.lists,
-                shape.iterations,
-                shape.seed,
-                self.device,
-                blocks,
-                is_l2=shape.metric is indexes.Metric.L2,
-            )
+            centres = kmeans.train(sample, shape, self.device, blocks)
             index.quantizer.add(centres.cpu().numpy())
             if shape.kind is indexes.Kind.IVF_PQ:
-                chosen = _some(sample, shape.code_points or len(sample), rng)
+                chosen = engine.some(sample, shape.code_points or len(sample), shape.seed)
                 rows = torch.from_numpy(chosen).to(self.device)
                 rows -= centres[kmeans.assign(rows, centres, blocks, is_l2=shape.metric is indexes.Metric.L2)]
-                rounds = shape.code_iterations or 25
+                rounds = shape.code_iterations or faiss_engine.CODE_ROUNDS
                 books = kmeans.train_codes(rows, shape.code_bytes, rounds, shape.seed, blocks)
                 library.faiss().copy_array_to_vector(books.cpu().numpy().ravel(), index.pq.centroids)
             elif shape.kind is indexes.Kind.IVF_SQ8:
@@ -114,13 +104,6 @@ def _add_codes(
     alone[:, width:] = codes
     ids = np.ascontiguousarray(labels, np.int64)
     index.add_sa_codes_c(len(alone), faiss.swig_ptr(alone), faiss.swig_ptr(ids))
-
-
-def _some(sample: engine.Vectors, count: int, rng: np.random.Generator) -> engine.Vectors:
-    """`count` rows of the sample, chosen by the seed, or all of them."""
-    if len(sample) <= count:
-        return sample
-    return sample[np.sort(rng.choice(len(sample), count, replace=False))]
 
 
 @contextlib.contextmanager
