@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from ddr.actions import gates, isolating, looking, promotions, rollbacks, serving, switching, telling
+from ddr.actions import gates, isolating, looking, promotions, rollbacks, serving, suspending, switching, telling
 from ddr.domain import runbooks
 from ddr.ports import platform as platforms
 from ddr.ports import verb
@@ -29,6 +29,7 @@ VERBS: tuple[Callable[[platforms.Platform], verb.Verb], ...] = (
     rollbacks.HoldsStill,
     rollbacks.Prove,
     isolating.Isolate,
+    suspending.Suspend,
     telling.Post,
     telling.Move,
 )

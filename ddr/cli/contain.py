@@ -36,7 +36,7 @@ class _Containment:
 @click.option("--fallback", is_flag=True, help="The fallback answers instead of the model.")
 @click.option("--pin", metavar="[PLANE=]REVISION", default="", help="Serve this revision (of the model) and freeze it.")
 @click.option("--isolate", metavar="VIEW", default="", help="Serve the agreed stand-in for this feature view.")
-@click.option("--suspend", is_flag=True, help="Suspend the jobs that promote or retrain.")
+@click.option("--suspend", is_flag=True, help="Run `stop` of the promoters that have a `resume`, too.")
 @click.option("--apply", is_flag=True, help="Do it.")
 @click.option("--incident", metavar="INC", default="", help="The incident this belongs to.")
 @click.option("--break-glass", metavar="REASON", default="", help="Go on without approval: loud, recorded.")
@@ -218,10 +218,24 @@ def _fallback(on: platform.Platform, entry: services.Service, found: _Containmen
 
 
 def _suspend(entry: services.Service, found: _Containment) -> None:
-    """No connector suspends jobs yet; what ddr.yaml says of them is passed on."""
-    by_hand = [f"{one.name}: {one.stop or 'nobody said how (promoters: stop in ddr.yaml)'}" for one in entry.promoters]
-    how = f"; by hand: {'; '.join(by_hand)}" if by_hand else "; ddr.yaml names none (promoters:)"
-    found.cannot.append(f"suspend jobs: no connector of {entry.name} can{how}")
+    """Jobs for which ddr.yaml names both commands are suspended by them; of the others is said what to do by hand."""
+    from ddr.rollback import book
+
+    able = [one for one in entry.promoters if one.can_be_suspended]
+    for number, one in enumerate(able, start=1):
+        why = "It would promote or retrain meanwhile."
+        found.doings.append(book.doing(f"suspend-{number}", "jobs.suspend", {"job": one.name}, why))
+        found.told.append(f"suspend {one.name}: run `{one.stop}`; taken back by `{one.resume}`")
+    by_hand = [
+        f"{one.name}: {one.stop or 'nobody said how (promoters: stop in ddr.yaml)'}"
+        for one in entry.promoters
+        if one not in able
+    ]
+    how = f"by hand: {'; '.join(by_hand)}" if by_hand else "ddr.yaml names none (promoters:)"
+    if not able:
+        found.cannot.append(f"suspend jobs: no `stop` with `resume` in ddr.yaml for any of {entry.name}; {how}")
+    elif by_hand:
+        found.notes.append(f"not suspended, without `stop` and `resume` in ddr.yaml: {how}")
 
 
 def _text(entry: services.Service, found: _Containment, again: str) -> str:

@@ -58,12 +58,19 @@ class SignalSpec:
 
 @dataclass(frozen=True)
 class Promoter:
-    """Whoever moves a plane by itself: a retraining, a promotion bot. `stop` is the command that stops it."""
+    """Whoever moves a plane by itself: a retraining, a promotion bot. `stop` is the command that stops it, `resume` the
+    one that lets it go on. With both `ddr contain --suspend` runs them; without `resume` they are for people."""
 
     name: str
     plane: planes.Plane
     how: str = ""
     stop: str = ""
+    resume: str = ""
+
+    @property
+    def can_be_suspended(self) -> bool:
+        """Nothing is stopped that nobody says how to start."""
+        return bool(self.stop and self.resume)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ddr.actions import catalog
+from ddr.domain import planes, services
 from ddr.incident import desk
 from ddr.lib import digest
 from ddr.ports import verb
@@ -72,6 +74,17 @@ def good_features() -> Desk:
     return desk_
 
 
+def with_a_job() -> Desk:
+    """Whose service has a promoter with both commands."""
+    desk_ = promoted()
+    plain = desk_.world.platform()
+    promoter = services.Promoter("nightly", planes.Plane.MODEL, stop="true", resume="true")
+    entry = dataclasses.replace(plain.service("postcode"), promoters=(promoter,))
+    with_it = dataclasses.replace(plain, services={"postcode": entry})
+    desk_.world.platform = lambda: with_it  # type: ignore[method-assign,assignment,misc]
+    return desk_
+
+
 ACTIONS = [
     Case("promotions.freeze", {"plane": "model"}),
     Case("promotions.thaw", {"plane": "model"}, frozen_by_run),
@@ -89,6 +102,7 @@ ACTIONS = [
         },
     ),
     Case("view.isolate", {"plane": "features"}),
+    Case("jobs.suspend", {"job": "nightly"}, with_a_job),
     Case("revision.block", {"plane": "model", "revision": "3", "why": "wrong digits"}),
     Case("serving.roll", {}, good_features),
     Case("serving.fallback", {}),

@@ -12,7 +12,7 @@ from tests import recovery
 from tests.unit.actions import calls
 
 OK = outcomes.Status.OK
-REPEATED = {"features.refresh"}
+REPEATED = {"features.refresh", "jobs.suspend"}
 """Has no lasting mark of having been done: it is simply done again."""
 
 CONTRACT = {
@@ -30,6 +30,7 @@ CONTRACT = {
     "features.refresh",
     "serving.fallback",
     "view.isolate",
+    "jobs.suspend",
     "rollback.check",
     "rollback.switch",
     "rollback.hold",
