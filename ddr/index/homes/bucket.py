@@ -199,10 +199,11 @@ class BucketHome:
                     self._delete(version)
                 self.store.delete(self._key("uploads", version))
                 gone.append(f"uploads/{version}")
-        for name, note in self._notes("leases"):
-            if note.at < self.now():
-                self.store.delete(self._key("leases", name))
-                gone.append(f"leases/{name}")
+        for kind, after in (("leases", timedelta()), ("probe", _ABANDONED)):
+            for name, note in self._notes(kind):
+                if note.at + after < self.now():
+                    self.store.delete(self._key(kind, name))
+                    gone.append(f"{kind}/{name}")
         return tuple(gone)
 
     def _key(self, *parts: str) -> str:
@@ -263,15 +264,16 @@ class BucketHome:
             return
         key = self._key("probe", secrets.token_hex(8))
         lies = []
-        first = self.store.create(key, b"first")
+        contents = [codec.encode(Note(self.now(), f"trial {number}")) for number in range(4)]
+        first = self.store.create(key, contents[0])
         try:
             with contextlib.suppress(store.Exists):
-                self.store.create(key, b"other")
+                self.store.create(key, contents[1])
                 lies.append("a create of a key that is there")
             entry = self.store.head(key) or first
-            self.store.swap(key, b"second", entry.version)
+            self.store.swap(key, contents[2], entry.version)
             with contextlib.suppress(Conflict):
-                self.store.swap(key, b"third", entry.version)
+                self.store.swap(key, contents[3], entry.version)
                 lies.append("a swap of a version that is no more")
         finally:
             self.store.delete(key)
