@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
-from ddr.backup import hidden, packages, shapes, sieve
+from ddr.backup import hidden, packages, shapes, sieve, surroundings
 
 SHORTEST_KNOWN_BYTES = 8
 """Shorter known values (a port, `admin`) stand everywhere by chance and are not searched."""
@@ -311,7 +311,7 @@ class Scanner:
 def _compiled() -> tuple[Mapping[bytes, Sequence[shapes.Anchor | hidden.Hidden]], sieve.Finder]:
     """The anchors by the words that the sieve stops at, and the sieve: 0.1 s, once a process."""
     anchors: dict[bytes, list[shapes.Anchor | hidden.Hidden]] = {}
-    every: tuple[shapes.Anchor | hidden.Hidden, ...] = (*shapes.anchors(), *hidden.anchors())
+    every: tuple[shapes.Anchor | hidden.Hidden, ...] = (*shapes.anchors(), *surroundings.anchors(), *hidden.anchors())
     for anchor in every:
         for word in anchor.words():
             anchors.setdefault(word, []).append(anchor)
@@ -358,7 +358,7 @@ def _lower_percents(text: str) -> str:
 
 
 _SECRET_NAME = re.compile(
-    r"(?i)(?:pass(?:word|wd|phrase)|token|secret|(?:api|access|account|encryption|auth)[_-]?key)$"
+    r"(?i)(?:pass(?:word|wd|phrase)|_pass|pwd|token|secret|(?:api|access|account|encryption|auth)[_-]?key)$"
 )
 
 

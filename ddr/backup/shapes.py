@@ -165,6 +165,11 @@ def _is_passphrase(value: bytes) -> bool:
     )
 
 
+def is_placeholder(value: bytes) -> bool:
+    """A variable, a reference, or a word that says that something else belongs there."""
+    return bool(_PLACEHOLDER.match(value))
+
+
 def looks_real(value: bytes, *, is_password: bool) -> bool:
     """Whether this is a value and no reference, name, placeholder or number.
 
