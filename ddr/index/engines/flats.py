@@ -30,7 +30,7 @@ def rows(path: Path, head: int, dimension: int) -> int:
         return _counted(file, head, dimension)
 
 
-def pieces(parts: Sequence[Path], head: int, dimension: int, size: int = PIECE_ROWS) -> Iterator[Piece]:
+def pieces(parts: Sequence[Path], head: int, dimension: int) -> Iterator[Piece]:
     """The rows of flat parts in pieces of one size, however the corpus was cut."""
     kept: list[Piece] = []
     held = 0
@@ -39,10 +39,10 @@ def pieces(parts: Sequence[Path], head: int, dimension: int, size: int = PIECE_R
             rows = _counted(file, head, dimension)
             start = 0
             while start < rows:
-                stop = min(rows, start + size - held)
+                stop = min(rows, start + PIECE_ROWS - held)
                 kept.append(_slice(file, head, dimension, (rows, start, stop)))
                 held, start = held + stop - start, stop
-                if held == size:
+                if held == PIECE_ROWS:
                     yield _joined(kept)
                     kept, held = [], 0
     if held:
