@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import threading
 from collections import OrderedDict
@@ -63,7 +64,6 @@ class ChunkSource:
         to: Callable[[restorable.FileStored], Path | None],
         progress: restorable.Progress | None = None,
     ) -> int:
-        """Damaged, after everything else was written, when chunks could not be read: then it names the files."""
         plots = _Plots()
         count = 0
         folders: set[Path] = set()
@@ -94,8 +94,9 @@ class ChunkSource:
             names = plots.unfinished()
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             why = f": {broken[0].message}" if broken else ""
-            raise Damaged(
+            raise restorable.FilesLost(
                 f"{self.component.name}: {len(names)} of {count} files could not be restored ({shown}){why}",
+                names,
                 hint="the others are written; `ddr backup verify` says what else is affected; try an older snapshot",
             )
         return count
@@ -164,11 +165,14 @@ class _Plots:
             with _watched(place):
                 self._create(place, b"")
             return
-        at = 0
-        for chunk in ids:
+        sizes = [0]
+        if len(ids) > 1:
+            try:
+                sizes = [size_of(chunk) for chunk in ids]
+            except Damaged:
+                return  # nobody knows where its chunks begin: it stays unfinished, and is named
+        for chunk, at in zip(ids, itertools.accumulate(sizes, initial=0), strict=False):
             yield reading.Wanted(chunk, self._filler(number, at, is_whole=len(ids) == 1))
-            if len(ids) > 1:
-                at += size_of(chunk)
 
     def _filler(self, number: int, at: int, *, is_whole: bool) -> Callable[[bytes | memoryview], None]:
         def fill(content: bytes | memoryview) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from ddr.domain import snapshots
-from ddr.errors import InputError
+from ddr.errors import Damaged, InputError
 from ddr.lib import rowbatch
 
 Kind = Literal["file", "folder", "link"]
@@ -94,6 +94,14 @@ class FileStored:
     target: str = ""
 
 
+class FilesLost(Damaged):
+    """Some files cannot be had back; all others were written. `paths` are theirs in the tree."""
+
+    def __init__(self, message: str, paths: Sequence[str], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.paths = tuple(paths)
+
+
 class Source(Protocol):
     """One component of one snapshot, read back. Damaged, with what is affected, when bytes are not what they were."""
 
@@ -120,7 +128,8 @@ class Source(Protocol):
     def write(self, tree: str, to: Callable[[FileStored], Path | None], progress: Progress | None = None) -> int:
         """Write files into folders of this machine: each to the path that `to` names, None leaves it out.
 
-        Much faster than `read` of each. Paths must not be there yet. Gives the number of files.
+        Much faster than `read` of each. Paths must not be there yet. Gives the number of files. FilesLost, when all
+        others are written, for those that cannot be read; of these a part may lie there.
         """
         ...
 

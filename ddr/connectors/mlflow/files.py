@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.connectors.mlflow import locations, relocate
-from ddr.errors import Conflict, Unavailable
+from ddr.errors import Conflict, Damaged, Unavailable
 from ddr.lib import redact
 from ddr.ports import restorable
 
 _PART = ".ddr-part"
 _PIECE_BYTES = 4 * 2**20
+_NAMED = 10
 NO_FILES = "0 whole files"
 
 
@@ -71,7 +72,10 @@ class Files:
         return Counts(tree, new, same, other, elsewhere, tuple(examples[:3]))
 
     def write(self, policy: restorable.Policy, progress: restorable.Progress | None) -> None:
-        """Each file is whole or not there at any time: written beside, then renamed. Conflict before the first."""
+        """Each file is whole or not there at any time: written beside, then renamed. Conflict before the first.
+
+        What the backup has lost stays away, and the comparison says so: the rest is worth having.
+        """
         for tree in self.trees:
             todo = self._todo(tree, policy)
             parts = {name: path.with_name(f".{path.name}{_PART}") for name, path in todo.items()}
@@ -83,9 +87,16 @@ class Files:
                 def beside(stored: restorable.FileStored, parts: dict[str, Path] = parts) -> Path | None:
                     return parts.get(stored.path)
 
-                self.source.write(tree, beside, progress)
+                lost: frozenset[str] = frozenset()
+                try:
+                    self.source.write(tree, beside, progress)
+                except restorable.FilesLost as problem:
+                    lost = frozenset(problem.paths)
                 for name, path in todo.items():
-                    parts[name].replace(path)
+                    if name in lost:
+                        parts[name].unlink(missing_ok=True)
+                    else:
+                        parts[name].replace(path)
             except OSError as problem:
                 raise Unavailable(
                     f"files of {tree} cannot be written: {redact.foreign(problem)}",
@@ -102,7 +113,7 @@ class Files:
                 whole += 1
             else:
                 wrong.append(str(path))
-        found = f"{whole} whole files" + (f"; not {', '.join(wrong[:3])}" if wrong else "")
+        found = f"{whole} whole files" + said_wrong(wrong)
         return restorable.Comparison(f"files of {tree}", f"{count} whole files", found)
 
     def _path(self, tree: str, stored: restorable.FileStored) -> Path | None:
@@ -129,7 +140,16 @@ class Files:
             return path.is_symlink() and stored.kind == "link" and str(path.readlink()) == stored.target
         if not path.is_file() or path.stat().st_size != stored.size_bytes:
             return False
-        return self.source.matches(tree, stored.path, _on_disk(path))
+        try:
+            return self.source.matches(tree, stored.path, _on_disk(path))
+        except Damaged:
+            return False  # the backup has lost it: nobody can say whether these are its bytes
+
+
+def said_wrong(names: Sequence[str]) -> str:
+    """Those that are not whole, by name as far as a person reads."""
+    more = len(names) - _NAMED
+    return f"; not {', '.join(names[:_NAMED])}{f' and {more} more' if more > 0 else ''}" if names else ""
 
 
 def _is_there(path: Path) -> bool:

@@ -7,6 +7,7 @@ already is read to compare it: an ETag says nothing of content where objects cam
 from __future__ import annotations
 
 import collections
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import cached_property
 from typing import Protocol
 
 from ddr.connectors.mlflow import artifacts, files, relocate
-from ddr.errors import Conflict, DdrError, Missing
+from ddr.errors import Conflict, Damaged, DdrError, Missing
 from ddr.ports import restorable
 
 _AT_ONCE = 8
@@ -79,16 +80,18 @@ class Objects:
         return [seen for seen in found if seen.state in wanted]
 
     def write(self, tree: str, todo: list[_Seen], progress: restorable.Progress | None) -> None:
-        """Small objects side by side, bounded in memory; the first that fails ends it."""
+        """Small objects side by side, bounded in memory; the first that fails ends it. What the backup has lost stays
+        away, and the comparison says so."""
         waiting: collections.deque[futures.Future[None]] = collections.deque()
         with futures.ThreadPoolExecutor(_AT_ONCE, "ddr-put") as pool:
             try:
                 for done, seen in enumerate(todo, 1):
                     pieces = self.source.read(tree, seen.stored.path)
-                    if seen.stored.size_bytes > _SMALL_BYTES:
-                        self._put(seen, pieces)
-                    else:
-                        waiting.append(pool.submit(self._put, seen, iter([b"".join(pieces)])))
+                    with contextlib.suppress(Damaged):
+                        if seen.stored.size_bytes > _SMALL_BYTES:
+                            self._put(seen, pieces)
+                        else:
+                            waiting.append(pool.submit(self._put, seen, iter([b"".join(pieces)])))
                     while len(waiting) >= 2 * _AT_ONCE:
                         waiting.popleft().result()
                     if progress:
@@ -110,7 +113,7 @@ class Objects:
             wrong += [] if seen.state == "same" else [seen.uri]
         if not count:
             return None
-        found = f"{whole} whole objects" + (f"; not {', '.join(wrong[:3])}" if wrong else "")
+        found = f"{whole} whole objects" + files.said_wrong(wrong)
         return restorable.Comparison(f"objects of {tree}", f"{count} whole objects", found)
 
     def _put(self, seen: _Seen, pieces: Iterator[bytes]) -> None:
@@ -135,8 +138,9 @@ class Objects:
                     if stored.kind == "link":
                         state = "link"
                     elif size == stored.size_bytes:
-                        matcher = self.source.matcher(tree, stored.path)
-                        job = pool.submit(self._is_same, bucket, key, matcher)
+                        with contextlib.suppress(Damaged):  # else the backup has lost it: nobody can compare
+                            matcher = self.source.matcher(tree, stored.path)
+                            job = pool.submit(self._is_same, bucket, key, matcher)
                     waiting.append((_Seen(stored, bucket, key, state), job))
                     while len(waiting) >= 2 * _AT_ONCE:
                         yield settled()

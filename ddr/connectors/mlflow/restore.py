@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ddr.connectors.mlflow import files, work
 from ddr.connectors.tables import restore as tables
 from ddr.connectors.tables import work as table_work
+from ddr.errors import Damaged
 from ddr.ports import restorable
 
 
@@ -65,7 +66,15 @@ def _file_lines(job: work.Work) -> tuple[Sequence[restorable.PlanLine], Sequence
     if job.options.more.get("artifacts") == work.ROWS_ALONE:
         return [restorable.PlanLine("note", "files", "left as they are: the rows alone are restored")], ()
     for tree in job.files.trees:
-        for what, counts in (("files", job.files.count(tree)), ("objects", job.objects.count(tree))):
+        try:
+            counted = (("files", job.files.count(tree)), ("objects", job.objects.count(tree)))
+        except Damaged as problem:
+            raise Damaged(
+                f"{tree}: {problem.message}",
+                hint="which files there were cannot be read; the rows alone: `--with artifacts=none`; or take an older "
+                "snapshot",
+            ) from problem
+        for what, counts in counted:
             more, said = _count_lines(f"{what} of {tree}", what, counts, job.options.policy)
             lines += more
             problems += said
