@@ -61,8 +61,11 @@ class Stays:
 
 @dataclass(frozen=True)
 class CheckInputs:
+    """`plan` is the digest that people were shown."""
+
     moves: tuple[Pinned, ...]
     stays: tuple[Stays, ...] = ()
+    plan: str = ""
 
 
 def _who(on: platforms.Platform, service: str, plane: planes.Plane, since: datetime) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ddr.actions import kinds, serving
 from ddr.domain import outcomes, planes, plans, records, revisions, services
-from ddr.errors import Conflict, Damaged, Refused
+from ddr.errors import Conflict, Damaged, DdrError, Refused
 from ddr.journal import views
 from ddr.lib import digest
 from ddr.ports import connector, verb
-from ddr.rollback import apply, planner
+from ddr.rollback import apply, planner, targets
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,17 @@ class SwitchPlane(kinds.Action):
         if rolled.status is outcomes.Status.FAILED:
             return rolled
         return kinds.undone(f"{move.plane} is {move.live.name} again")
+
+    def undo_needs_a_yes(self, settled: Mapping[str, str]) -> str:
+        """Where it would go back to what is marked bad; what cannot be read is asked of ddr's record alone."""
+        move, service = move_of(settled), settled["service"]
+        found = move.live
+        acting = self.on.plane(service, move.plane)
+        if isinstance(acting, connector.Switchable):
+            with contextlib.suppress(DdrError):
+                found = apply.again(acting).find(move.live.name)
+        why = targets.why_blocked(found, views.fold(self.on.journal.events()).blocked(service, move.plane))
+        return f"it brings back {move.plane} {move.live.name}, and {why}" if why else ""
 
     def roll_behind(self, settled: Mapping[str, str]) -> outcomes.Outcome:
         """The server loads what is live again."""
@@ -172,6 +184,11 @@ class BlockRevision(kinds.Action):
         if self._is_blocked(settled):
             self.on.journal.append(_mark(settled, good=True, why=f"run {call.run} taken back"))
         return kinds.undone(f"{settled['plane']} {settled['revision']} is no longer blocked")
+
+    def undo_needs_a_yes(self, settled: Mapping[str, str]) -> str:
+        if settled["was"] or not self._is_blocked(settled):
+            return ""
+        return f"it takes the block off {settled['plane']} {settled['revision']}"
 
     def _found(self, looked: apply.Acting, wanted: BlockInputs) -> revisions.Revision:
         """What is damaged is blocked by its name alone."""

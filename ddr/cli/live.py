@@ -60,7 +60,7 @@ class Live:
             "status": status,
             "why": why,
             "incident": self.painter.view.incident,
-            "plan_digest": waiting.request.plan_digest if waiting else "",
+            "plan_digest": self.painter.view.plan,
             "plan": waiting.request.summary if waiting else (),
             "approve": waiting.command if waiting else "",
             "steps": [

@@ -36,11 +36,14 @@ def _next(run: views.Run, state: str, now: datetime) -> str:
     if state == "running":
         return f"ddr runbook runs   # {run.id} is at work"
     if state == "interrupted":
-        undo = f"ddr runbook undo {run.id}"
-        return undo if run.end else f"ddr runbook resume {run.id}   # or: {undo}"
+        undo = f"ddr runbook undo {run.id}" if run.end else run.undo_command
+        return undo if run.end or run.is_undoing else f"ddr runbook resume {run.id}   # or: {undo}"
+    if run.is_undoing:
+        return run.undo_command
     resume = f"ddr runbook resume {run.id}"
     if state == "waits for approval":
         request = run.approvals[-1].request
+        resume = run.undo_command if run.asks_to_undo else resume
         if now < request.expires:
             plan = request.plan_digest.removeprefix("sha256:")[:12]
             return f"ddr runbook approve {run.id} --plan {plan}   # by {' or '.join(request.approvers)}; then: {resume}"

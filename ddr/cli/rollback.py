@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import live, options, rollback_text
+from ddr.cli import live, options, rollback_text, rollback_undo
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
     from ddr.domain import planes, services
-    from ddr.journal import views
     from ddr.ports import platform
     from ddr.rollback import book, moments, proposal
     from ddr.runbook import engine, parse
@@ -96,6 +95,8 @@ def _rolled_back(plane: str) -> click.Command:
 
 for _plane in _ROLLED_BACK:
     command.add_command(_rolled_back(_plane))
+command.add_command(rollback_undo.undo)
+command.add_command(rollback_undo.list_)
 
 
 def _roll_back(
@@ -121,10 +122,11 @@ def _roll_back(
     found = proposal.propose(on, service.name, wanted, past=_past(on))
     if not found.plan.moves:
         return _nothing(session, service, found, plane, to)
-    short = digest.short(found.plan.digest)
-    if planned and not found.plan.digest.removeprefix("sha256:").startswith(planned.removeprefix("sha256:")):
+    whole = book.digest_of(found, chosen)
+    short = digest.short(whole)
+    if planned and not whole.removeprefix("sha256:").startswith(planned.removeprefix("sha256:")):
         raise Conflict(
-            f"the plan is {short} by now, not {planned}: the world changed since; nothing was touched",
+            f"the plan is {short} by now, not {planned}: the world or what was asked for changed; nothing was touched",
             expected=planned,
             found=short,
             hint=f"look at the new one: {_words(plane, service.name, to, along)}",
@@ -187,23 +189,38 @@ def _wanted(service: services.Service, plane: str, to: str, along: tuple[str, ..
 def _nothing(
     session: sessions.Session, service: services.Service, found: proposal.Proposal, plane: str, to: str
 ) -> int:
-    """A revision that was named is live: fine. The newest good one is live: then this plane is not what is wrong."""
+    """The plane is where it was to go. Somebody may have taken it there a minute ago, and not be done: that is said.
+
+    Where the server holds another one, it is no end: nothing was done, and something is wrong.
+    """
+    from ddr.actions import serving
+    from ddr.cli import openruns
     from ddr.domain import planes
     from ddr.errors import Refused
 
-    if to != "last-good":
-        session.show(
-            {"service": service.name, "plan": None, "why": found.there},
-            lambda: f"nothing to do: {found.there}\n  next: ddr status {service.name}",
+    named = to != "last-good"
+    stale = "" if named else serving.held_otherwise(session.wired().platform, service.name, planes.Plane(plane))
+    if stale:
+        raise Refused(
+            f"nothing to take back: {found.there}; {stale}",
+            hint=f"`ddr diagnose {service.name}` names the layer at fault; --to REVISION goes elsewhere all the same",
         )
-        return 0
-    from ddr.actions import serving
+    open_ = openruns.of(session, service.name)
+    by = {run.id: run.requester for run in session.board().runs.values()}
+    told = [f"run {run.id} of {by[run.id]} ({run.title}) has no end yet: {run.status}" for run in open_]
+    if named:
+        then = f"ddr status {service.name}"
+    else:
+        then = f"ddr diagnose {service.name}   # names the layer at fault; --to REVISION goes elsewhere all the same"
+    then = open_[0].next_command if open_ else then
 
-    stale = serving.held_otherwise(session.wired().platform, service.name, planes.Plane(plane))
-    raise Refused(
-        f"nothing to take back: {found.there}" + (f"; {stale}" if stale else ""),
-        hint=f"`ddr diagnose {service.name}` names the layer at fault; --to REVISION goes elsewhere all the same",
-    )
+    def text() -> str:
+        what = "nothing to do" if named else "nothing to take back"
+        return "\n".join([f"{what}: {found.there}", *(f"  {line}" for line in told), f"  next: {then}"])
+
+    document = {"service": service.name, "plan": None, "why": found.there, "open_runs": open_, "next": then}
+    session.show(document, text)
+    return 0
 
 
 def _words(plane: str, service: str, to: str, along: tuple[str, ...]) -> str:
@@ -241,11 +258,11 @@ def _with_companions(found: proposal.Proposal, plane: str, service: str, to: str
 def _document(
     found: proposal.Proposal, service: services.Service, chosen: book.Options, apply: str, way_out: str
 ) -> Mapping[str, object]:
-    from ddr.rollback import proof
+    from ddr.rollback import book, proof
 
     return {
         "service": service.name,
-        "plan_digest": found.plan.digest,
+        "plan_digest": book.digest_of(found, chosen),
         "refused": [check.detail for check in found.plan.refusals],
         "plan": found,
         "options": chosen,
@@ -283,101 +300,6 @@ def _start(
     if ended.status != "failed" or "hold" in seen.steps or "holds" in seen.steps or not seen.to_undo:
         return ended
     session.notice(f"run {ended.run} failed before it was in force; what it changed is taken back")
-    back = made.undo(ended.run)
+    back = made.undo(ended.run, asks=False)
     told = "taken back" if back.status == "undone" else f"NOT all taken back: {back.why}"
     return engine.Finish(ended.run, "failed", f"{ended.why}; {told}")
-
-
-@command.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--take-over", is_flag=True, help="Take the run from a process that hangs.")
-@sessions.service_option
-@sessions.json_option
-@sessions.pass_session
-def undo(session: sessions.Session, run_id: str | None, yes: bool, take_over: bool, service: str | None) -> int:
-    """Take the newest rollback (or RUN) back, by compare-and-set. Of one that is undone: do it again.
-
-    It brings back what was thought bad, so it asks; on a pipe it needs --yes. What somebody else moved since is left
-    alone.
-
-    Exit codes: 0 undone, or done again; 1 something could not be taken back; 4 waits for an approval; 64 there is no
-    such run, or --yes is missing.
-    """
-    seen = _newest(session, run_id, service)
-    again = seen.status == "undone"
-    did = rollback_text.moves(seen) or seen.started.title
-    if again:
-        session.notice(f"run {seen.id} ({did}, {seen.started.service}) is taken back already; this does it once more")
-    else:
-        session.notice(f"run {seen.id} did {did} on {seen.started.service}; undoing it brings back what was bad:")
-        told = [f"  - {step.name}: {step.intended.undo}" for step in seen.to_undo if step.intended is not None]
-        session.notice("\n".join(line for line in told if ": nothing" not in line))
-    _agree(seen.id, yes=yes)
-    if again:
-        from ddr.rollback import book
-        from ddr.runbook import parse
-
-        document = parse.read_text(seen.started.document, book.SOURCE)
-        return carry_out(session, document, seen.started.service, incident="", break_glass="")
-    with live.engine(session, seen.id) as made:
-        return made.finish(lambda engine: engine.undo(seen.id, take_over=take_over))
-
-
-def _agree(run_id: str, *, yes: bool) -> None:
-    from ddr.errors import InputError
-
-    if yes:
-        return
-    if not sessions.is_terminal():
-        raise InputError(
-            "undoing a rollback brings back what was bad, so somebody has to say yes; nothing was done",
-            hint=f"ddr rollback undo {run_id} --yes",
-        )
-    click.confirm("do all of this?", abort=True, err=True)
-
-
-def _newest(session: sessions.Session, run_id: str | None, service: str | None) -> views.Run:
-    from ddr.errors import UnknownName
-
-    found = _runs(session, service)
-    if run_id is None:
-        done = [run for run in found if run.to_undo or run.status == "undone"]
-        if not done:
-            raise UnknownName("there is no rollback to undo", hint="`ddr rollback list` shows those that were done")
-        return done[-1]
-    for run in found:
-        if run.id == run_id:
-            return run
-    other = run_id in session.board().runs
-    raise UnknownName(
-        f"run {run_id} is no rollback" if other else f"there is no run {run_id!r}",
-        hint=f"`ddr runbook undo {run_id}`" if other else "`ddr rollback list` shows them",
-    )
-
-
-def _runs(session: sessions.Session, service: str | None) -> list[views.Run]:
-    from ddr.rollback import book
-
-    name = session.service(service).name if service else ""
-    return [
-        run
-        for run in session.board().runs.values()
-        if run.started.source == book.SOURCE and name in ("", run.started.service)
-    ]
-
-
-@command.command(name="list")
-@sessions.service_option
-@sessions.json_option
-@sessions.pass_session
-def list_(session: sessions.Session, service: str | None) -> int:
-    """List rollbacks and containments: what each switched, and how it ended. Newest last.
-
-    Exit codes: 0 listed, 2 listed, and the journal cannot be read to its end.
-    """
-    session.looking()
-    found = _runs(session, service)
-    session.show({"rollbacks": found}, lambda: rollback_text.runs(found))
-    session.warn_interrupted()
-    return session.code()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +13,7 @@ from ddr.cli import output
 from ddr.lib import digest, timetext
 
 if TYPE_CHECKING:
-    from ddr.domain import plans, revisions, services
+    from ddr.domain import services
     from ddr.journal import views
     from ddr.rollback import book, proposal
 
@@ -25,23 +25,27 @@ def plan(
     found: proposal.Proposal, service: services.Service, options: book.Options, apply: str, way_out: str = ""
 ) -> str:
     """`apply` is the command that does it; `way_out` the one that would fit where this plan is refused."""
+    from ddr.rollback import book, spoken
+
     made = found.plan
     moved = " and ".join(found.moved)
-    head = f"{output.heading('plan ' + digest.short(made.digest))}  take back {moved} of {service.name}"
+    head = (
+        f"{output.heading('plan ' + digest.short(book.digest_of(found, options)))}  take back {moved} of {service.name}"
+    )
     lines = [f"{head}; nothing was touched"]
     for move in made.moves:
-        lines += _row("now", _revision(move.live))
-        lines += _row("target", f"{_revision(move.target)}{_good(made.checks, move)}")
+        lines += _row("now", spoken.revision(move.live))
+        lines += _row("target", f"{spoken.revision(move.target)}{spoken.good(made.checks, move)}")
     lines += _row("nothing", f"to do for {found.there}") if found.there else []
     stays = ", ".join(f"{plane} {revision.name}" for plane, revision in found.stays.items())
     lines += _row("stays", stays or "no other plane could be read")
-    for check in _worth_saying(made.checks):
+    for check in spoken.worth_saying(made.checks):
         lines += _row(output.mark(check.state), f"{check.name}: {check.detail}", most=2)
     lines += _reverters(found)
     if made.refusals:
         return "\n".join([*lines, *_refused(found, service, way_out)])
     lines += _steps(found, options)
-    lines += _row("proof", _proof(found, service, options), most=2)
+    lines += _row("proof", book.proof_of(found, service, options), most=2)
     back = " and ".join(move.live.name for move in made.moves)
     lines += _row("undo", f"ddr rollback undo   (sets {back} back, unless someone moved it since)")
     if found.blind:
@@ -51,33 +55,11 @@ def plan(
     return "\n".join([*lines, f"  {click.style('next:', bold=True)} {apply}{note}"])
 
 
-def _good(checks: Sequence[plans.Check], move: plans.Move) -> str:
-    """What is known of the target, without its name again."""
-    names = (f"{move.target.object} {move.target.name}, ", f"{move.target.object} {move.target.name}: ")
-    for check in checks:
-        for name in names:
-            if check.name == "target" and check.detail.startswith(name):
-                return f"; {check.detail.removeprefix(name)}"
-    return ""
-
-
-def _revision(revision: revisions.Revision) -> str:
-    bytes_ = f", bytes {digest.short(revision.digest)}" if revision.digest else ", bytes not known"
-    return f"{revision.plane} {revision.object} {revision.name}{bytes_}"
-
-
-def _worth_saying(checks: Sequence[plans.Check]) -> Iterator[plans.Check]:
-    """All but a target that is fine: its row says so."""
-    for check in checks:
-        if check.name != "target" or check.state != "ok":
-            yield check
-
-
 def _reverters(found: proposal.Proposal) -> Iterator[str]:
+    from ddr.rollback import spoken
+
     for reverter in found.reverters[:3]:
-        stop = f"; stop: {reverter.stop}" if reverter.stop else ""
-        state = " (stopped)" if reverter.is_stopped else ""
-        yield from _row("reverts", f"{reverter.name}{state}: {reverter.how}{stop}", most=2)
+        yield from _row("reverts", spoken.reverter(reverter), most=2)
 
 
 def _steps(found: proposal.Proposal, options: book.Options) -> Iterator[str]:
@@ -95,20 +77,6 @@ def _steps(found: proposal.Proposal, options: book.Options) -> Iterator[str]:
         rows.append(f"thaw {planes_} once it is proved")
     for at, row in enumerate(rows, start=1):
         yield from _row("will" if at == 1 else "", f"{at} {row}", most=2)
-
-
-def _proof(found: proposal.Proposal, service: services.Service, options: book.Options) -> str:
-    from ddr.rollback import proof
-
-    if not options.prove:
-        return "none is waited for (--no-wait): the server's memory and the other planes are looked at once"
-    window = timetext.format_duration(options.window)
-    first = f"watched {window} for who takes it back, other planes the same digests"
-    awaited = [spec.name for spec in proof.awaited(service, found.moved)]
-    if not service.signals:
-        return f"{first}; the service has no signals, so nobody can say that it helped"
-    most = timetext.format_duration(options.patience)
-    return f"{first}; then, on what comes after the switch, {most} at most, all of: {', '.join(awaited)}"
 
 
 def _refused(found: proposal.Proposal, service: services.Service, way_out: str) -> list[str]:
@@ -137,8 +105,8 @@ def _row(label: str, text: str, most: int = 2) -> list[str]:
     return [f"  {label}{pad}{lines[0] if lines else ''}", *rest]
 
 
-def runs(found: Sequence[views.Run]) -> str:
-    """One line a rollback or containment, newest last."""
+def runs(found: Sequence[views.Run], cut_off: Collection[str] = ()) -> str:
+    """One line a rollback or containment, newest last. `cut_off` are those that nobody works on any more."""
     rows = [
         (
             run.id,
@@ -146,12 +114,21 @@ def runs(found: Sequence[views.Run]) -> str:
             run.started.service,
             run.started.title,
             moves(run) or f"planned: {planned(run)}",
-            "waits for approval" if run.is_awaiting_approval else run.status,
+            standing(run, cut_off),
             run.requester,
         )
         for run in found
     ]
     return output.table(rows) if rows else "no rollbacks yet\n  next: ddr rollback model SERVICE   # plans one"
+
+
+def standing(run: views.Run, cut_off: Collection[str]) -> str:
+    """As `ddr status` and `ddr runbook runs` say it."""
+    if run.asks_to_undo:
+        return "undo waits for approval"
+    if run.is_awaiting_approval:
+        return "waits for approval"
+    return f"interrupted ({run.status})" if run.id in cut_off else run.status
 
 
 def moves(run: views.Run) -> str:

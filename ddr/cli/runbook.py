@@ -160,7 +160,14 @@ def run(
     with live.engine(session) as engine:
         return engine.finish(
             lambda made: made.start(
-                document, entry, values, incident=incident, beside=beside, break_glass=break_glass, run=engine.run
+                document,
+                entry,
+                values,
+                incident=incident,
+                beside=beside,
+                or_else="--beside runs this one as well",
+                break_glass=break_glass,
+                run=engine.run,
             )
         )
 
@@ -188,16 +195,19 @@ def resume(session: sessions.Session, run_id: str, take_over: bool, break_glass:
 @_TAKE_OVER
 @click.option("--only", metavar="STEP", multiple=True, help="Just this step of a run that has ended; more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask, although the run recovered or contained the service.")
+@_GLASS
 @sessions.json_option
 @sessions.pass_session
-def undo(session: sessions.Session, run_id: str, take_over: bool, only: tuple[str, ...], yes: bool) -> int:
+def undo(
+    session: sessions.Session, run_id: str, take_over: bool, only: tuple[str, ...], yes: bool, break_glass: str
+) -> int:
     """Take back what a run changed, newest first. Also after it ended, and for faults that were injected.
 
     Of a run that recovered or contained the service this brings the bad state back: what it would do is told first,
     and on a terminal asked for. `--only contain-only` takes nothing but the fallback off, `--only freeze-promotions`
-    nothing but the freeze.
+    nothing but the freeze. What was marked bad comes back when one of the service's approvers has agreed.
 
-    Exit codes: 0 undone, 1 something could not be taken back, 64 no such run or step.
+    Exit codes: 0 undone, 1 something could not be taken back, 4 waits for approval, 64 no such run or step.
     """
     seen = session.board().runs.get(run_id)
     if seen is not None and seen.status in ("recovered", "contained") and not only:
@@ -207,12 +217,13 @@ def undo(session: sessions.Session, run_id: str, take_over: bool, only: tuple[st
         if sessions.is_terminal() and not yes:
             click.confirm("do all of this?", abort=True, err=True)
     with live.engine(session, run_id) as engine:
-        return engine.finish(lambda made: made.undo(run_id, take_over=take_over, only=only))
+        return engine.finish(lambda made: made.undo(run_id, take_over=take_over, only=only, break_glass=break_glass))
 
 
 def _decide(
     session: sessions.Session, run_id: str, plan: str, *, granted: bool, why: str, break_glass: str = ""
 ) -> None:
+    from ddr.domain import runbooks
     from ddr.errors import InputError
     from ddr.runbook import approval, history
 
@@ -238,7 +249,10 @@ def _decide(
             f"{click.style('GLASS BROKEN', fg='red', bold=True)} by {on.actor}: {why}; recorded, and the team is told"
         )
     text += " already; nothing was written" if again else ""
-    session.show(made, lambda: f"{text}\n  next: ddr runbook resume {run_id}")
+    seen = history.Follower(on.journal, run_id).read()
+    asks_to_undo = bool(seen.approvals) and seen.approvals[-1].request.step == runbooks.UNDO
+    then = seen.undo_command if asks_to_undo else f"ddr runbook resume {run_id}"
+    session.show(made, lambda: f"{text}\n  next: {then}")
 
 
 _PLAN = click.option("--plan", default="", metavar="DIGEST", help="The plan you decide on, as the screen shows it.")

@@ -117,11 +117,12 @@ class Session:
         for run in self.wired().interrupted(known):
             last = next(reversed(run.steps.values()), None)
             where = f" at step {last.name!r}" if last else ""
-            resume = "" if run.end else f"ddr runbook resume {run.id}   or   "
+            resume = "" if run.end or run.is_undoing else f"ddr runbook resume {run.id}   or   "
+            undo = f"ddr runbook undo {run.id}" if run.half_undone else run.undo_command
             only = "".join(f" --only {name}" for name in run.half_undone)
             self.notice(
                 f"{click.style('interrupted:', fg='yellow', bold=True)} run {run.id} ({run.started.title}){where}\n"
-                f"  next: {resume}ddr runbook undo {run.id}{only}"
+                f"  next: {resume}{undo}{only}"
             )
 
 

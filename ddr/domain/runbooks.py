@@ -20,6 +20,13 @@ EndStatus = Literal["recovered", "contained", "switched", "failed"]
 APPROVAL = "approval"
 """The one gate that is built into the engine: a person agrees to what all following actions will do."""
 
+UNDO = "(undo)"
+"""Stands where a step's name does when taking the run back is what has to be agreed to."""
+
+PLAN, SAYS = "plan", "says"
+"""What a command of ddr that wrote the document gives an approval along: the digest of the plan that it has shown, and
+what stood in it beside the writes."""
+
 
 @dataclass(frozen=True)
 class Metadata:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from ddr.domain import events, outcomes, records
+from ddr.domain import events, outcomes, records, runbooks
 
 Alive = Callable[[int, str, str], bool | None]
 """Whether the process (pid, started, boot) runs; None when that cannot be known here, as for another machine."""
@@ -140,6 +140,22 @@ class Run:
     def to_undo(self) -> tuple[Step, ...]:
         """The steps whose effect may still be there, the newest first."""
         return tuple(step for step in reversed(self.steps.values()) if step.has_effect)
+
+    @property
+    def is_undoing(self) -> bool:
+        """Taking it back has begun and has no end yet: only going on with that is left."""
+        return self.end is None and any(step.undo_intended_at is not None for step in self.steps.values())
+
+    @property
+    def asks_to_undo(self) -> bool:
+        """What waits for an approval is taking it back."""
+        return self.is_awaiting_approval and self.approvals[-1].request.step == runbooks.UNDO
+
+    @property
+    def undo_command(self) -> str:
+        """What a rollback is taken back with asks before it does."""
+        group = self.started.source if self.started.source == "ddr rollback" else "ddr runbook"
+        return f"{group} undo {self.id}"
 
     @property
     def half_undone(self) -> tuple[str, ...]:

@@ -128,4 +128,13 @@ class Layered(Protocol):
         ...
 
 
+@runtime_checkable
+class Weighed(Protocol):
+    """A verb whose undo may bring back what was thought bad."""
+
+    def undo_needs_a_yes(self, settled: Mapping[str, str]) -> str:
+        """Why somebody has to agree before it is taken back, '' where nobody has to. Only looks."""
+        ...
+
+
 Catalog = Mapping[str, Verb]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ddr.domain import planes, plans, revisions, services
-from ddr.lib import timetext
-from ddr.rollback import proposal
+from ddr.domain import planes, plans, revisions, runbooks, services
+from ddr.lib import digest, timetext
+from ddr.rollback import proof, proposal, spoken
 
 SOURCE = "ddr rollback"
 """The source of every run that this room wrote: how they are found again."""
@@ -39,6 +39,28 @@ class Options:
     keep_frozen: bool = False
 
 
+def digest_of(found: proposal.Proposal, options: Options) -> str:
+    """What `--plan` takes and what is approved: where from and where to, with which bytes, and what else is done.
+
+    How long is watched and waited is not in it: that changes nothing in the world.
+    """
+    doings = {
+        "plan": found.plan.digest,
+        "freeze": list(found.freezable),
+        "thaw": [] if options.keep_frozen else list(found.freezable),
+        "refresh": list(found.refreshable),
+        "block": list(found.moved) if options.mark else [],
+        "prove": options.prove,
+    }
+    return digest.of_value(doings)
+
+
+def proof_of(found: proposal.Proposal, service: services.Service, options: Options) -> str:
+    """In words."""
+    seconds = options.window.total_seconds(), options.patience.total_seconds()
+    return spoken.proved_by(found, service, waits=options.prove, window_s=seconds[0], patience_s=seconds[1])
+
+
 def title(moved: Sequence[planes.Plane]) -> str:
     return "-".join(["rollback", *moved])
 
@@ -51,9 +73,13 @@ def of_rollback(service: services.Service, found: proposal.Proposal, options: Op
     moves = [_move(move) for move in found.plan.moves]
     stays = [_stays(revision) for revision in found.stays.values()]
     pinned = {"moves": moves, "stays": stays}
+    plan = digest_of(found, options)
+    says = spoken.beside_the_writes(found, proof_of(found, service, options))
+    shown = {runbooks.PLAN: plan, runbooks.SAYS: [_plain(line) for line in says]}
+    checked = {**pinned, runbooks.PLAN: plan}
     steps = [
-        _step("check", "gate", "rollback.check", pinned, "The world is still the one that was planned for.", 3),
-        *_approve(service, "A second person reads exactly what will be done."),
+        _step("check", "gate", "rollback.check", checked, "The world is still the one that was planned for.", 3),
+        *_approve(service, "A second person reads exactly what will be done.", shown),
     ]
     for plane in found.freezable:
         why = "Whoever obeys the mark promotes nothing while we work."
@@ -74,7 +100,7 @@ def of_rollback(service: services.Service, found: proposal.Proposal, options: Op
         why = "Nothing promotes it a second time."
         steps.append(_step(f"mark-{move['plane']}", "action", "revision.block", blocked, why, 3, critical=False))
     proofs = ["hold"]
-    proves = options.prove and bool(service.signals)
+    proves = options.prove and bool(proof.awaited(service, found.moved))
     window = timetext.format_duration(options.window if options.prove else timedelta())
     watched: dict[str, Any] = {**pinned, "window": window, **({"counts": True} if proves else {})}
     why = "It stays where it was put, the server holds it, and the other planes are what they were."
@@ -150,9 +176,14 @@ def _step(
     return made
 
 
-def _approve(service: services.Service, why: str) -> list[dict[str, Any]]:
+def _approve(service: services.Service, why: str, shown: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """Where the service names approvers, one of them is asked."""
-    return [_step("approve", "gate", "approval", {}, why)] if service.owners.approvers else []
+    return [_step("approve", "gate", "approval", shown or {}, why)] if service.owners.approvers else []
+
+
+def _plain(text: str) -> str:
+    """No template of a runbook: what a system calls its things is not filled in."""
+    return text.replace("{{", "{ {").replace("}}", "} }")
 
 
 def _move(move: plans.Move) -> dict[str, Any]:

@@ -33,10 +33,12 @@ class Asked:
 
     settled: Mapping[str, str]
     summary: tuple[str, ...]
+    shown: str = ""
+    """The digest of the plan that people were shown, where this is that plan."""
 
     @property
     def digest(self) -> str:
-        return digest.of_value(dict(self.settled))
+        return self.shown or digest.of_value(dict(self.settled))
 
 
 def of_step(verb_name: str, settled: Mapping[str, str]) -> str:

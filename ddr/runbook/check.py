@@ -74,7 +74,7 @@ def steps_problems(
     """(index, keys, what) of every step whose verb does not fit: unknown, of the wrong kind, with wrong inputs."""
     for at, step in enumerate(steps):
         if step.verb == runbooks.APPROVAL and step.kind == "gate":
-            if step.inputs:
+            if not step.inputs.keys() <= {runbooks.PLAN, runbooks.SAYS}:
                 yield at, ("with",), "the approval gate takes no inputs; `approval:` of the runbook says how"
             continue
         found = catalog.get(step.verb)

@@ -78,14 +78,15 @@ class Engine:
         incident: str = "",
         run: str = "",
         beside: bool = False,
+        or_else: str = "",
         break_glass: str = "",
     ) -> Finish:
         """Check the runbook whole, freeze it and run it. It belongs to `incident`, else to the service's open one.
 
         Raises BadDocument, InputError and UnknownName (nothing was started), Interrupted when another run of the
-        service has no end yet, Refused while a process works on that (neither with `beside`), ApprovalRequired and
-        Interrupted when the run is paused, Conflict where it stopped to ask, Unavailable when the journal cannot be
-        written.
+        service has no end yet, Refused while a process works on that (neither with `beside`, nor where that only waits
+        for its proof), ApprovalRequired and Interrupted when the run is paused, Conflict where it stopped to ask,
+        Unavailable when the journal cannot be written. `or_else` is what the caller offers beside resume and undo.
         """
         found = self._tools.platform.service(service)
         values = check.require(document, self._tools.catalog, found, parameters or {})
@@ -93,10 +94,10 @@ class Engine:
         preview.require_sensible(self._tools.platform, self._tools.catalog, what, found, values)
         belongs = incident_of(self._tools.platform, service, incident)
         if not beside:
-            self._require_alone(service, run="")
+            self._require_alone(service, "", or_else)
         name = self._begin(what, service, values, belongs, document.path, run)
         if not beside:
-            self._require_alone(service, run=name)
+            self._require_alone(service, name, or_else)
         attached = bool(belongs and not incident)
         return self._drive(self._follow(name), break_glass, take_over=False, resumed=False, attached=attached)
 
@@ -134,18 +135,22 @@ class Engine:
         follower = self._follow(run)
         seen = follower.read()
         if history.is_undoing(seen):
-            raise Refused(f"run {run} is being taken back", hint=f"`ddr runbook undo {run}` goes on with that")
+            raise Refused(f"run {run} is being taken back", hint=f"`{seen.undo_command}` goes on with that")
         if seen.end is not None:
             return self._ended_before(seen)
         return self._drive(follower, break_glass, take_over=take_over, resumed=True)
 
-    def undo(self, run: str, *, take_over: bool = False, only: Sequence[str] = ()) -> Finish:
+    def undo(
+        self, run: str, *, take_over: bool = False, only: Sequence[str] = (), break_glass: str = "", asks: bool = True
+    ) -> Finish:
         """Take back what the run changed, newest first; also of a run that has ended. Repeatable.
 
         With `only`, of a run that has ended just these steps, such as the fallback or a freeze: the run keeps its end.
+        Where it brings back what was marked bad, one of the service's approvers has to agree; not to taking back what
+        was cut off, nor what failed in this process (`asks` is False).
 
-        Raises UnknownName, Refused when a living process works on it (unless `take_over`) or something newer lies on
-        what it changed, InputError where `only` names a step that changed nothing.
+        Raises UnknownName, Refused when a living process works on it (unless `take_over`), something newer lies on what
+        it changed, or it was denied; ApprovalRequired; InputError where `only` names a step that changed nothing.
         """
         follower = self._follow(run)
         seen = follower.read()
@@ -154,10 +159,26 @@ class Engine:
         if seen.end is not None and seen.end.status == "undone":
             return self._ended_before(seen)
         layers.require_on_top(self._tools.platform.journal, self._tools.catalog, seen)
+        asks = asks and (seen.end is not None or seen.is_paused)
         mine = self._claim(follower, take_over=take_over, resumed=True)
         with self._paused_on_failure(mine):
-            status, why = undo.undo(mine)
-            return self._end(mine, status, why)
+            if not asks or self._is_agreed(mine, break_glass):
+                status, why = undo.undo(mine)
+                return self._end(mine, status, why)
+            place = stepping.position(mine.procedure, history.outcomes_of(mine.seen()))
+            if not isinstance(place, stepping.Ending):
+                raise Refused(f"run {run} is not taken back: it was denied; nothing was changed")
+            self._end(mine, place.status, place.why)
+        raise Refused(f"run {run} is not taken back: it was denied; it stays {place.status}")
+
+    def _is_agreed(self, mine: work.Work, break_glass: str) -> bool:
+        try:
+            return gates.ask_undo(mine)
+        except ApprovalRequired:
+            if not break_glass:
+                raise
+            gates.break_glass(mine, break_glass)
+            return True
 
     def _undo_only(self, follower: history.Follower, only: tuple[str, ...], *, take_over: bool) -> Finish:
         """Nothing of it is a pause or an end of the run: cut off, it is just called again."""
@@ -177,6 +198,12 @@ class Engine:
             )
         layers.require_on_top(self._tools.platform.journal, self._tools.catalog, seen)
         mine = self._claim(follower, take_over=take_over, resumed=True, only=only)
+        bad = gates.undo_needs(mine, only)
+        if bad:
+            raise Refused(
+                f"run {seen.id}: {'; '.join(bad)}: somebody has to agree to that; nothing was taken back",
+                hint=f"`{seen.undo_command}` takes all of it back and asks",
+            )
         status, why = undo.undo(mine, only)
         self._tools.report(progress.RunEnded(mine.run, status, why))
         return Finish(mine.run, status, why)
@@ -209,7 +236,7 @@ class Engine:
         )
         return name
 
-    def _require_alone(self, service: str, run: str) -> None:
+    def _require_alone(self, service: str, run: str, or_else: str) -> None:
         """Of two runbooks started at once for a service the one that the journal has first goes on."""
         journal = self._tools.platform.journal
         for name, seen in views.fold(journal.events()).runs.items():
@@ -224,11 +251,11 @@ class Engine:
                 if held is not None and at_work and claim.is_alive(held.record, self._tools.platform.clock.now()):
                     raise Refused(
                         f"run {name} ({seen.started.title}) of {service} is worked on by {held.actor} on {held.host}",
-                        hint="let it end; --beside runs this one as well",
+                        hint="let it end" + (f"; {or_else}" if or_else else ""),
                     )
                 raise Interrupted(
                     f"run {name} ({seen.started.title}) of {service} has no end yet",
-                    hint=f"`ddr runbook resume {name}` or `ddr runbook undo {name}`; --beside runs this one as well",
+                    hint=_ways_on(seen) + (f"; {or_else}" if or_else else ""),
                 )
 
     def _follow(self, run: str) -> history.Follower:
@@ -290,7 +317,7 @@ class Engine:
         except DdrError as problem:
             self._pause(mine, problem.message)
             if not problem.hint:
-                problem.hint = f"`ddr runbook resume {mine.run}` goes on, `ddr runbook undo {mine.run}` takes it back"
+                problem.hint = f"`ddr runbook resume {mine.run}` goes on, `{mine.seen().undo_command}` takes it back"
             raise
         except Exception as problem:
             self._pause(mine, f"a defect in ddr or in a verb: {type(problem).__name__}: {problem}")
@@ -301,6 +328,10 @@ class Engine:
             mine.check_fence()
             mine.append(records.RunPaused(mine.run, why))
             self._tools.report(progress.RunPaused(mine.run, why))
+
+
+def _ways_on(seen: run_view.Run) -> str:
+    return f"`{seen.undo_command}`" if seen.is_undoing else f"`ddr runbook resume {seen.id}` or `{seen.undo_command}`"
 
 
 def _only_waits_for_proof(seen: run_view.Run) -> bool:
@@ -344,7 +375,16 @@ def _began(
         what.containment,
         only,
         attached,
+        seen.undo_command,
+        _plan_of(seen, what),
     )
+
+
+def _plan_of(seen: run_view.Run, what: procedure.Procedure) -> str:
+    """The digest of the plan that is carried out: as it was shown, else as it was asked for; '' where there is none."""
+    shown = (str(step.inputs[runbooks.PLAN]) for step in what.steps if runbooks.PLAN in step.inputs)
+    asked = (one.request.plan_digest for one in reversed(seen.approvals) if one.request.step != runbooks.UNDO)
+    return next(asked, "") or next(shown, "")
 
 
 def _done(step: run_view.Step) -> progress.Done:

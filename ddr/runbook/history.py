@@ -54,4 +54,4 @@ def is_released(run: run_view.Run) -> bool:
 
 def is_undoing(run: run_view.Run) -> bool:
     """Whether taking it back has begun and has no end yet."""
-    return run.end is None and any(step.undo_intended_at is not None for step in run.steps.values())
+    return run.is_undoing

@@ -23,7 +23,8 @@ class RunBegan:
     """`resumed` when an earlier process had begun it; `done` is what that one did.
 
     `containment` is the step that contains, `only` are the steps that alone are taken back now, `attached` says that
-    nobody named the incident and the open one of the service was taken.
+    nobody named the incident and the open one of the service was taken. `undo` is the command that takes it back,
+    `plan` the digest of what is carried out, where people were shown one.
     """
 
     run: str
@@ -36,6 +37,8 @@ class RunBegan:
     containment: str = ""
     only: tuple[str, ...] = ()
     attached: bool = False
+    undo: str = ""
+    plan: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import dataclasses
 import textwrap
 from dataclasses import dataclass, field
 
-from ddr.domain import outcomes
+from ddr.domain import outcomes, runbooks
 from ddr.lib import digest, timetext
 from ddr.runbook import progress
 
@@ -52,6 +52,8 @@ class View:
     effects: tuple[tuple[str, str, str], ...] = ()
     containment: str = ""
     only: tuple[str, ...] = ()
+    undo: str = ""
+    plan: str = ""
     loud: tuple[str, ...] = field(default=())
 
 
@@ -78,6 +80,8 @@ def after(view: View, event: progress.Event) -> View:
                 effects=effects,
                 containment=event.containment,
                 only=event.only,
+                undo=event.undo,
+                plan=event.plan,
                 loud=(f"belongs to {event.incident}, the open incident of {event.service}",) if event.attached else (),
             )
         case progress.StepBegan():
@@ -95,7 +99,7 @@ def after(view: View, event: progress.Event) -> View:
             again = f"attempt {event.attempt} of {event.of} in {timetext.format_duration(event.wait_s)}"
             return change(view, notice=f"{event.why}; {again}")
         case progress.ApprovalAsked():
-            return change(view, waiting=event)
+            return change(view, waiting=event, plan=event.request.plan_digest)
         case progress.GlassBroken():
             return change(view, loud=(*view.loud, f"GLASS BROKEN by {event.actor}: {event.why}"), waiting=None)
         case progress.UndoBegan():
@@ -128,7 +132,7 @@ def _what_undo_would_do(view: View) -> list[str]:
     """After an end that is no recovery: everything that would come back or go, before somebody types it."""
     if _ended(view) not in ("contained", "failed") or view.takes_back or not view.effects:
         return []
-    lines = ["", f"this stays as it is; ddr runbook undo {view.run} would, newest first:"]
+    lines = ["", f"this stays as it is; {_undo(view)} would, newest first:"]
     return lines + [_wrapped("  - ", f"{step}: {undo} (now: {did})") for step, did, undo in reversed(view.effects)]
 
 
@@ -222,14 +226,25 @@ def _wrap(text: str, most: int, indent: int = 2) -> list[str]:
 
 def _next_keys(view: View) -> list[str]:
     """What to type now; at most two lines."""
-    undo, resume = f"ddr runbook undo {view.run}", f"ddr runbook resume {view.run}"
+    undo, resume = _undo(view), f"ddr runbook resume {view.run}"
     if view.waiting is not None:
-        return [f"then: {resume}"]
+        return [f"then: {undo if view.waiting.request.step == runbooks.UNDO else resume}"]
     if not view.end:
         return ["Ctrl-C once: finish this step and pause. Twice: pause now. Both can be resumed."]
     if view.end.startswith("paused"):
+        if view.takes_back:
+            return [f"next: {undo}"]
         return [f"next: {resume}   or   {undo}"]
     return _after_the_end(view, undo)
+
+
+def _undo(view: View) -> str:
+    return view.undo or _one_step(view)
+
+
+def _one_step(view: View) -> str:
+    """The command that knows `--only`."""
+    return f"ddr runbook undo {view.run}"
 
 
 def _ended(view: View) -> str:
@@ -260,7 +275,8 @@ def _after_the_end(view: View, undo: str) -> list[str]:
         return [f"{look}   the cause is still there", *_lifting(view, undo)]
     if not view.changed:
         return [look, "(nothing was changed)"]
-    return [look, f"({undo} takes back what was changed; --only STEP one of it)"]
+    one = "" if undo == _one_step(view) else f"ddr runbook undo {view.run} "
+    return [look, f"({undo} takes back what was changed; {one}--only STEP one of it)"]
 
 
 def _lifting(view: View, undo: str) -> list[str]:
@@ -272,7 +288,7 @@ def _lifting(view: View, undo: str) -> list[str]:
         return [f"({undo} takes back what was changed)"]
     if names == [view.containment]:
         return [f"({undo} takes {what} off again)"]
-    return [f"{what} alone off: {undo} --only {view.containment}", f"({undo} takes back all of the above)"]
+    return [f"{what} alone off: {_one_step(view)} --only {view.containment}", f"({undo} takes back all of the above)"]
 
 
 def _cut(line: str) -> str:

@@ -138,7 +138,13 @@ class Process:
         raise AssertionError("it waits for ever")
 
     def undo(self) -> str:
-        return self.runner().undo(self.run).status
+        """Where somebody has to agree, somebody does."""
+        try:
+            return self.runner().undo(self.run).status
+        except ApprovalRequired:
+            request = self.world.journal.of_kind(records.ApprovalRequested)[-1]
+            approval.decide(platform(self.world, "lena", approvers=True), self.run, plan=request.plan_digest)
+            return self.runner().undo(self.run).status
 
 
 def later(world: recovery.World, after: timedelta, do: Callable[[], None]) -> None:
