@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import hashlib
 import os
 import re
 import secrets
@@ -46,8 +45,8 @@ def write(path: Path, producer: Producer) -> indexes.File:
     beside = name_beside(path)
     try:
         fd = _told(path, lambda: os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
-        written = _fill(fd, path, producer)
-        _read_back(beside, path, written)
+        written, mark = _fill(fd, path, producer)
+        _read_back(beside, path, written, mark)
         _told(path, lambda: beside.replace(path))
     except BaseException:
         with contextlib.suppress(OSError):
@@ -121,8 +120,8 @@ def sweep(folder: Path) -> tuple[str, ...]:
     return tuple(path.name for path in gone)
 
 
-def _fill(fd: int, path: Path, producer: Producer) -> indexes.File:
-    """Everything is on the disk when this returns, as far as the kernel says; `fd` is closed in any case."""
+def _fill(fd: int, path: Path, producer: Producer) -> tuple[indexes.File, str]:
+    """With its mark. On the disk when this returns, as far as the kernel says; `fd` is closed in any case."""
     with hashing.Hashing() as hashes:
         block = _Block(fd, path, hashes)
         try:
@@ -137,10 +136,10 @@ def _fill(fd: int, path: Path, producer: Producer) -> indexes.File:
                 os.close(fd)
             raise
         _told(path, lambda: os.close(fd))  # some file systems say only here that there was no room
-        written = hashes.file(path.name)
+        written, mark = hashes.file(path.name), hashes.mark()
     if size != written.size_bytes:
         raise Damaged(f"{path} would have {size} bytes, {written.size_bytes} were written", hint=_DISK)
-    return written
+    return written, mark
 
 
 class _Block:
@@ -168,13 +167,8 @@ class _Block:
             rest = rest[count:]
 
 
-def _read_back(beside: Path, path: Path, written: indexes.File) -> None:
-    sha256 = hashlib.sha256()
-    size = 0
-    for block in _told_each(path, blocks(beside)):
-        sha256.update(block)
-        size += len(block)
-    if size != written.size_bytes or digest.PREFIX + sha256.hexdigest() != written.sha256:
+def _read_back(beside: Path, path: Path, written: indexes.File, mark: str) -> None:
+    if hashing.mark_of(_told_each(path, blocks(beside))) != (written.size_bytes, mark):
         raise Damaged(f"the disk gave other bytes back than were written to {path}", hint=_DISK)
 
 
