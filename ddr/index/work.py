@@ -48,13 +48,14 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class Work:
-    """`folder` is this machine's; what `depot` has lies below `prefix` there."""
+class Stages:
+    """Receipts and files of stages. `folder` is this machine's; what `depot` has lies below `prefix` there."""
 
     folder: Path
-    plan: indexes.Plan
     depot: store.Store | None = None
     prefix: str = ""
+    what: str = "build works by this plan"
+    """That another one does who holds it."""
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -64,7 +65,7 @@ class Work:
                 stack.enter_context(openfiles.locked(self.folder / LOCK, timeout_s=0.2))
             except Unavailable as problem:
                 raise Held(
-                    f"another build works by this plan: {problem.message}",
+                    f"another {self.what}: {problem.message}",
                     hint="wait for its end; what it has done by then is not done again",
                 ) from problem
             yield
@@ -193,6 +194,13 @@ class Work:
                 self.depot.delete(entry.key)
 
 
+@dataclass(frozen=True)
+class Work(Stages):
+    """Those of one plan."""
+
+    plan: indexes.Plan = field(kw_only=True)
+
+
 def _put(depot: store.Store, key: str, content: bytes) -> None:
     """Write it whatever is there: equal inputs made equal bytes, or the stage was done again."""
     try:
@@ -214,14 +222,14 @@ def all_of(folder: Path, depot: store.Store | None = None) -> tuple[Work, ...]:
     for path in sorted(folder.glob(f"*/{PLAN}")):
         with contextlib.suppress(Damaged, InputError, OSError):
             plan = codec.decode(indexes.Plan, path.read_bytes(), str(path))
-            found.append(Work(path.parent, plan, depot, f"work/{path.parent.name}/"))
+            found.append(Work(path.parent, depot, f"work/{path.parent.name}/", plan=plan))
     return tuple(found)
 
 
 def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
     """The work of `plan` below `folder`: made, or gone on with."""
     key = digest.short(codec.key(plan), 16)
-    work = Work(folder / key, plan, depot, f"work/{key}/")
+    work = Work(folder / key, depot, f"work/{key}/", plan=plan)
     durable.make_folder(work.folder)
     content = codec.encode(plan)
     if not (work.folder / PLAN).exists():
