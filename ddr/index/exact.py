@@ -33,9 +33,9 @@ class Answer:
 class Running:
     """The k nearest of all rows that were added; of rows as near as each other those with the smaller labels.
 
-    float32 products find the candidates, with room for how wrong they can be; float64 decides between them. Where more
-    than 4 k + 16 rows of one product are equal within that error, which of them come is up to rounding (their distances
-    are right all the same). Queries are scaled to length 1 where the metric is cosine; rows come so in batches.
+    float32 products find the candidates, with room for how wrong they can be, and float64 decides between them; where
+    too many rows are near for float32 to tell apart, float64 finds them too. Queries are scaled to length 1 where the
+    metric is cosine; rows come so in batches.
     """
 
     def __init__(self, queries: NDArray[np.float32], k: int, metric: indexes.Metric) -> None:
@@ -170,11 +170,18 @@ class _Block:
             nearest = np.partition(scores, self._k - 1, axis=1)[:, self._k - 1]
             limits = np.minimum(limits, _upwards(nearest + slack))
             is_near = scores <= limits[:, None]
+        counts = np.count_nonzero(is_near, axis=1)
+        crowded = np.flatnonzero(counts > self._most)
+        is_near[crowded] = False
         query_numbers, rows = np.divmod(np.flatnonzero(is_near), len(vectors))
-        query_numbers, rows = self._fewer(scores, labels, query_numbers, rows)
         keys = _keys(self._queries, query_numbers, vectors, rows, is_product=self._is_product)
-        self._waiting.append((query_numbers, labels[rows], keys))
-        self._held += len(rows)
+        self._keep(query_numbers, labels[rows], keys)
+        if len(crowded):
+            self._apart(crowded, scores <= limits[:, None], vectors, labels)
+
+    def _keep(self, query_numbers: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.float64]) -> None:
+        self._waiting.append((query_numbers, labels, keys))
+        self._held += len(keys)
         if self._held > self._k * len(self._queries) // 2:
             self._merge()
 
@@ -188,21 +195,20 @@ class _Block:
         known = self._keys[:, -1] - (0 if self._is_product else self._squares)
         return _upwards(known + wrong), 2 * wrong
 
-    def _fewer(
+    def _apart(
         self,
-        scores: NDArray[np.float32],
+        crowded: NDArray[np.int64],
+        is_near: NDArray[np.bool_],
+        vectors: NDArray[np.float32],
         labels: NDArray[np.int64],
-        query_numbers: NDArray[np.int64],
-        rows: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """At most 4 k + 16 rows for a query: by score, then by label."""
-        counts = np.bincount(query_numbers, minlength=len(self._queries))
-        if counts.max(initial=0) <= self._most:
-            return query_numbers, rows
-        order = np.lexsort((labels[rows], scores[query_numbers, rows], query_numbers))
-        query_numbers, rows = query_numbers[order], rows[order]
-        rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return query_numbers[rank < self._most], rows[rank < self._most]
+    ) -> None:
+        """Queries with more rows near than float32 can tell apart: one by one, the k nearest of them in float64."""
+        for query in crowded.tolist():
+            rows = np.flatnonzero(is_near[query])
+            number = np.full(len(rows), query)
+            keys = _keys(self._queries, number, vectors, rows, is_product=self._is_product)
+            nearest = np.lexsort((labels[rows], keys))[: self._k]
+            self._keep(number[: len(nearest)], labels[rows[nearest]], keys[nearest])
 
     def _merge(self) -> None:
         if not self._held:

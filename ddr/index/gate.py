@@ -20,6 +20,7 @@ SLACK = 0.01
 TIES = 28
 """How many more neighbours than the largest k are worth having, to see ties at the k-th."""
 
+_QUERIES = 256  # compared at once
 _NOISE = 0.05  # of the median distance to the nearest neighbour
 _NEIGHBOURS = 8192  # rows in which that is looked for
 _PROBED = 512
@@ -119,12 +120,20 @@ def _recall(
     there = np.minimum(k, (exact.labels >= 0).sum(axis=1))  # fewer where the corpus has fewer
     last = np.take_along_axis(exact.distances, np.maximum(there - 1, 0)[:, None], axis=1)
     is_near = _as_near(exact.distances, last, exact.metric) & (exact.labels >= 0)
-    hits = np.zeros(len(found))
-    for at, labels in enumerate(found):
-        is_hit = np.isin(labels, exact.labels[at][is_near[at]])
-        if distances is not None:
-            is_hit |= _as_near(distances[at, :k], last[at], exact.metric) & (labels >= 0)
-        hits[at] = min(int(there[at]), len(np.unique(labels[is_hit])))
+    is_hit = np.zeros(found.shape, bool)
+    for first in range(0, len(found), _QUERIES):
+        some = slice(first, first + _QUERIES)
+        listed = np.where(is_near[some], exact.labels[some], -1)
+        is_hit[some] = (found[some, :, None] == listed[:, None, :]).any(axis=2)
+    if distances is not None:
+        is_hit |= _as_near(distances[:, :k], last, exact.metric)
+    is_hit &= found >= 0
+    # A label that comes twice is one hit.
+    order = np.argsort(found, axis=1, kind="stable")
+    ordered = np.take_along_axis(found, order, axis=1)
+    is_first = np.ones(found.shape, bool)
+    np.put_along_axis(is_first, order[:, 1:], ordered[:, 1:] != ordered[:, :-1], axis=1)
+    hits = np.minimum(there, (is_hit & is_first).sum(axis=1))
     total = int(there.sum())
     if not total:
         return indexes.Recall(k, len(found), 0.0, 0.0, 1.0)

@@ -109,14 +109,14 @@ def test_an_id_that_stands_twice_is_always_rejected(tmp_path: Path, kind: str) -
 def test_the_digest_of_a_shard_is_that_of_its_rows_and_ids(tmp_path: Path) -> None:
     vectors = corpora.clustered(100, 5)
     numbers, texts = np.arange(100)[::-1].copy(), [f"t{at}" for at in range(100)]
-    forms: tuple[NDArray[np.int64] | list[str] | None, ...] = (None, numbers, texts)
-    for ids in forms:
+    for at in range(3):
+        ids: NDArray[np.int64] | list[str] | None = [None, numbers, texts][at]
         found, _ = corpora.scanned(corpora.of(tmp_path, vectors, ids))
         for (first, end), digest in zip(corpora.cut(100, 3), found.digests, strict=True):
             of_ids = b""
             if isinstance(ids, np.ndarray):
                 of_ids = ids[first:end].tobytes()
-            elif ids:
+            elif ids is not None:
                 of_ids = b"".join(text.encode() + b"\0" for text in ids[first:end])
             halves = hashlib.sha256(vectors[first:end].tobytes()).digest() + hashlib.sha256(of_ids).digest()
             assert digest == "sha256:" + hashlib.sha256(halves).hexdigest()
