@@ -83,7 +83,7 @@ def _kind(
         return Kind.FLAT, f"flat: {rows:,} rows are compared one by one in milliseconds, exactly"
     if wanted.recall >= 1 and whole <= each:
         return Kind.FLAT, "flat: recall 1 is exact search"
-    graph = 4 * dimension * _GRAPH_FACTOR + _links(wanted) * 8 + _REVERSE_ID_BYTES
+    graph = _GRAPH_FACTOR * bytes_per_vector(indexes.Shape(Kind.HNSW, dimension, wanted.metric, links=_links(wanted)))
     is_graph_size = rows <= GRAPH_ROWS and graph <= each and wanted.recall >= 0.95
     if is_graph_size and has_cuvs and rows >= cagra.LEAST_ROWS:
         return Kind.CAGRA, f"cagra: a GPU builds the graph of {rows:,} rows, which take {graph:.0f} bytes each"

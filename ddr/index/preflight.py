@@ -17,8 +17,8 @@ from ddr.domain import indexes
 from ddr.index import choosing
 from ddr.index.engines import engine, library
 
-BASE_MIB = 240
-"""Python, numpy and faiss with their threads' buffers; measured as 190 to 230."""
+BASE_MIB = 120
+"""Python, numpy, faiss and what ddr imports; measured as 60 without the command line."""
 BATCHES_MIB = 192
 """Batches that are read, waiting and being added: 64 MiB each."""
 GROWTH = 1.6

@@ -99,10 +99,13 @@ def check_sample(sample: Vectors, shape: indexes.Shape) -> Vectors:
     return np.ascontiguousarray(sample, dtype=np.float32)
 
 
-def is_deterministic(kind: indexes.Kind, device: str) -> bool:
-    """Whether the same plan gives the same bytes again. On a GPU sums run in no fixed order (raft #1500); on a CPU
-    also graphs do since faiss 1.15, whose build takes no locks (`hnsw_add_vertices_deterministic`)."""
-    return device == "cpu" and kind is not indexes.Kind.CAGRA
+def is_deterministic(kind: indexes.Kind, device: str, name: str = "faiss") -> bool:
+    """Whether the same plan gives the same bytes again, with any number of threads and however parts are batched.
+
+    On a GPU sums run in no fixed order (raft #1500). On a CPU that holds for faiss, also for graphs since 1.15, whose
+    build takes no locks (`hnsw_add_vertices_deterministic`); products of torch depend on how rows are cut.
+    """
+    return device == "cpu" and kind is not indexes.Kind.CAGRA and (name == "faiss" or kind not in IVF)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ class TorchEngine:
             index.quantizer.add(centres.cpu().numpy())
             if shape.kind is indexes.Kind.IVF_PQ:
                 chosen = engine.some(sample, shape.code_points or len(sample), shape.seed)
-                rows = torch.from_numpy(chosen).to(self.device)
+                rows = kmeans.on_device(chosen, self.device)
                 rows -= centres[kmeans.assign(rows, centres, blocks, is_l2=shape.metric is indexes.Metric.L2)]
                 rounds = shape.code_iterations or faiss_engine.CODE_ROUNDS
                 books = kmeans.train_codes(rows, shape.code_bytes, rounds, shape.seed, blocks)
@@ -71,18 +71,17 @@ class _Adder:
 
     @classmethod
     def of(cls, index: engine.Index, shape: indexes.Shape, device: str) -> _Adder:
-        torch, faiss = library.torch(), library.faiss()
-        centres = torch.from_numpy(index.quantizer.reconstruct_n(0, index.nlist)).to(device)
+        faiss = library.faiss()
+        centres = kmeans.on_device(index.quantizer.reconstruct_n(0, index.nlist), device)
         books = None
         if shape.kind is indexes.Kind.IVF_PQ:
             flat = faiss.vector_to_array(index.pq.centroids)
-            books = torch.from_numpy(flat.reshape(shape.code_bytes, engine.CODEWORDS, -1)).to(device)
+            books = kmeans.on_device(flat.reshape(shape.code_bytes, engine.CODEWORDS, -1), device)
         is_l2 = shape.metric is indexes.Metric.L2
         return cls(index, centres, books, kmeans.blocks_of(device), device, is_l2)
 
     def add(self, vectors: engine.Vectors, labels: engine.Labels) -> None:
-        torch = library.torch()
-        rows = torch.from_numpy(np.require(vectors, np.float32, ["C", "W"])).to(self.device)
+        rows = kmeans.on_device(vectors, self.device)
         with kmeans.precision(is_exact=True):
             nearest = kmeans.assign(rows, self.centres, self.blocks, is_l2=self.is_l2)
         found = nearest.cpu().numpy()
