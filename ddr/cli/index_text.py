@@ -127,4 +127,6 @@ def checked(check: indexes.Check, name: str) -> str:
 def listed(name: str, shelf: home.Home, rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return f"index {name}: nothing published in {shelf.name}\nnext: ddr index build {name} --publish"
-    return f"{output.heading(f'index {name}')}  {shelf.name}\n{output.table(rows)}"
+    most = max(len(row) for row in rows)
+    even = [(*row, *[""] * (most - len(row))) for row in rows]
+    return f"{output.heading(f'index {name}')}  {shelf.name}\n{output.table(even)}"

@@ -75,7 +75,7 @@ def _version(index: wirings.Index, version: str) -> tuple[tuple[str, ...], dict[
         index_text.shape_of(manifest.plan.shape),
         f"recall@{k} {found.share:.4f}" if found else "",
         output.size(size),
-        f"below its gate: {manifest.forced}" if manifest.forced else "",
+        *([f"below its gate: {manifest.forced}"] if manifest.forced else []),
     )
     facts = {
         "created": manifest.created,
@@ -103,7 +103,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
             is_damaged = True
             row, facts = (output.mark("bad"), problem.message), {"damaged": problem.message}
         pinned = f"pinned: {pins[version]}" if version in pins else ""
-        rows.append((version, "serves" if version == current else "", *row, pinned))
+        rows.append((version, "serves" if version == current else "", *row, *filter(None, [pinned])))
         document.append({"version": version, "serves": version == current, **facts, "pinned": pins.get(version, "")})
     shown = {"index": index.name, "home": index.home.name, "current": current, "versions": document}
     session.show(shown, lambda: index_text.listed(index.called, index.home, rows))
