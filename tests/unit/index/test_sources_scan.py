@@ -140,7 +140,7 @@ def test_norms(tmp_path: Path) -> None:
     vectors = np.zeros((1001, 3), np.float32)
     vectors[:, 1] = np.arange(1001)
     found, _ = corpora.scanned(corpora.of(tmp_path, vectors), corpora.KEEP)
-    assert found.norms == (0, 10, 250, 500, 750, 990, 1000)
+    assert list(found.norms) == [0, 10, 250, 500, 750, 990, 1000]
     huge = np.full((4, 3), 3e38, np.float32)
     tiny = np.full((4, 3), 1e-44, np.float32)
     found, dropped = corpora.scanned(corpora.of(tmp_path, np.concatenate([huge, tiny])), corpora.KEEP)
