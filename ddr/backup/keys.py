@@ -46,6 +46,8 @@ _ID = 16
 _LEAST_KEY_FILE = 32
 _LONGEST_KEY_FILE = 1 << 20
 _PAPER = "ddr-recovery-1-"
+LEAST_PASSPHRASE = 12
+"""Letters of a new passphrase. scrypt makes a guess cost 0.3 s; twelve letters that nobody listed take them all."""
 
 Kind = Literal["passphrase", "key-file", "none"]
 
@@ -140,6 +142,16 @@ def wrap(ring: Keyring, opening: Opening, at: datetime, label: str = "") -> Slot
     nonce = secrets.token_bytes(_NONCE)
     wrapped = cipher(_wrapping_key(slot, opening)).encrypt(nonce, ring.master, ring.repository)
     return dataclasses.replace(slot, wrapped=(nonce + wrapped).hex())
+
+
+def check_new(passphrase: str) -> None:
+    """Raises InputError for one that is guessed too soon: whoever reads the store may try as often as he likes."""
+    if passphrase and (len(passphrase) < LEAST_PASSPHRASE or len(set(passphrase)) < 5):
+        raise InputError(
+            f"the passphrase has {len(passphrase)} letters, or few different ones; a new one has {LEAST_PASSPHRASE} "
+            "or more",
+            hint="take four or five random words; or a key file: `ddr backup key new-file PATH`",
+        )
 
 
 def add(to: store.Store, ring: Keyring, opening: Opening, at: datetime, label: str = "") -> str:

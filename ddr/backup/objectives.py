@@ -165,7 +165,11 @@ def _points(
     aside += [f"nothing known of {', '.join(unknown)}"] if unknown else []
     rest = f" ({'; '.join(aside)})" if aside else ""
     media = sorted({one.medium for one in fresh if one.medium})
-    off_site = [one.name for one in fresh if one.is_off_site]
+    sites: dict[str, list[str]] = {}
+    for one in fresh:
+        if one.is_off_site:
+            sites.setdefault(one.medium, []).append(one.name)
+    off_site = [" and ".join(names) + (" (one site)" if len(names) > 1 else "") for names in sites.values()]
     locked = [_locked(one, now) for one in fresh if one.locked_until is not None and one.locked_until > now]
     unsure = bool(unknown)
     unsure_off = unsure or any(one.is_off_site is None for one in fresh)

@@ -34,6 +34,7 @@ class Wish:
     able to read them); with Kubernetes `secret` names the Secret with the key `passphrase` or `key`. `environment`
     are the variables that ddr.yaml refers to; their values are written into `environment_file`, or into the Secret
     `environment_secret`. `writable` are folders beside state and repository that are written: the spool, the metrics.
+    `databases` are the folders of SQLite databases: who reads one writes beside it.
     """
 
     program: str = "/usr/local/bin/ddr"
@@ -46,6 +47,7 @@ class Wish:
     environment: tuple[str, ...] = ()
     environment_file: str = "/etc/ddr/environment"
     writable: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
     user: str = "ddr"
     mail_to: str = ""
     image: str = ""
@@ -63,7 +65,9 @@ class Wish:
                 if isinstance(value, str) and re.search(r"[\x00-\x1f\x7f]", value):
                     raise InputError(f"schedule: {field.name} has a line break or control character in it: {value!r}")
         files = ("program", "config", "state", "local_repository", "passphrase_file", "key_file", "environment_file")
-        paths = [(name, getattr(self, name)) for name in files] + [("writable", path) for path in self.writable]
+        paths = [(name, getattr(self, name)) for name in files] + [
+            ("writable", path) for path in (*self.writable, *self.databases)
+        ]
         for name, value in paths:
             if value and not value.startswith("/"):
                 raise InputError(f"schedule: {name} is {value!r}", hint="write an absolute path")
@@ -148,7 +152,7 @@ def _service(wish: Wish, job: paces.Job) -> str:
     made = wish.state.removeprefix(_STATE_ROOT)
     is_made = wish.state.startswith(_STATE_ROOT) and bool(made) and not re.search(r":|(^|/)\.\.?(/|$)", made)
     writable = [*([] if is_made else [wish.state]), *([wish.local_repository] if wish.local_repository else [])]
-    writable = list(dict.fromkeys([*writable, *wish.writable]))
+    writable = list(dict.fromkeys([*writable, *wish.writable, *wish.databases]))
     lines = [
         *[f"# {path} has to be there before: systemd starts nothing without it" for path in writable],
         *_names(wish),

@@ -64,7 +64,9 @@ def key_new_file(session: sessions.Session, path: Path) -> None:
 def key_add(session: sessions.Session, key_file: Path | None, passphrase: bool, recovery: bool, label: str) -> None:
     """Add a way to open the repository. Nothing is encrypted anew.
 
-    Exit codes: 0 added, 1 the repository does not open, 64 usage.
+    A new passphrase has at least twelve letters.
+
+    Exit codes: 0 added, 1 the repository does not open, 64 usage, or the passphrase is too short.
     """
     from ddr.backup import keys
 
@@ -73,6 +75,7 @@ def key_add(session: sessions.Session, key_file: Path | None, passphrase: bool, 
     made = session.backups()
     repository = made.open(asking.secret("recovery key") if recovery else "")
     text = asking.secret("new passphrase", twice=True) if passphrase else ""
+    keys.check_new(text)
     name = keys.add(made.store, repository.ring, keys.Opening(text, key_file), made.now(), label)
     session.show({"id": name[:12]}, lambda: f"added key slot {name[:12]}")
 

@@ -59,7 +59,7 @@ def made(
     lines = [f"{head}: {sizes}"]
     for component in snapshot.components:
         fidelity = component.facts.get("fidelity", "")
-        lines += [f"  {component.name}: fidelity {fidelity}"] if fidelity else []
+        lines += [f"  {component.name}: fidelity {fidelity}"] if fidelity and not component.problem else []
         lines += [f"  {component.name}: {component.problem}"] if component.problem else []
         lines += [f"  {component.name}: {text}" for text in component.warnings[:5]]
         more = len(component.warnings) - 5

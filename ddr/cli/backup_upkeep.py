@@ -153,7 +153,7 @@ def schedule(session: sessions.Session, form: str | None, image: str, namespace:
     if form is None:
         raise click.UsageError("give one of --cron, --systemd, --cronjob, --alerts")
     made = session.backups()
-    wanted = unattended.Wanted(image, namespace, user, mail_to, is_pod=form == "cronjob")
+    wanted = unattended.Wanted(image, namespace, user, mail_to, is_pod=form == "cronjob", is_systemd=form == "systemd")
     found = unattended.of(made, wanted)
     wish = found.wish
     warnings = found.pace.warnings if form == "alerts" else found.warnings

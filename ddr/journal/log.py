@@ -324,13 +324,18 @@ class Log:
             self._outage.begin(began_s)
         except OSError as full:
             self.witness.tell(full)
-        self._tell_away(problem.message)
+        self._tell_away(problem.message, problem)
 
-    def _tell_away(self, why: str) -> None:
+    def _tell_away(self, why: str, problem: Unavailable | None = None) -> None:
         self._is_told_away = True
+        state, then = "IS AWAY", "When it is back"
+        if isinstance(problem, store.Full):
+            state, then = "IS FULL", f"When there is room again ({problem.hint})"
+        elif isinstance(problem, store.Unusable) and not isinstance(problem, store.Absent):
+            state, then = "CANNOT BE WRITTEN", f"When it can ({problem.hint})"
         self._warn(
-            f"THE STORE IS AWAY: {why}. ddr goes on from {self.spool.folder}; others do not see what you do. "
-            "When it is back: `ddr journal sync`"
+            f"THE STORE {state}: {why}. ddr goes on from {self.spool.folder}; others do not see what you do. "
+            f"{then}: `ddr journal sync`"
         )
 
     def _end_outage(self) -> bool:

@@ -25,6 +25,28 @@ Query = Mapping[str, str] | Sequence[tuple[str, str]]
 LONGEST_BODY_BYTES = 256 << 20
 
 
+_NEAR_NAMES = (".local", ".internal", ".lan", ".home", ".corp", ".intranet", ".svc", ".cluster.local", ".home.arpa")
+
+
+def is_elsewhere(url: str) -> bool | None:
+    """Whether a server with this address is at another site: this machine is not, what a provider has by itself ('')
+    and what the whole world reaches is; of private networks and names that only here mean something nobody knows."""
+    import ipaddress
+
+    if not url:
+        return True
+    host = (urlsplit(url if "://" in url else f"//{url}").hostname or "").rstrip(".").lower()
+    if host == "localhost" or host.endswith(".localhost"):
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None if "." not in host or host.endswith(_NEAR_NAMES) else True
+    if address.is_loopback or address.is_unspecified:
+        return False
+    return True if address.is_global else None
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,24 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+_WAL = b"\2\2"
+"""Bytes 18 and 19 of a database in WAL mode (SQLite, "Database File Format", 1.3.3)."""
+
+
+def _needs_its_folder(path: Path, code: int) -> bool:
+    """Whether it is the folder that keeps the file from being read. Reading it as immutable would be no way out:
+    a writer that is not seen from here (another container, another mount) may be at work, and rows in its log be
+    missed."""
+    if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return False
+    try:
+        with path.open("rb") as file:
+            is_wal = file.read(20)[18:20] == _WAL
+    except OSError:
+        return False
+    return is_wal and not os.access(path.absolute().parent, os.W_OK, effective_ids=True)
+
+
 def _ours(problem: sqlite3.Error, path: Path, busy_timeout_s: float) -> DdrError:
     text = redact.foreign(problem)
     code = (getattr(problem, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
@@ -84,6 +103,13 @@ def _ours(problem: sqlite3.Error, path: Path, busy_timeout_s: float) -> DdrError
         )
     if code in _BROKEN:
         return Damaged(f"{path} is no SQLite file, or is broken: {text}", hint="restore it, or correct the path")
+    if _needs_its_folder(path, code):
+        return Refused(
+            f"{path} is in WAL mode, and its folder may not be written: who reads it, too, makes {path.name}-wal and "
+            f"{path.name}-shm beside it",
+            hint=f"give this user the right to write in {path.absolute().parent}; under systemd name it in "
+            "ReadWritePaths= (`ddr backup schedule --systemd` does)",
+        )
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return Refused(f"{path} may not be written: {text}", hint="run as a user who may write the file and its folder")
     if text.startswith("no such "):

@@ -131,6 +131,7 @@ class Backups:
                 hint="under `backup:` write `keyFile: PATH` (`ddr backup key new-file PATH` makes one), or "
                 "`passphrase: ${env:NAME}`, or `encryption: none` where everyone who reads the store may read it all",
             )
+        keys.check_new(opening.passphrase)
         return repositories.create(self.store, opening, now()), True
 
     def _refuse_hidden(self) -> None:

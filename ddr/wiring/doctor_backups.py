@@ -38,6 +38,7 @@ def _key(made: backups.Backups) -> visits.Visit:
         if not opening.passphrase and opening.key_file is None and settings.encryption == "on":
             why = "ddr.yaml does not say how backups are to be sealed\n      next: `keyFile: PATH` under `backup:`"
             return visits.Visit(what, signals.State.BAD, why, cannot=("make a backup",))
+        keys.check_new(opening.passphrase)
         keys.wrap(keys.new_keyring(), opening, made.now())
     except DdrError as problem:
         return visits.failed(what, problem, ("make or read backups",))

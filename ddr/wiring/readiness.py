@@ -11,7 +11,7 @@ from ddr.backup import metrics, missing, objectives
 from ddr.domain import backup_records, status
 from ddr.errors import DdrError
 from ddr.journal import backup_view, views
-from ddr.lib import timetext
+from ddr.lib import endpoint, timetext
 from ddr.wiring import build, repository_settings
 
 ITSELF = "repository"
@@ -70,11 +70,12 @@ def _locked(
 def _repository(
     name: str, settings: repository_settings.Repository, newest_at: datetime | None
 ) -> objectives.Repository:
-    """A folder may be a mount of another site: whether it is off site is not known. A bucket is."""
+    """A folder may be a mount of another site: whether it is off site is not known. A bucket is, unless its address is
+    this machine, or one of a private network."""
     if isinstance(settings, repository_settings.LocalRepository):
         return objectives.Repository(name, "local disk", None if name != ITSELF else False, newest_at)
     where = settings.endpoint or settings.region or "default region"
-    return objectives.Repository(name, f"s3 {where}", True, newest_at)
+    return objectives.Repository(name, f"s3 {where}", endpoint.is_elsewhere(settings.endpoint), newest_at)
 
 
 def _place(settings: repository_settings.Repository, wired: build.Wired) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ddr.lib import decode, located, redact
 
 _REFERENCE = re.compile(r"\$\{(\w+):([^}]*)\}")
-_SECRET_KEY = re.compile(r"(?i)(password|passwd|secret|token|api_?key|access_?key|credential)")
+_SECRET_KEY = re.compile(r"(?i)(password|passwd|passphrase|secret|token|api_?key|access_?key|credential)")
 
 
 @dataclass

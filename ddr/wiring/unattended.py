@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import re
 from dataclasses import dataclass
@@ -10,9 +12,11 @@ from pathlib import Path
 from ddr.backup import pace as paces
 from ddr.backup import schedule
 from ddr.errors import DdrError
+from ddr.lib import sqlitefile
 from ddr.wiring import backups, repository_settings
 
 _REFERENCE = re.compile(r"\$\{(env|file):([^}]*)\}")
+_TEMPORARY = ("/tmp/", "/var/tmp/")  # noqa: S108 - where nothing of ours should lie
 _COMMENT = re.compile(r"(^|\s)#.*")
 
 
@@ -25,6 +29,7 @@ class Wanted:
     user: str
     mail_to: str
     is_pod: bool
+    is_systemd: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ def of(made: backups.Backups, wanted: Wanted) -> Unattended:
         key_file=key_file,
         environment=tuple(names),
         writable=_writable(made),
+        databases=_databases(made),
         image=wanted.image,
         namespace=wanted.namespace,
         user=wanted.user,
@@ -60,7 +66,7 @@ def of(made: backups.Backups, wanted: Wanted) -> Unattended:
     )
     warnings += pace.warnings
     files = sorted({name for kind, name in references if kind == "file"})
-    warnings += _of_pod(made, files) if wanted.is_pod else _of_machine(wish, files)
+    warnings += _of_pod(made, files) if wanted.is_pod else _of_machine(wish, files, is_systemd=wanted.is_systemd)
     return Unattended(wish, pace, tuple(warnings))
 
 
@@ -105,15 +111,42 @@ def _writable(made: backups.Backups) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _databases(made: backups.Backups) -> tuple[str, ...]:
+    """The folders of SQLite files that ddr.yaml names for what is backed up: reading one in WAL mode makes files there,
+    and one that was cut off is rolled back."""
+    config, found = made.wired.config, []
+    chosen = made.settings.connectors or tuple(config.connectors)
+    for name in chosen:
+        entry = config.connectors.get(name)
+        for value in _texts(entry.settings) if entry else ():
+            if value.startswith("sqlite") and ":///" in value:
+                with contextlib.suppress(DdrError):
+                    path = os.path.abspath(sqlitefile.path_of(value, config.base))  # noqa: PTH100 - as in `_under`
+                    found.append(str(Path(path).parent))
+    return tuple(dict.fromkeys(found))
+
+
+def _texts(settings: object) -> list[str]:
+    """Every text among the settings of a connector."""
+    if not dataclasses.is_dataclass(settings):
+        return []
+    values = (getattr(settings, field.name) for field in dataclasses.fields(settings))
+    return [value for value in values if isinstance(value, str)]
+
+
 def _references(path: Path) -> set[tuple[str, str]]:
     """(kind, name) of every `${env:NAME}` and `${file:PATH}` that is no comment."""
     text = "\n".join(_COMMENT.sub("", line) for line in path.read_text().splitlines())
     return set(_REFERENCE.findall(text))
 
 
-def _of_machine(wish: schedule.Wish, files: list[str]) -> list[str]:
+def _of_machine(wish: schedule.Wish, files: list[str], *, is_systemd: bool) -> list[str]:
     """What is not there now: systemd would refuse the unit without a word of ddr."""
-    needed = [*wish.writable, *([wish.local_repository] if wish.local_repository else [])]
+    needed = [
+        *wish.writable,
+        *(wish.databases if is_systemd else ()),
+        *([wish.local_repository] if wish.local_repository else []),
+    ]
     told = [
         f"{path} is not there, and the units begin only when it is: `install -d -m 0700 -o {wish.user} {path}`"
         for path in needed
@@ -124,6 +157,12 @@ def _of_machine(wish: schedule.Wish, files: list[str]) -> list[str]:
         told.append(f"{secret} is not there, and nothing opens the repository without it")
     if files:
         told.append(f"{wish.user} must be able to read what ddr.yaml refers to: {', '.join(files)}")
+    hidden = [path for path in dict.fromkeys((wish.config, secret, *needed)) if path.startswith(_TEMPORARY)]
+    if hidden and is_systemd:
+        told.append(
+            f"the units have a /tmp of their own (PrivateTmp) and do not see {', '.join(hidden)}: move it elsewhere, "
+            "say to /etc/ddr and /var/lib/ddr"
+        )
     return told
 
 

@@ -103,3 +103,15 @@ def test_each_point_has_its_own_reason(
     assert all(point.why for point in made.points)
     assert made.score == verdicts.count(OK)
     assert made.is_ok is (verdicts == [OK] * 5)
+
+
+def test_two_buckets_of_one_server_are_one_site() -> None:
+    """They burn together: the point says so, and they are one medium."""
+    one, other = (objectives.Repository(name, "s3 eu-central-1", True, NOW) for name in ("repository", "second"))
+    found = objectives.judge({}, NOW, NOW, [], [one, other])
+    off_site = next(point for point in found.points if point.name == "off site")
+    assert off_site.found == 1
+    assert "repository and second (one site)" in off_site.why
+    near = objectives.Repository("near", "s3 http://127.0.0.1:9000", False, NOW)
+    (point,) = [one for one in objectives.judge({}, NOW, NOW, [], [near]).points if one.name == "off site"]
+    assert point.verdict is objectives.Verdict.BAD

@@ -9,6 +9,7 @@ import pytest
 
 from ddr.errors import Damaged, Refused, Unavailable
 from ddr.journal import layout, outage, verify
+from ddr.ports import store
 from ddr.stores import dry_run, local, memory
 from tests.unit.journal import places
 
@@ -74,6 +75,29 @@ def test_an_outage_is_told_once_and_loudly(shared: Shared) -> None:
     assert sum("THE STORE IS AWAY" in warning for warning in place.warnings) == 2, "once in every process"
     note = next(str(note) for note in _verified_later(place, wrapped).notes)
     assert "4 events wait in the spool" in note
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        (store.Full("r: cannot write: No space left on device", hint="make room"), "THE STORE IS FULL: "),
+        (store.Unusable("r: cannot write: Read-only file system", hint="dmesg"), "THE STORE CANNOT BE WRITTEN: "),
+        (store.Absent("r: the folder is not there", hint="is it mounted?"), "THE STORE IS AWAY: "),
+    ],
+)
+def test_what_keeps_the_store_from_being_written_is_told_as_it_is(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, problem: store.Unusable | store.Full, said: str
+) -> None:
+    place, wrapped = shared
+    place.fill(1)
+    log = place.open()
+
+    def fails(_key: str, _content: bytes) -> store.Entry:
+        raise problem
+
+    monkeypatch.setattr(wrapped, "create", fails)
+    log.append(places.note(2))
+    assert any(warning.startswith(said) for warning in place.warnings), place.warnings
 
 
 def _verified_later(place: places.Place, wrapped: places.Wrapped) -> verify.Report:

@@ -186,6 +186,10 @@ def test_how_backups_are_made_is_read(tmp_path: Path) -> None:
     ("said", "expected"),
     [
         ("keyFile: k, encryption: none", "ddr.yaml:17: backup: passphrase, keyFile and encryption: none exclude"),
+        (
+            'passphrase: "correct-horse-battery"',
+            "ddr.yaml:17: backup.passphrase: looks like a secret; write a reference",
+        ),
         ("connectors: [nope]", "ddr.yaml:17: backup.connectors: 'nope' is no connector here"),
         ("copies: {second: {type: ftp}}", "ddr.yaml:17: backup.copies.second.type: is 'ftp', which is not known"),
         ("keep: {keepDaily: -2}", "ddr.yaml:17: backup.keep: keepDaily is -2; write a number, or -1 for all"),
