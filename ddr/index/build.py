@@ -286,5 +286,5 @@ def manifest(bench: stages.Bench, built: Built, embedder: indexes.Embedder, crea
         embedder=embedder,
         probes=built.probes,
         parts=built.parts,
-        is_deterministic=engine.is_deterministic(plan.shape.kind, plan.device),
+        is_deterministic=engine.is_deterministic(plan.shape.kind, plan.device, plan.engine),
     )

@@ -11,7 +11,7 @@ from ddr.lib import digest
 from ddr.ports import connector, signal, store
 from ddr.rollback import planner
 from ddr.stores import probe
-from ddr.wiring import build, doctor_backups, repository, visits
+from ddr.wiring import build, doctor_backups, doctor_indexes, repository, visits
 
 
 def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[visits.Visit, ...]:
@@ -30,6 +30,7 @@ def visit(wired: build.Wired, environ: Mapping[str, str]) -> tuple[visits.Visit,
         if name not in used | serving and isinstance(made, signal.Signal):
             found.append(_source(wired, name, made))
     found += doctor_backups.visit(wired, environ, used)
+    found += doctor_indexes.visit(wired)
     return tuple(found)
 
 

@@ -120,7 +120,7 @@ class _Look:
         """InputError for what is rejected."""
         told = [
             f"{self._counts[name]} {_WHAT[name]}, as at position {_listed(self._examples[name])} "
-            f"(policies.{_KEYS[name]} is reject)"
+            f"(anomalies.{_KEYS[name]} is reject)"
             for name, policy in self._policies.items()
             if policy == "reject" and self._counts[name]
         ]

@@ -85,9 +85,9 @@ def test_what_is_rejected_is_told_with_positions_and_the_key_of_the_policy(tmp_p
     with pytest.raises(InputError) as caught:
         corpora.scanned(corpus, indexes.Policies("reject", "reject", "reject"))
     for told in (
-        "2 rows have NaN or infinite numbers, as at position 3, 50 (policies.notFinite is reject)",
-        "1 rows have only zeros, as at position 7 (policies.zero is reject)",
-        "1 rows are a vector that came before, as at position 90 (policies.duplicate is reject)",
+        "2 rows have NaN or infinite numbers, as at position 3, 50 (anomalies.notFinite is reject)",
+        "1 rows have only zeros, as at position 7 (anomalies.zero is reject)",
+        "1 rows are a vector that came before, as at position 90 (anomalies.duplicate is reject)",
         "1 ids stand twice, as '0' at the positions 0 and 99",
     ):
         assert told in caught.value.message
