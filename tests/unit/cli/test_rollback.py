@@ -127,6 +127,40 @@ def test_a_bad_code_release(root: Path) -> None:
     taken_back(root, "code", "1.5.0", "1.4.0")
 
 
+def test_code_that_fails_a_part_of_the_requests_is_no_recovery(root: Path) -> None:
+    """It loads and answers most: the answers that are missing are counted since the switch, and asked for."""
+    where = layout.Layout(root).root / "code"
+    shutil.copytree(where / "releases" / "1.4.0", where / "releases" / "1.6.0")
+    app = where / "releases" / "1.6.0" / "app.py"
+    raises = '    if sum(pixels) % 16 < 2:\n        raise RuntimeError("cannot answer this one")\n'
+    app.write_text(app.read_text().replace("    best = int(", f"{raises}    best = int("))
+    ddr(root, "sandbox", "traffic", "--for", "3h")  # thousands of good answers that must not count
+    done = ddr(root, "rollback", "code", "--to", "1.6.0", "--apply", "--no-mark", "--json")
+    assert done.code == 1, done.out
+    assert "still bad: golden, errors" in done.document["why"]
+    assert done.document["plan_digest"].startswith("sha256:")
+    assert ddr(root, "rollback", "undo", "--yes").code == 0
+    assert loaded(root, "code") == "1.4.0"
+
+
+def test_unproved_it_says_so_and_the_second_engineer_is_told_of_it(root: Path) -> None:
+    """Truth comes half an hour late: in a second nobody can know that the answers are right again."""
+    assert ddr(root, "sandbox", "break", "model.promote-bad", "--with", "kind=labels-flipped").code == 0
+    done = ddr(root, "rollback", "model", "--apply", "--patience", "1s", "--json")
+    assert (done.code, done.document["status"]) == (5, "paused"), done.out
+    assert "switched, not proved: " in done.document["why"]
+    assert "wrong-answers" in done.document["why"]
+    run = done.document["run"]
+    bob = calls.ddr(root, "rollback", "model", "--apply", actor="bob")
+    assert bob.code == 0, bob.err
+    assert f"run {run} of " in bob.out
+    assert bob.out.splitlines()[-1] == f"  next: ddr runbook resume {run}"
+    ddr(root, "sandbox", "traffic", "--for", "2h")
+    assert ddr(root, "runbook", "resume", run, "--json").document["status"] == "recovered"
+    live = ddr(root, "rollback", "model", "--to", "1m ago", "--apply", "--json")
+    assert (live.code, live.document["plan"]) == (0, None), "where it is, nothing is planned and nothing is blocked"
+
+
 def test_code_that_does_not_load_is_taken_back_at_once(root: Path) -> None:
     """A release that was good once and does not load any more: what was switched goes back by itself."""
     where = layout.Layout(root).root / "code"
