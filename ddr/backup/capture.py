@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -117,10 +117,13 @@ def run(
     workers: int = 0,
     among: str = layout.SNAPSHOTS,
     full: Mapping[str, fallen.Full] | None = None,
+    damaged: Collection[str] = (),
 ) -> snapshots.Snapshot:
     """Capture everything and commit one snapshot. A component that fails is kept as far as it came, with its problem.
 
     One that has shrunk suddenly, held against `full`, is marked.
+
+    On packs that were found `damaged` and still are it does not build: what lies in them is stored again.
 
     Among `layout.KEPT` it becomes a kept state of a plane: without a parent, and nobody's newest backup.
 
@@ -130,7 +133,7 @@ def run(
     began = time.monotonic()
     at, warning = _dated(repository, maker.now())
     parent = repository.newest() if among == layout.SNAPSHOTS else None
-    index = _usable_index(repository)
+    index = _usable_index(repository, damaged)
     reader = reading.Reader(repository, index)
     with (
         _full_told(),
@@ -209,10 +212,12 @@ def _full_told() -> Iterator[None]:
         ) from problem
 
 
-def _usable_index(repository: repositories.Repository) -> chunk_index.ChunkIndex:
-    """What is stored and really there: what lies in a pack that is gone or has another size is stored anew."""
+def _usable_index(repository: repositories.Repository, damaged: Collection[str]) -> chunk_index.ChunkIndex:
+    """What is stored and really there: what lies in a pack that is gone or has another size is stored anew, and what
+    lies in one that was found damaged, unless somebody has put it right."""
     index, _ = repository.index_with_problems()
     repository.drop_absent(index)
+    index.drop(pack for pack in damaged if index.knows(pack) and not repository.is_whole(pack))
     return index
 
 

@@ -105,6 +105,10 @@ class _AnySlot:
     kind: str
 
 
+class WrongKey(Refused):
+    """What was given fits none of the slots."""
+
+
 def keyring_of(master: bytes) -> Keyring:
     """Of the repository that this master key makes."""
     return Keyring(blake3.blake3(master, derive_key_context=_CONTEXT + "repository id").digest(_ID), master)
@@ -260,7 +264,10 @@ def _unlock(of: store.Store, opening: Opening, repository: str) -> Keyring:
             return keyring_of(master)
     if tried:
         what = "the passphrase" if wanted == "passphrase" else "the key file"
-        raise Refused(f"{of.name}: {what} opens none of its {tried} slots", hint="`ddr backup key list` shows them")
+        raise WrongKey(
+            f"{of.name}: {what} opens none of its {tried} slots",
+            hint="`ddr backup key list` shows them; with the recovery key: `ddr backup key add --recovery`",
+        )
     for entry in of.list(layout.KEYS):
         if kind := _newer_kind(of, entry.key):
             raise _too_new(of, layout.hash_in(entry.key), kind)
@@ -273,7 +280,12 @@ def _unlock(of: store.Store, opening: Opening, repository: str) -> Keyring:
         )
     raise Refused(
         f"{of.name}: there is no slot of kind {wanted}" + (f"; slot {broken[0]} is damaged" if broken else ""),
-        hint="give `backup.passphrase` or `backup.keyFile` in ddr.yaml, or the recovery key",
+        hint=(
+            "make a new one with the recovery key: `ddr backup key add --recovery --key-file PATH` (or --passphrase), "
+            f"then `ddr backup key remove {broken[0]}`"
+            if broken
+            else "give `backup.passphrase` or `backup.keyFile` in ddr.yaml, or the recovery key (--recovery)"
+        ),
     )
 
 

@@ -12,6 +12,7 @@ hidden all the same; they can be made anew from the packs.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -266,9 +267,10 @@ def _last_copies(
     found = set()
     for pack in sorted(buried) if missing else ():
         content = memoryview(repository.store.get(layout.pack_key(pack)))
-        for place in packs.Opened(repository.ring, pack, content[:64]).table(content):
-            if place.chunk in missing:
-                found.add(pack)
+        with contextlib.suppress(Damaged):  # a repair has moved what was whole in it
+            for place in packs.Opened(repository.ring, pack, content[:64]).table(content):
+                if place.chunk in missing:
+                    found.add(pack)
     return found
 
 

@@ -1,17 +1,18 @@
 """A new index from the packs themselves: for when the index is damaged or lists what is no longer whole.
 
 Nothing is deleted but index objects. What a pack has lost is then known to be lost, so that the next backup stores
-it again. A snapshot that is given up keeps its bytes under another name.
+it again. A damaged pack is listed no more: what is whole in it moves to a new one, and the next prune takes it away.
+A snapshot that is given up keeps its bytes under another name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ddr.backup import chunk_index, layout, packs
+from ddr.backup import chunk_index, layout, packs, writing
 from ddr.backup import repository as repositories
 from ddr.errors import Damaged, Missing
 from ddr.ports import store
@@ -35,22 +36,29 @@ class Repaired:
 
 
 def rebuild_index(repository: repositories.Repository, told: Callable[[str, int, int], None] | None = None) -> Repaired:
-    """Read every pack whole, list its whole chunks, then replace the index."""
+    """Read every pack whole, move what is whole in damaged ones, list the others, then replace the index."""
     old = [entry.key for entry in repository.store.list(layout.INDEX)]
     entries: list[tuple[str, int, tuple[packs.Place, ...]]] = []
     lost: list[tuple[str, int]] = []
     stored = list(repository.store.list(layout.PACKS))
     known, _ = repository.index_with_problems()
+    damaged: dict[str, tuple[packs.Place, ...]] = {}
     for at, entry in enumerate(stored, 1):
         name = layout.hash_in(entry.key)
         content = memoryview(repository.store.get(entry.key))
         whole, gone = _whole(repository, known, name, content)
-        if whole:
+        if gone or layout.name_of(content) != name:
+            damaged[name] = whole
+        elif whole:
             entries.append((name, len(content), whole))
         if gone:
             lost.append((name, gone))
         if told:
             told("packs", at, len(stored))
+    if not _moved(repository, entries, damaged):
+        entries += [
+            (name, known.size_of(name), whole) for name, whole in damaged.items() if known.knows(name) and whole
+        ]
     written = {
         chunk_index.write(repository.store, repository.ring, entries[at : at + _PACKS_PER_INDEX])[0]
         for at in range(0, len(entries), _PACKS_PER_INDEX)
@@ -58,7 +66,32 @@ def rebuild_index(repository: repositories.Repository, told: Callable[[str, int,
     for key in old:
         if layout.hash_in(key) not in written:
             repository.store.delete(key)
-    return Repaired(len(stored), sum(len(places) for _, _, places in entries), tuple(lost))
+    listed, _ = repository.index_with_problems()
+    return Repaired(len(listed.pack_names), len(listed), tuple(lost))
+
+
+def _moved(
+    repository: repositories.Repository,
+    entries: list[tuple[str, int, tuple[packs.Place, ...]]],
+    damaged: Mapping[str, tuple[packs.Place, ...]],
+) -> bool:
+    """What only damaged packs have, in new ones; False where there is no room for that."""
+    there = {place.chunk for _, _, places in entries for place in places}
+    lacking = {name: [place for place in whole if place.chunk not in there] for name, whole in damaged.items()}
+    if not any(lacking.values()):
+        return True
+    try:
+        with writing.Writer(repository, chunk_index.ChunkIndex()) as writer:
+            for name, places in lacking.items():
+                content = memoryview(repository.store.get(layout.pack_key(name)))
+                opened = packs.Opened(repository.ring, name, content[:64])
+                for place in places:
+                    start, size = packs.span_of(place)
+                    writer.put_anew(place.chunk, bytes(opened.chunk(place, content[start : start + size])), place.kind)
+            writer.finish()
+    except store.Full:
+        return False
+    return True
 
 
 def unreadable(repository: repositories.Repository) -> tuple[repositories.Head, ...]:

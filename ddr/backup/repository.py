@@ -173,6 +173,13 @@ class Repository:
         there = {layout.hash_in(entry.key): entry.size_bytes for entry in self.store.list(layout.PACKS)}
         index.drop(pack for pack in index.pack_names if there.get(pack) != index.size_of(pack))
 
+    def is_whole(self, pack: str) -> bool:
+        """Whether the pack has the bytes that its name says; it is read for that."""
+        try:
+            return layout.name_of(self.store.get(layout.pack_key(pack))) == pack
+        except Missing:
+            return False
+
     def index_with_problems(self) -> tuple[chunk_index.ChunkIndex, tuple[chunk_index.DamagedIndex, ...]]:
         """As `index`, going on where an object is damaged."""
         loaded, broken = chunk_index.ChunkIndex(), []
@@ -211,7 +218,7 @@ def create(at: store.Store, opening: keys.Opening, now: datetime, label: str = "
     """
     if exists(at):
         raise Refused(f"{at.name} has a backup repository already", hint="`ddr backup list` shows what is in it")
-    if _is_headless(at):
+    if is_headless(at):
         raise _headless(at)
     ring = keys.new_keyring()
     keys.add(at, ring, opening, now, label)
@@ -248,15 +255,19 @@ def _signed(ring: keys.Keyring, now: datetime) -> tuple[Config, bytes]:
     return config, msgspec.json.encode(config)
 
 
-def _is_headless(at: store.Store) -> bool:
+def is_headless(at: store.Store) -> bool:
     """Whether there are snapshots or packs without a configuration. (Key slots alone: a creation was cut off.)"""
     return any(next(iter(at.list(kind)), None) is not None for kind in (layout.SNAPSHOTS, layout.PACKS))
 
 
 def _headless(at: store.Store) -> Damaged:
+    what, way = "", "`ddr backup repair` writes it anew from a key slot"
+    if not keys.whole_slots(at):
+        what = ", and so are its key slots"
+        way = "`ddr backup repair --recovery` writes it anew, then `ddr backup key add --recovery` a slot"
     return Damaged(
-        f"{at.name}: {layout.CONFIG} is gone, and there are backups",
-        hint="`ddr backup repair` writes it anew from a key slot; extract.py reads everything without it",
+        f"{at.name}: {layout.CONFIG} is gone{what}, and there are backups",
+        hint=f"{way}; extract.py reads everything without it",
     )
 
 
@@ -265,7 +276,7 @@ def open_(at: store.Store, opening: keys.Opening) -> Repository:
     try:
         stored = at.get(layout.CONFIG)
     except Missing:
-        if _is_headless(at):
+        if is_headless(at):
             raise _headless(at) from None
         raise Missing(
             f"{at.name} has no backup repository yet", hint="`ddr backup run` makes it with the first snapshot"

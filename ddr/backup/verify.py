@@ -349,19 +349,12 @@ def _index_move(repository: repositories.Repository, index: chunk_index.ChunkInd
         pack for entry in repository.store.list(layout.PACKS) if (pack := layout.hash_in(entry.key)) not in known
     ]
     _, broken = repository.index_with_problems()
-    if broken or any(_is_whole(repository, pack) for pack in unlisted):
+    if broken or any(repository.is_whole(pack) for pack in unlisted):
         return "`ddr backup repair` rebuilds it from the packs"
     return (
         "they are lost: `ddr backup run` stores again what the source still has; restore the rest from an older "
         "snapshot or a copy; `ddr backup repair --drop SNAPSHOT` gives up what nobody has"
     )
-
-
-def _is_whole(repository: repositories.Repository, pack: str) -> bool:
-    try:
-        return layout.name_of(repository.store.get(layout.pack_key(pack))) == pack
-    except Missing:
-        return False
 
 
 def _move(lines: list[str]) -> str:

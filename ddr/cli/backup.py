@@ -64,6 +64,7 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
                     report=at_work.captured,
                     scan=made.scanner(repository),
                     full=full,
+                    damaged=made.damaged(),
                 )
         except capture.SecretFound:
             if locks.of(repository.store) is not None:

@@ -21,7 +21,7 @@ def key() -> None:
 def key_list(session: sessions.Session) -> None:
     """List the key slots.
 
-    Exit codes: 0 listed, 1 there is no repository, or all its slots are gone.
+    Exit codes: 0 listed, 1 there is no repository, or all its slots are gone, 2 one is damaged.
     """
     from ddr.backup import keys
 

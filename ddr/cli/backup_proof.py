@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ddr.cli import asking, backup_text, backup_watch, working
 from ddr.cli import session as sessions
+
+if TYPE_CHECKING:
+    from ddr.wiring import backups
 
 _MOST_NAMED = 1000
 """So many damaged packs stand in the journal."""
@@ -29,10 +32,11 @@ _LEVELS = click.Choice(["structure", "stored", "full"])
 @click.option(
     "--share", metavar="N/OF", default="1/1", help="Only every OF-th pack, from the N-th; today/7: all in seven days."
 )
+@click.option("--from", "copy", default="", metavar="COPY", help="A name under `backup.copies`, instead.")
 @sessions.json_option
 @sessions.pass_session
-def verify(session: sessions.Session, level: Literal["structure", "stored", "full"], share: str) -> int:
-    """Read the repository back: what is damaged, what that affects, what to do.
+def verify(session: sessions.Session, level: Literal["structure", "stored", "full"], share: str, copy: str) -> int:
+    """Read the repository, or with --from a copy of it, back: what is damaged, what that affects, what to do.
 
     Exit codes: 0 all is whole, 1 there is no repository, 2 findings or not recorded, 64 usage, 69 the store is away.
     """
@@ -41,7 +45,7 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
 
     session.looking()  # the journal may be what is to be had back
     made = session.backups()
-    repository = made.open()
+    repository = made.open(copy=copy)
     began = time.monotonic()
     with working.shown(session) as at_work:
         report = verifying.verify(
@@ -50,7 +54,7 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
             share=backup_text.share_of(share),
             told=at_work.told,
             now=made.now(),
-            gone=made.missing(),
+            gone=() if copy else made.missing(),
             copies=tuple(made.copies()),
         )
     took_s = round(time.monotonic() - began, 3)
@@ -64,6 +68,7 @@ def verify(session: sessions.Session, level: Literal["structure", "stored", "ful
             len(report.findings),
             took_s,
             report.damaged[:_MOST_NAMED],
+            bool(copy),
         ),
     )
     backup_watch.write_metrics(session)
@@ -128,7 +133,8 @@ def repair(session: sessions.Session, recovery: bool, drop_damaged: bool, drop: 
     from ddr.domain import backup_records
 
     paper = asking.secret("recovery key") if recovery else ""
-    repository, was_headless = session.backups().open_for_repair(paper)
+    made = session.backups()
+    repository, was_headless = made.open_for_repair(paper)
     if was_headless:
         session.notice("the configuration of the repository was written anew")
     given_up = repairing.named(repository, drop)
@@ -142,5 +148,17 @@ def repair(session: sessions.Session, recovery: bool, drop_damaged: bool, drop: 
     done = dataclasses.replace(done, damaged=left, aside=aside)
     gone = tuple(head.id for head in given_up)
     recorded = not gone or backup_watch.record(session, backup_records.BackupsForgotten(gone))
-    session.show(done, lambda: backup_text.repaired(done))
+    is_shut = bool(paper) and not _opens(made)
+    session.show(done, lambda: backup_text.repaired(done, is_shut=is_shut))
     return 2 if done.lost or left or not recorded else 0
+
+
+def _opens(made: backups.Backups) -> bool:
+    """Whether what ddr.yaml names opens it."""
+    from ddr.errors import DdrError
+
+    try:
+        made.open()
+    except DdrError:
+        return False
+    return True

@@ -263,14 +263,15 @@ def drilled(done: drill.Drill) -> str:
     return "\n".join([*lines, *([f"  {done.left_behind}"] if done.left_behind else [])])
 
 
-def repaired(done: repair.Repaired) -> str:
+def repaired(done: repair.Repaired, *, is_shut: bool = False) -> str:
     lines = [f"the index lists {done.chunks:,} chunks of {done.packs} packs"]
     for pack, count in done.lost:
         lines.append(f"  {output.mark('bad')} pack {pack[:12]}: {'all' if count < 0 else count} chunks are lost")
     lines += [f"  {output.mark('bad')} snapshot {one[:_SHORT]} cannot be read" for one in done.damaged]
     lines += [f"  set aside: {key}" for key in done.aside]
     lines += ["  next: ddr backup repair --drop-damaged (its bytes stay, below backup/aside/)"] if done.damaged else []
-    return "\n".join([*lines, "  next: ddr backup run, then ddr backup verify"])
+    shut = "  next: ddr backup key add --recovery --key-file PATH (or --passphrase): what ddr.yaml names opens nothing"
+    return "\n".join([*lines, shut if is_shut else "  next: ddr backup run, then ddr backup verify"])
 
 
 def decisions(found: Sequence[retention.Decision]) -> list[dict[str, object]]:

@@ -13,6 +13,7 @@ from ddr.cli import asking, backup_watch, options, output, working
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
+    from ddr.backup import repository as repositories
     from ddr.domain import snapshots
     from ddr.ports import restorable
     from ddr.wiring import backups
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("component")
 @click.option("--snapshot", default="latest", show_default=True, help="Which: `latest`, or the beginning of an id.")
+@click.option("--from", "copy", default="", metavar="COPY", help="A name under `backup.copies`: restore from there.")
 @click.option("--to", "target", default="", metavar="TARGET", help="Where to; else where it came from.")
 @click.option(
     "--policy",
@@ -42,6 +44,7 @@ def command(
     session: sessions.Session,
     component: str,
     snapshot: str,
+    copy: str,
     target: str,
     policy: str,
     only: tuple[str, ...],
@@ -62,17 +65,14 @@ def command(
     """
     from ddr.backup import fallen, reading, source
     from ddr.domain import backup_records
-    from ddr.errors import Refused, UnknownName
+    from ddr.errors import Refused
     from ddr.ports import restorable
 
     made = session.backups()
-    repository = made.open(asking.secret("recovery key") if recovery else "")
-    found = repository.read(repository.head(snapshot))
-    wanted = found.component(component)
-    if wanted is None:
-        there = ", ".join(one.name for one in found.components)
-        raise UnknownName(f"snapshot {found.id[:8]} has no component {component!r}", hint=f"it has: {there}")
-    backup_watch.tell_missing(session, found.at)
+    repository = made.open(asking.secret("recovery key") if recovery else "", copy)
+    found, wanted = _chosen(session, repository, snapshot, component)
+    if not copy:
+        backup_watch.tell_missing(session, found.at)
     if said := fallen.warning(wanted):
         session.notice(said)
     connector = _restorer(made, wanted)
@@ -104,6 +104,40 @@ def command(
     }  # fmt: skip
     session.show(document, lambda: _done(plan, compared, took_s))
     return 2 if unequal or _left(plan) or not recorded else 0
+
+
+def _chosen(
+    session: sessions.Session, of: repositories.Repository, snapshot: str, component: str
+) -> tuple[snapshots.Snapshot, snapshots.Component]:
+    """The snapshot that is meant and its component; of `latest` the newest that has all of it. Raises UnknownName."""
+    from ddr.errors import Damaged, Missing, UnknownName
+
+    newest = of.read(of.head(snapshot))
+    wanted = newest.component(component)
+    if wanted is not None and not wanted.problem:
+        return newest, wanted
+    lacks = f"has no {component!r}" if wanted is None else f"has not all of {component}: {wanted.problem}"
+    for head in reversed(of.heads()):
+        try:
+            older = of.read(head)
+        except (Damaged, Missing):
+            continue
+        found = older.component(component)
+        if found is None or found.problem:
+            continue
+        if snapshot == "latest":
+            session.notice(f"snapshot {newest.id[:8]} {lacks}; this is {older.id[:8]}, the newest that has it whole")
+            return older, found
+        ready = f"`ddr restore {component} --snapshot {older.id[:8]}` has it whole, of {older.at:%Y-%m-%d %H:%M} UTC"
+        if wanted is None:
+            raise UnknownName(f"snapshot {newest.id[:8]} {lacks}", hint=ready)
+        session.notice(f"snapshot {newest.id[:8]} {lacks}; {ready}")
+        return newest, wanted
+    if wanted is None:
+        there = ", ".join(one.name for one in newest.components)
+        raise UnknownName(f"snapshot {newest.id[:8]} {lacks}, and none has", hint=f"it has: {there}")
+    session.notice(f"snapshot {newest.id[:8]} {lacks}; none has it whole")
+    return newest, wanted
 
 
 def _left(plan: restorable.RestorePlan) -> list[restorable.PlanLine]:

@@ -17,7 +17,7 @@ class Backups:
     `verified` has when each was last found whole by a full reading, `copied` by place when it was last brought up to
     date and the newest snapshot there, `locked` by place how the locks stood at the last look, `forgotten` what is
     gone. `doubtful` were made before the journal was put back from a backup or adopted: what it has lost may be the
-    word that they were forgotten.
+    word that they were forgotten. `damaged` are packs by repository that the last looks found to be damaged.
     """
 
     made: dict[str, backup_records.BackupMade]
@@ -28,6 +28,7 @@ class Backups:
     forgotten: frozenset[str] = frozenset()
     locked: dict[str, backup_records.BackupLocked] = field(default_factory=dict)
     doubtful: frozenset[str] = frozenset()
+    damaged: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def newest_verified(self) -> backup_records.BackupMade | None:
@@ -56,6 +57,7 @@ class BackupFold:
         self._forgotten: set[str] = set()
         self._locked: dict[str, backup_records.BackupLocked] = {}
         self._doubtful: set[str] = set()
+        self._damaged: dict[str, frozenset[str]] = {}
 
     def take(self, event: events.Event) -> None:
         match event.record:
@@ -63,7 +65,11 @@ class BackupFold:
                 self._made[record.snapshot] = record
             case backup_records.BackupVerified(is_copy=True):
                 return
-            case backup_records.BackupVerified() as record if record.level == "full" and record.is_all:
+            case backup_records.BackupVerified() as record if record.level != "full" or not record.is_all:
+                known = self._damaged.get(record.repository, frozenset())
+                self._damaged[record.repository] = known | frozenset(record.damaged)
+            case backup_records.BackupVerified() as record:
+                self._damaged[record.repository] = frozenset(record.damaged)
                 self._doubtful.difference_update(record.whole)
                 self._verified = {
                     **{name: at for name, at in self._verified.items() if name in record.whole},
@@ -95,4 +101,5 @@ class BackupFold:
             frozenset(self._forgotten),
             dict(self._locked),
             frozenset(self._doubtful),
+            dict(self._damaged),
         )

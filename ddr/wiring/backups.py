@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 import shutil
 import socket
 import sys
@@ -29,6 +30,7 @@ from ddr.wiring import backup_settings, build, repository, repository_settings
 JOURNAL = "journal"
 """The component that is always there: releases, deployments, incidents, runs."""
 
+_SEAL = re.compile(r"passphrase:\s*[\"']?(\$\{(?:env|file):[^}]*\})")
 _PATIENCE_S, _REACH_S = 120.0, 8.0
 
 
@@ -57,12 +59,31 @@ class Backups:
         named = self.wired.config.base / settings.key_file if settings.key_file else None
         return keys.Opening(settings.passphrase, (self.key_file or named) if named else None)
 
-    def open(self, recovery: str = "") -> repositories.Repository:
-        """Raises Missing where there is none yet, or the one that was there is gone."""
+    def open(self, recovery: str = "", copy: str = "") -> repositories.Repository:
+        """The repository, or the copy of that name. Raises Missing where there is none yet, or the one that was there
+        is gone."""
+        at = self.place(copy) if copy else self.store
+        opening = keys.Opening(recovery=recovery) if recovery else self.opening
         try:
-            return repositories.open_(self.store, keys.Opening(recovery=recovery) if recovery else self.opening)
+            return repositories.open_(at, opening)
+        except keys.WrongKey as problem:
+            raise keys.WrongKey(f"{problem.message}; it came from {self._source}", hint=problem.hint) from problem
         except Missing as problem:
+            if copy:
+                raise Missing(problem.message, hint=f"`ddr backup copy {copy}` makes it") from None
             raise self._gone() or problem from None
+
+    @property
+    def _source(self) -> str:
+        """Where what opens the repository comes from: the reference, never the value."""
+        if self.settings.passphrase:
+            said = _SEAL.search(self.wired.config.path.read_text())
+            return f"{said[1]} (`backup.passphrase`)" if said else "`backup.passphrase`"
+        if self.settings.key_file:
+            return (
+                f"{self.key_file} ($DDR_KEY_FILE)" if self.key_file else f"{self.settings.key_file} (`backup.keyFile`)"
+            )
+        return f"{self.passphrase_file} ($DDR_PASSPHRASE_FILE)"
 
     def recorded(self) -> tuple[backup_records.BackupMade, ...]:
         """The snapshots that the journal tells of, oldest first. Raises Damaged where it cannot be read."""
@@ -80,6 +101,13 @@ class Backups:
         if self.wired.trouble is not None:
             known = dataclasses.replace(known, doubtful=frozenset(known.made))
         return missing.look(self.store, known)
+
+    def damaged(self) -> frozenset[str]:
+        """Packs that the last verification found to be damaged: nothing new may build on them."""
+        try:
+            return views.fold(self.wired.platform.journal.events()).backups.damaged.get(self.store.name, frozenset())
+        except Damaged:
+            return frozenset()
 
     def _gone(self) -> Missing | None:
         """What to say where there is no repository and there was one; None where nobody knows of any."""
@@ -119,7 +147,7 @@ class Backups:
         """The repository, and whether it was made now. Raises InputError where nothing says how it is to be sealed,
         Refused where one was and is hidden, Missing where one was and is gone, unless it `is_meant` to begin anew.
         """
-        if repositories.exists(self.store):
+        if repositories.exists(self.store) or repositories.is_headless(self.store):
             return self.open(), False
         self._refuse_hidden()
         if not is_meant and (gone := self._gone()) is not None:

@@ -113,3 +113,60 @@ def test_units_may_write_where_databases_are_and_do_not_lie_in_tmp(person: Perso
     assert any("PrivateTmp" in warning for warning in document["warnings"]) == is_in_tmp
     assert person.types("backup", "schedule", "--cron") == 0
     assert f"install -d -m 0700 -o ddr {person.root}/mlflow" not in person.out, "MLflow's folder stays MLflow's"
+
+
+def harm(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def damaged(person: Person) -> Person:
+    """Two megabytes of noise in one snapshot, and a bit of the largest pack has changed."""
+    person.writes("encryption: none, grace: 0s, keep: {keepLast: 1, minimum: 1}")
+    for number in range(4):
+        (person.root / "pipelines" / f"{number}.bin").write_bytes(os.urandom(500_000))
+    assert person.types("backup", "run") == 0
+    harm(max(person.packs(), key=lambda path: path.stat().st_size))
+    return person
+
+
+def test_the_next_run_does_not_build_on_what_verify_found_damaged(damaged: Person) -> None:
+    assert damaged.types("backup", "verify") == 2
+    assert damaged.types("backup", "run", "--json") == 0
+    made = json.loads(damaged.out)["snapshot"]
+    assert made["added_bytes"] > 400_000, "what lies in the damaged pack was stored again"
+    assert damaged.types("backup", "verify", "--json") == 2
+    assert made["id"] in json.loads(damaged.out)["whole"]
+    assert damaged.types("restore", "pipelines", "--to", str(damaged.root / "there"), "--apply") == 0
+    assert damaged.types("backup", "run", "--json") == 0
+    assert json.loads(damaged.out)["snapshot"]["added_bytes"] < 100_000, "once is enough"
+
+
+def test_repair_run_and_prune_make_everything_whole_again(damaged: Person) -> None:
+    packs = len(damaged.packs())
+    assert damaged.types("backup", "verify") == 2
+    assert "ddr backup repair" in damaged.out
+    assert damaged.types("backup", "repair") == 2
+    assert damaged.types("backup", "run") == 0
+    assert damaged.types("backup", "verify") == 0, damaged.out
+    assert "1 damaged pack that no index lists and nothing needs; `ddr backup prune`" in damaged.out
+    for _ in range(2):
+        assert damaged.types("backup", "prune") == 0, damaged.err
+    assert damaged.types("backup", "verify") == 0
+    assert "damaged" not in damaged.out
+    print(f"{packs} packs before, {len(damaged.packs())} now")
+
+
+def test_without_a_whole_index_nothing_is_said_to_be_needless(person: Person) -> None:
+    assert person.types("backup", "run") == 0
+    for path in (person.root / ".ddr/backup/index").iterdir():
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes()[:20])
+    assert person.types("backup", "verify") == 2
+    assert "needed by nothing" not in person.out
+    assert "ddr backup repair" in person.out
+    assert person.types("backup", "repair") == 0
+    assert person.types("backup", "verify") == 0
