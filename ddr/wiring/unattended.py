@@ -157,7 +157,7 @@ def _of_machine(wish: schedule.Wish, files: list[str], *, is_systemd: bool) -> l
         told.append(f"{secret} is not there, and nothing opens the repository without it")
     if files:
         told.append(f"{wish.user} must be able to read what ddr.yaml refers to: {', '.join(files)}")
-    hidden = [path for path in dict.fromkeys((wish.config, secret, *needed)) if path.startswith(_TEMPORARY)]
+    hidden = [path for path in dict.fromkeys((wish.config, *needed)) if path.startswith(_TEMPORARY)]
     if hidden and is_systemd:
         told.append(
             f"the units have a /tmp of their own (PrivateTmp) and do not see {', '.join(hidden)}: move it elsewhere, "
