@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import index_progress, index_proof, index_text, index_upkeep
+from ddr.cli import index_progress, index_proof, index_spread, index_text, index_upkeep
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ def build(
     index = index_proof.opened(session, name)
     began = time.monotonic()
     with index_progress.telling(session, is_json=events) as tell:
-        index_proof.embed(index, tell)
+        index = index.embedded(tell)
         bench = index.bench(index.plan(is_measured=False), tell)
-        built = builds.build(bench, index_proof.spread(on, bench))
+        built = builds.build(bench, index_spread.spread(on, index, bench))
     manifest = builds.manifest(bench, built, index.embedder(), index.now())
     refusals = index_proof.refusals(index, manifest)
     took_s = time.monotonic() - began
@@ -127,20 +128,23 @@ def _said(
 @click.option("--plan", "path", required=True, metavar="PATH", help="plan.json of a work folder, or s3://…/plan.json.")
 @click.option("--part", type=click.IntRange(min=0), required=True, envvar="JOB_COMPLETION_INDEX", help="Which part.")
 @click.option("--endpoint", default="", help="Of an S3 server that is not AWS.")
+@click.option("--threads", type=click.IntRange(min=0), default=0, help="0: all processors of this machine.")
 @index_progress.events_option
 @sessions.json_option
 @sessions.pass_session
-def worker(session: sessions.Session, path: str, part: int, endpoint: str, events: bool) -> int:
+def worker(session: sessions.Session, path: str, part: int, endpoint: str, threads: int, events: bool) -> int:
     """Make one part: the contract of a laptop, Ray and a Kubernetes Indexed Job. Needs no ddr.yaml.
 
     Called again it does nothing; called twice at once both write the same bytes.
 
-    Exit codes: 0 done, 1 what comes before the parts is not done, 3 the corpus is not the plan's any more, 14 cut off
-    by something that may pass (call it again), 42 the input is bad: no use to try again, 64 usage.
+    Exit codes: 0 done, 1 what comes before the parts is not done or this is other software than the plan's, 3 the
+    corpus is not the plan's any more, 14 cut off by something that may pass (call it again), 42 the input is bad: no
+    use to try again, 64 usage.
     """
     from ddr.domain import indexes as nouns
     from ddr.errors import InputError, Unavailable
     from ddr.index import worker as workers
+    from ddr.index.spread import sameness
     from ddr.wiring import index_settings
     from ddr.wiring import indexes as wirings
 
@@ -149,7 +153,8 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, event
         if part >= len(bench.plan.parts):
             raise InputError(f"there is no part {part}", hint=f"parts are 0 to {len(bench.plan.parts) - 1}")
         try:
-            receipt = workers.part(bench, part)
+            sameness.ensure(bench.plan)
+            receipt = workers.part(dataclasses.replace(bench, threads=threads or bench.threads), part)
         except InputError as problem:
             session.notice(f"{problem.message}\n  next: {problem.hint}")
             return index_proof.EXIT_BAD_INPUT
@@ -207,3 +212,5 @@ command.add_command(index_upkeep.gc)
 command.add_command(index_upkeep.pin)
 command.add_command(index_upkeep.unpin)
 command.add_command(index_upkeep.fetch)
+command.add_command(index_spread.prepare)
+command.add_command(index_spread.manifests)

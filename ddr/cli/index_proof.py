@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,19 +34,6 @@ def opened(session: sessions.Session, name: str | None) -> wirings.Index:
         return wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"))
     wired = session.wired()
     return wirings.Indexes(wired, wired.config.indexes).get(name)
-
-
-def embed(index: wirings.Index, report: stages.Report) -> None:
-    """Make the vectors from texts, where the index says so."""
-    del index, report
-
-
-def spread(on: str, bench: stages.Bench) -> Callable[[Sequence[indexes.Part]], None] | None:
-    """Who makes the parts; None: this process, one by one."""
-    del bench
-    if on == "here":
-        return None
-    raise NotImplementedError
 
 
 def live_quality(index: wirings.Index, manifest: indexes.Manifest) -> indexes.Quality | None:
@@ -141,7 +128,8 @@ def check(
       0  the files are there, with their sizes
       1  every byte is what was published; what is damaged is not loaded
       2  a child loads it: rows, ids, search parameter, probes
-      3  its ids are those of the corpus as it is now, sampled vectors are theirs
+      3  its ids are those of the corpus as it is now, sampled vectors are theirs, and the model of `embed` still
+         gives its golden documents the vectors that they had
       4  one part is made again and has the same bytes
 
     \b
@@ -252,6 +240,8 @@ class _Workshop:
         bench = self._index.bench(manifest.plan if parts is not None else self._index.plan(), self._tell)
         builds.forget(bench, parts)
         built = builds.build(bench)
-        made = builds.manifest(bench, built, manifest.embedder, self._index.now())
+        is_new = parts is None and self._index.embedding is not None
+        embedder = self._index.embedder() if is_new else manifest.embedder
+        made = builds.manifest(bench, built, embedder, self._index.now())
         refused = refusals(self._index, made)
         self.moved = published(self._session, self._index, built, made, refused, manifest.forced, model_also=False)

@@ -35,7 +35,7 @@ def rollback(
     from ddr.index.homes import publishing
 
     index = index_proof.opened(session, name)
-    live = embedder or index.wanted.embedder
+    live = embedder or index.live_embedder()
     with working.shown(session) as at_work:
         moved = publishing.way_back(
             index.home,

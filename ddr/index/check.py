@@ -3,7 +3,8 @@
     0  stat       the files of the manifest are there with their sizes, and no others
     1  digests    every byte is as it was written; damage is told by the 64 MiB that have it
     2  load       a child loads it: rows, ids, search parameter, and the probes' answers as they were written down
-    3  corpus     its ids are those of the corpus as it is now, none missing, none too many; sampled vectors are theirs
+    3  corpus     its ids are those of the corpus as it is now, none missing, none too many; sampled vectors are theirs;
+                  the live model gives the golden documents the vectors that they had
     4  rebuild    one part is made again and has the same bytes, where the kind is deterministic
 
 faiss has no checksum: of the damage that shows in results more than half shows nowhere else, and a handful of queries
@@ -27,6 +28,7 @@ from ddr.index.homes import hashing, home
 from ddr.lib import digest
 
 if TYPE_CHECKING:
+    from ddr.index.embedders import fingerprint
     from ddr.index.sources import corpus as corpora
 
 INDEX, NAMES = "index.faiss", "ids.json"
@@ -46,6 +48,8 @@ class Means:
 
     embedder: str = ""
     """Fingerprint of the one that makes the queries now."""
+    golden: Callable[[indexes.Embedder], fingerprint.Comparison] | None = None
+    """The golden documents embedded again by the live model. DdrError where that cannot be done here."""
     corpus: Callable[[], corpora.Corpus] | None = None
     """Opened over the files as they are now, not as the plan saw them."""
     rebuild: Callable[[int], str] | None = None
@@ -234,7 +238,27 @@ class _Look:
             else:
                 yield Path(made)
 
+    def _golden(self) -> None:
+        """Fingerprints are what is said; this is what is so."""
+        embedder = self._manifest.embedder
+        if self._means.golden is None or not embedder.golden:
+            self.skipped.append("golden documents: none were kept, or no model is named to embed them again")
+            return
+        try:
+            found = self._means.golden(embedder)
+        except DdrError as problem:
+            self.skipped.append(f"golden documents: {problem.message}")
+            return
+        if found.is_same:
+            self.passed.append(f"level 3: {found.sentence}")
+        elif found.is_known:
+            then = "go back to the embedder that made it, or embed the corpus again: `ddr index build`"
+            self._find(indexes.Trouble.OTHER_EMBEDDER, self._version, found.sentence, then)
+        else:
+            self.skipped.append(f"golden documents: {found.sentence}")
+
     def _corpus(self) -> str:
+        self._golden()
         if self._means.corpus is None:
             self.skipped.append("level 3: the corpus is not at hand")
             return ""

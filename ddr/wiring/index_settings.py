@@ -13,6 +13,8 @@ from ddr.lib import decode, digest, located, redact
 
 _TEXT_BYTES = 200
 _BUCKET = "s3://"
+NOT_EMBEDDED = "embedded/none-yet/*.npy"
+"""Stands for the vectors of texts that were not embedded yet: `wiring/index_embedding` knows the real ones."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,26 @@ class AnomalyEntry:
 
 @dataclass(frozen=True)
 class EmbedEntry:
-    """Texts to vectors before the build. `corpus`: JSON lines with `id` and `text`; `model`: a folder of a model."""
+    """Texts to vectors before the build. `corpus`: JSON lines with `id` and `text`; `model`: a folder of a model.
 
-    corpus: str
+    `pooling` auto is what the model says, `precision` auto fp32 on a CPU and a half one on a GPU. A shard is what a
+    kill costs.
+    """
+
+    corpus: str = field(metadata={"note": "a path, a pattern or s3://BUCKET/KEY* of files in JSON lines"})
     model: str
-    pooling: Literal["mean", "cls"] = "mean"
+    pooling: Literal["auto", "mean", "cls"] = "auto"
     max_tokens: int = 256
     batch_tokens: int = 8192
     prefix: str = ""
+    normalise: bool = True
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    rows_per_shard: int = 16384
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_tokens", 3), ("batch_tokens", 1), ("rows_per_shard", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; {least} or more")
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,8 @@ class IndexEntry:
     def __post_init__(self) -> None:
         if bool(self.vectors) == (self.embed is not None):
             raise ValueError("either vectors or embed says where vectors come from; one of them")
+        if self.embed is not None and (self.ids or self.embedder):
+            raise ValueError("ids and embedder are not given with embed: both are known from it")
         if not 0 < self.recall < 1:
             raise ValueError(f"recall is {self.recall:g}; a share between 0 and 1, such as 0.95")
         if not 1 <= self.k <= 1000:
@@ -84,9 +100,7 @@ class IndexEntry:
 
 def wanted(name: str, entry: IndexEntry, base: Path) -> indexes.Wanted:
     """What a build is asked for; relative paths count from `base`."""
-    vectors = entry.vectors
-    if entry.embed is not None:
-        vectors = (str(work_folder(entry, base, name) / "embedded" / "*.npy"),)
+    vectors = entry.vectors if entry.embed is None else (NOT_EMBEDDED,)
     return indexes.Wanted(
         name=name,
         home=placed(entry.home, base),
@@ -125,6 +139,11 @@ def work_folder(entry: IndexEntry, base: Path, name: str) -> Path:
     if entry.home.startswith(_BUCKET):
         return base / ".ddr-work" / name
     return base / entry.home / ".work"
+
+
+def embedded_folder(entry: IndexEntry, base: Path, name: str) -> Path:
+    """Where vectors that were made of texts lie, a folder for each embedder."""
+    return work_folder(entry, base, name) / "embedded"
 
 
 def _fingerprint(text: str, base: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import tempfile
 from collections.abc import Callable, Mapping
@@ -11,18 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes, planes
-from ddr.errors import InputError, UnknownName
+from ddr.errors import InputError, Missing, UnknownName
 from ddr.index import build, check, codec, plans, stages, worker
 from ddr.index import work as works
 from ddr.index.homes import bucket, collecting, folder, home
 from ddr.index.sources import corpus, opening
 from ddr.lib import clock as clocks
 from ddr.ports import store
-from ddr.wiring import index_settings
+from ddr.wiring import index_embedding, index_settings
 
 if TYPE_CHECKING:
     from ddr.wiring import build as wirings
 
+WORKER_FOLDER = Path(".ddr-work")
 _BUCKET = "s3://"
 _DOCUMENTS = (".yaml", ".yml")
 
@@ -41,6 +43,8 @@ class Index:
     """Those whose index plane lies in this home."""
     called: str = ""
     """What to type for it."""
+    embedding: index_embedding.Embedding | None = None
+    """Where its vectors are made of texts."""
 
     @property
     def name(self) -> str:
@@ -49,6 +53,10 @@ class Index:
     @property
     def work_folder(self) -> Path:
         return index_settings.work_folder(self.entry, self.base, self.name)
+
+    @property
+    def embedded_folder(self) -> Path:
+        return index_settings.embedded_folder(self.entry, self.base, self.name)
 
     @property
     def depot(self) -> store.Store | None:
@@ -63,14 +71,38 @@ class Index:
         return stages.Sources(self.base, lambda name: self.store_of(f"{_BUCKET}{name}"))
 
     def shards(self) -> tuple[indexes.Shard, ...]:
-        """What lies there now. InputError for whatever is wrong with any file."""
+        """What lies there now. InputError for whatever is wrong with any file; Missing where texts are not embedded."""
+        if self.embedding is not None and self.wanted.source.vectors == (index_settings.NOT_EMBEDDED,):
+            raise Missing(f"the texts of {self.name} are not embedded yet", hint=f"ddr index build {self.called}")
         return opening.find(self.wanted.source, self.sources.base, self.sources.buckets)
 
     def plan(self, *, is_measured: bool = True) -> indexes.Plan:
         """That of a build which was begun, else a new one. Touches nothing. Refused where it cannot be built here."""
-        shards = self.shards()
+        shards = self._shards_now()
         begun = plans.begun(self.work_folder, self.wanted, shards)
         return begun or plans.make(self.wanted, shards, plans.machine(self.wanted), is_measured=is_measured)
+
+    def _shards_now(self) -> tuple[indexes.Shard, ...]:
+        """Missing when texts or model are others than when they were embedded."""
+        found = self.shards()
+        if self.embedding is not None and not self.embedding.is_current():
+            raise Missing(
+                f"the texts or the model of {self.name} changed since they were embedded",
+                hint=f"ddr index build {self.called}",
+            )
+        return found
+
+    def embedded(self, report: stages.Report) -> Index:
+        """With vectors made of its texts, where it has texts: what was made before is not made again."""
+        if self.embedding is None:
+            return self
+        self.embedding.embed(report)
+        return replace(self, wanted=self.embedding.sourced(self.wanted))
+
+    def live_embedder(self) -> str:
+        """Fingerprint of what makes the queries now, as far as ddr.yaml says it: "" where it does not."""
+        found = self.embedding.live() if self.embedding is not None else ""
+        return found or self.wanted.embedder
 
     def bench(self, plan: indexes.Plan, report: stages.Report) -> stages.Bench:
         work = works.opened(self.work_folder, plan, self.depot)
@@ -80,8 +112,9 @@ class Index:
         """What a check may use. `plan` is that of the version, for `part` made again."""
         rebuild = None if plan is None else lambda number: self._rebuilt(plan, number)
         return check.Means(
-            embedder=live_embedder or self.wanted.embedder,
-            corpus=lambda: corpus.opened(self.shards(), self.wanted.source, self.base, self.sources.buckets),
+            embedder=live_embedder or self.live_embedder(),
+            golden=None if self.embedding is None else self.embedding.golden,
+            corpus=lambda: corpus.opened(self._shards_now(), self.wanted.source, self.base, self.sources.buckets),
             rebuild=rebuild,
             part=part,
             scratch=None,
@@ -101,15 +134,20 @@ class Index:
             return None
         return self.bench(plan, lambda progress: None)
 
-    def old_work(self) -> tuple[works.Work, ...]:
-        """Work folders of other plans than that of the corpus as it is now and that of the version that serves."""
+    def old_work(self) -> tuple[works.Stages, ...]:
+        """Work folders of other plans than that of the corpus as it is now and that of the version that serves, and
+        vectors of other embedders than theirs."""
         current = self.home.current()
-        kept = {codec.key(self.home.manifest(current).plan)} if current else set()
+        live = self.home.manifest(current) if current else None
+        kept = {codec.key(live.plan)} if live else set()
         begun = plans.begun(self.work_folder, self.wanted, self.shards())
         if begun is not None:
             kept.add(codec.key(begun))
         found = works.all_of(self.work_folder, self.depot)
-        return tuple(one for one in found if codec.key(one.plan) not in kept)
+        embedded: tuple[works.Stages, ...] = ()
+        if self.embedding is not None:
+            embedded = self.embedding.folders_but((self.wanted.embedder, live.embedder.fingerprint if live else ""))
+        return (*(one for one in found if codec.key(one.plan) not in kept), *embedded)
 
     def spared(self, chosen: collecting.Collection) -> collecting.Collection:
         """Without those that a known-good release of the recovery window is made of."""
@@ -125,6 +163,9 @@ class Index:
         return check.check(self.home, version, check.Means(scratch=None, threads=2))
 
     def embedder(self) -> indexes.Embedder:
+        """What made the vectors, with golden documents where ddr made them."""
+        if self.embedding is not None and self.wanted.embedder:
+            return self.embedding.embedder()
         return indexes.Embedder(fingerprint=self.wanted.embedder)
 
     def record(self, what: object) -> None:
@@ -145,15 +186,20 @@ def _threads(plan: indexes.Plan) -> int:
     return plans.machine(plan.wanted).threads
 
 
-def of_plan(path: str, report: stages.Report, s3: index_settings.S3Entry | None = None) -> stages.Bench:
-    """For a worker: `plan.json` of a work folder, or `s3://…/plan.json` of a depot. Needs no ddr.yaml."""
+def of_plan(
+    path: str, report: stages.Report, s3: index_settings.S3Entry | None = None, folder: Path = WORKER_FOLDER
+) -> stages.Bench:
+    """For a worker: `plan.json` of a work folder, or `s3://…/plan.json` of a depot. Needs no ddr.yaml.
+
+    `folder`: where this machine keeps what it fetches from a depot.
+    """
     access = s3 or index_settings.S3Entry()
     if path.startswith(_BUCKET):
         parent, _, _ = path.rpartition("/")
         root, _, key = parent.rpartition("/work/")
         depot = _store(root, access)
         plan = codec.decode(indexes.Plan, depot.get(f"work/{key}/plan.json"), path)
-        work = works.opened(Path(".ddr-work"), plan, depot)
+        work = works.opened(folder, plan, depot)
     else:
         try:
             plan = codec.decode(indexes.Plan, Path(path).read_bytes(), path)
@@ -240,4 +286,12 @@ def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, 
         made = bucket.BucketHome(_store(wanted.home, entry.s3), "", now, actor)
     else:
         made = folder.FolderHome(Path(wanted.home), now, actor)
-    return Index(wanted, entry, base, made, now, called=name)
+    index = Index(wanted, entry, base, made, now, called=name)
+    if entry.embed is None:
+        return index
+    embedding = index_embedding.Embedding(entry.embed, index.sources, index.embedded_folder, entry.device, _cores())
+    return replace(index, wanted=embedding.sourced(wanted), embedding=embedding)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +27,8 @@ CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 _POOLING = "1_Pooling/config.json"
 _MODES = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_MODULES = "modules.json"
+_KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 _PADDED = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 """Their first positions are of padding: so many fewer are left for tokens."""
 _INSTALL = "pip install 'ddr[embed]'"
@@ -56,12 +58,28 @@ def weights(folder: Path) -> tuple[Path, ...]:
             raise InputError(
                 f"{folder} has no {name}", hint="a model as transformers saves it, with its fast tokenizer"
             )
+    _check_modules(folder)
     found = tuple(sorted(folder.glob("*.safetensors")))
     if not found:
         has_pickle = any(True for pattern in _PICKLES for _ in folder.glob(pattern))
         why = "only pickles, and loading one runs whatever is in it" if has_pickle else "no weights"
         raise InputError(f"{folder} has {why}", hint="save the model with safe_serialization=True")
     return found
+
+
+def _check_modules(folder: Path) -> None:
+    """What sentence-transformers would do after the encoder, and is not done here, would be missed without a word."""
+    path = folder / _MODULES
+    if not path.is_file():
+        return
+    try:
+        types = [str(one["type"]).rpartition(".")[2] for one in json.loads(path.read_text())]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
+        raise InputError(f"{path} cannot be read: {redact.foreign(problem)}", hint="copy the model again") from problem
+    if odd := sorted(set(types) - _KNOWN_MODULES):
+        raise InputError(
+            f"{path}: the model ends in {', '.join(odd)}", hint=f"known are {', '.join(sorted(_KNOWN_MODULES))}"
+        )
 
 
 def pooling(settings: Settings) -> Pooling:
@@ -109,7 +127,7 @@ class Model:
         if self._device.type == "cpu":
             self._torch.set_num_threads(threads)
         self._model = _loaded(self._torch, settings.folder, precision).to(self._device).eval()
-        self.facts = {
+        self.facts: Mapping[str, str] = {
             "precision": precision,
             "device": self._device.type,
             "torch": str(self._torch.__version__),

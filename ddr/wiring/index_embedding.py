@@ -1,0 +1,150 @@
+"""Where the vectors of an index are made of texts: what was embedded last, whether that is still so, and by what.
+
+`embedded/<fingerprint>/` beside the builds has the shards of one embedder, `embedded/current.json` says which is meant.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, DdrError
+from ddr.index import codec, stages
+from ddr.index import work as works
+from ddr.index.embedders import embedding, fingerprint, model, texts
+from ddr.lib import digest, durable
+from ddr.wiring import index_settings
+
+_CURRENT = "current.json"
+_DIGITS = 16
+_MODEL_FILES = (model.CONFIG, model.TOKENIZER, "1_Pooling/config.json", "*.safetensors")
+
+
+@dataclass(frozen=True)
+class Current:
+    """What was embedded last. `asked`, `corpus` and `model` change when another embedding may come of them."""
+
+    fingerprint: str
+    ids: str
+    asked: str
+    corpus: str
+    model: str
+    format: int = indexes.FORMAT
+
+
+class Embedding:
+    """Of one index. Nothing is read before it is asked for; torch is loaded only to embed."""
+
+    def __init__(
+        self, entry: index_settings.EmbedEntry, sources: stages.Sources, folder: Path, device: str, threads: int
+    ) -> None:
+        self._entry, self._sources, self._folder, self._threads = entry, sources, folder, threads
+        self._settings = model.Settings(
+            folder=sources.base / entry.model,
+            pooling=entry.pooling,
+            max_tokens=entry.max_tokens,
+            prefix=entry.prefix,
+            is_normalised=entry.normalise,
+            device=device,
+            precision=entry.precision,
+        )
+
+    def sourced(self, wanted: indexes.Wanted) -> indexes.Wanted:
+        """With the vectors that were made of these texts by this model; unchanged where there are none."""
+        found = self._current()
+        if found is None or found.asked != self._asked():
+            return wanted
+        folder = self._of(found.fingerprint)
+        source = indexes.Source((str(folder / embedding.VECTORS),), str(folder / found.ids))
+        return replace(wanted, source=source, embedder=found.fingerprint)
+
+    def embed(self, report: stages.Report) -> embedding.Embedded:
+        """Make what is not made. As `embedding.embed`."""
+        facts = fingerprint.facts(self._settings)
+        meant = indexes.Embedder(fingerprint.of(facts), self._settings.folder.name, facts)
+        corpus = self._corpus()
+        asked = Current(meant.fingerprint, "", self._asked(), corpus.generation, self._generation())
+        request = embedding.Request(
+            corpus,
+            meant,
+            lambda: model.Model(self._settings, self._threads),
+            self._entry.rows_per_shard,
+            self._entry.batch_tokens,
+        )
+        made = embedding.embed(self._of(meant.fingerprint), request, report)
+        current = replace(asked, ids=made.ids)
+        if current != self._current():
+            durable.replace(self._folder / _CURRENT, codec.encode(current))
+        return made
+
+    def is_current(self) -> bool:
+        """Whether texts and model are those that were embedded last, by the times and sizes of their files."""
+        found = self._current()
+        if found is None:
+            return False
+        now = (self._asked(), self._corpus().generation, self._generation())
+        return (found.asked, found.corpus, found.model) == now
+
+    def embedder(self) -> indexes.Embedder:
+        """What made the vectors that were embedded last. Damaged."""
+        found = self._current()
+        if found is None:
+            return indexes.Embedder()
+        return embedding.read(self._of(found.fingerprint))
+
+    def live(self) -> str:
+        """Fingerprint of the model as it lies there now; "" where it cannot be read here, as on a server."""
+        try:
+            return fingerprint.of(fingerprint.facts(self._settings))
+        except DdrError:
+            return ""
+
+    def golden(self, stored: indexes.Embedder) -> fingerprint.Comparison:
+        """The golden documents of a version through the model as it is now."""
+        corpus = self._corpus()
+        return fingerprint.again(
+            stored,
+            fingerprint.facts(self._settings),
+            corpus.find,
+            lambda: model.Model(self._settings, self._threads),
+            self._entry.batch_tokens,
+        )
+
+    def folders_but(self, kept: Collection[str]) -> tuple[works.Stages, ...]:
+        """Vectors of other embedders than those."""
+        names = {self._of(one).name for one in kept if one}
+        found = sorted(path for path in self._folder.glob("*/") if path.name not in names)
+        return tuple(works.Stages(path) for path in found)
+
+    def _of(self, found: str) -> Path:
+        return self._folder / digest.short(found, _DIGITS)
+
+    def _corpus(self) -> texts.Corpus:
+        pattern = index_settings.placed(self._entry.corpus, self._sources.base)
+        return texts.Corpus(pattern, self._sources.base, self._sources.buckets)
+
+    def _asked(self) -> str:
+        """What ddr.yaml says, but for what only decides how fast it goes."""
+        one = self._entry
+        return digest.of_value(
+            [one.corpus, one.model, one.pooling, one.max_tokens, one.prefix, one.normalise, one.rows_per_shard]
+        )
+
+    def _generation(self) -> str:
+        found: dict[str, list[int]] = {}
+        with contextlib.suppress(OSError):
+            for pattern in _MODEL_FILES:
+                for path in sorted(self._settings.folder.glob(pattern)):
+                    stat = path.stat()
+                    found[path.relative_to(self._settings.folder).as_posix()] = [stat.st_mtime_ns, stat.st_size]
+        return digest.of_value(found)
+
+    def _current(self) -> Current | None:
+        path = self._folder / _CURRENT
+        try:
+            return codec.decode(Current, path.read_bytes(), str(path))
+        except (Damaged, OSError):
+            return None  # the next build writes it anew; what is embedded stays
