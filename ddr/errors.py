@@ -12,6 +12,7 @@
     │  ├─ BadDocument       64   a YAML file with its problems, each with a line
     │  └─ Unsupported       64   the connector cannot do what was asked
     └─ Unavailable          69   a system does not answer; trying again may help
+       └─ Away              69   and a Missing: the place where ddr.yaml has a whole system is empty
 
 Exit code 0 is success, 2 also stands for "done, with findings" (a check that is not met), 70 for a defect in
 ddr itself and 130 for an interrupt from the keyboard.
@@ -100,6 +101,13 @@ class Unavailable(DdrError):
     """A system does not answer. Temporary: trying again may help."""
 
     exit_code = EXIT_UNAVAILABLE
+
+
+class Away(Unavailable, Missing):
+    """The file or folder that is a whole system is not there: a disk is not mounted, a path is wrong, it is gone.
+
+    Who looks for one thing in a system knows nothing of the thing then: it is unknown, not missing.
+    """
 
 
 @dataclass(frozen=True)

@@ -204,6 +204,16 @@ class HoldInputs:
     counts: bool = False
 
 
+_READ_BACK = "nothing is left to look at: each step has read back what it did"
+
+
+def _looked_at(inputs: HoldInputs, *, is_served: bool) -> str:
+    """What is held against the world, '' for nothing."""
+    seen = [f"{move.plane} is at {move.target}" + (", in the server too" if is_served else "") for move in inputs.moves]
+    seen += ["the fallback answers"] if inputs.fallback and is_served else []
+    return ", ".join([*seen, *(["the other planes are what they were"] if inputs.stays else [])])
+
+
 class HoldsStill(kinds.Probe):
     """What was switched stays switched, the server holds it, and nothing else is another than before."""
 
@@ -213,6 +223,9 @@ class HoldsStill(kinds.Probe):
     Inputs = HoldInputs
 
     def will(self, inputs: HoldInputs, call: verb.Call) -> str:
+        if not inputs.window:
+            seen = _looked_at(inputs, is_served=call.service in self.on.servers)
+            return f"look once whether {seen}" if seen else _READ_BACK
         span = timetext.format_duration(inputs.window)
         return f"watch for {span} that nobody takes it back, and that the other planes are what they were"
 
@@ -232,9 +245,12 @@ class HoldsStill(kinds.Probe):
             self.on.clock.sleep(min(POLL, left).total_seconds())
         kept = ", ".join(f"{stay.plane} {stay.name}" for stay in inputs.stays)
         span = timetext.format_duration(self.on.clock.now() - start)
-        many = f"seen {looks} time{'' if looks == 1 else 's'} in {span}"
+        many = f"seen {looks} time{'' if looks == 1 else 's'} in {span}" if inputs.window else "looked at once"
         moved = ", ".join(f"{move.plane} {move.target}" for move in inputs.moves)
         summary = f"{moved or 'all of it'} holds, {many}" + (f"; untouched: {kept}" if kept else "")
+        if not inputs.window and not inputs.stays:
+            seen = _looked_at(inputs, is_served=call.service in self.on.servers)
+            summary = f"looked once: {seen}" if seen else _READ_BACK
         lines = [f"unchanged: {stay.revision}" for stay in inputs.stays]
         kept_counts = {f"{_COUNTED}{source}": text for source, text in counted.items()}
         return kinds.ok(summary, *lines, looks=str(looks), **kept_counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -74,8 +75,11 @@ def _rows(found: dict[str, timelines.Timeline]) -> list[Row]:
     """All timelines as one, oldest first; what several services tell alike is one row."""
     together: dict[tuple[object, ...], Row] = {}
     for service, told in found.items():
+        times: collections.Counter[tuple[object, ...]] = collections.Counter()
         for change in told.changes:
-            key = (change.plane, change.layer, change.object, change.before, change.after, change.at, change.source)
+            one = (change.plane, change.layer, change.object, change.before, change.after, change.at, change.source)
+            times[one] += 1
+            key = (*one, times[one])  # to and fro at one time is told as often as it happened
             known = together.get(key)
             together[key] = Row((*(known.services if known else ()), service), change)
     return sorted(together.values(), key=lambda row: row.change.at)

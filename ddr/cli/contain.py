@@ -153,7 +153,7 @@ def _freeze(on: platform.Platform, entry: services.Service, found: _Containment,
 
 def _pin(on: platform.Platform, entry: services.Service, found: _Containment, text: str) -> None:
     from ddr.domain import planes, plans
-    from ddr.errors import InputError, Missing, UnknownName
+    from ddr.errors import InputError, Missing, Unavailable, UnknownName
     from ddr.rollback import apply, book
 
     name, equals, revision = text.rpartition("=")
@@ -166,6 +166,8 @@ def _pin(on: platform.Platform, entry: services.Service, found: _Containment, te
     acting = apply.switchable(on, entry.name, plane)
     try:
         target = acting.find(revision)
+    except Unavailable:
+        raise  # nothing is known of the revision then
     except Missing as problem:
         raise UnknownName(f"--pin {text}: {problem.message}; nothing was touched", hint=problem.hint) from problem
     move = plans.Move(plane, apply.live(acting), target)
@@ -183,24 +185,20 @@ def _pin(on: platform.Platform, entry: services.Service, found: _Containment, te
 
 def _isolate(on: platform.Platform, entry: services.Service, found: _Containment, view: str) -> None:
     from ddr.domain import planes
-    from ddr.errors import DdrError
+    from ddr.errors import InputError, UnknownName
     from ddr.ports import connector
     from ddr.rollback import apply, book
 
     made = on.planes[entry.name].get(planes.Plane.FEATURES)
     if made is None:
-        found.cannot.append(f"isolate {view}: {entry.name} has no features plane")
-        return
+        raise InputError(f"--isolate {view}: {entry.name} has no features plane; nothing was touched")
+    known = apply.live(made).object
+    if view not in (known, planes.Plane.FEATURES):
+        raise UnknownName(
+            f"--isolate {view}: {entry.name} has no such view; nothing was touched", hint=f"it has: {known}"
+        )
     if not isinstance(made, connector.Isolatable):
         found.cannot.append(f"isolate {view}: the connector {entry.planes[planes.Plane.FEATURES]} has no stand-in")
-        return
-    try:
-        known = apply.live(made).object
-    except DdrError as problem:
-        found.cannot.append(f"isolate {view}: {problem.message}")
-        return
-    if view not in (known, "features"):
-        found.cannot.append(f"isolate {view}: the features plane of {entry.name} is {known}")
         return
     inputs = {"plane": planes.Plane.FEATURES}
     found.doings.append(book.doing("isolate", "view.isolate", inputs, "Wrong rows are answered no longer."))

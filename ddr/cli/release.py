@@ -13,7 +13,7 @@ from ddr.cli import session as sessions
 if TYPE_CHECKING:
     from ddr.domain import releases
     from ddr.ports import platform
-    from ddr.release import discovery
+    from ddr.release import discovery, marking
 
 
 @click.group()
@@ -59,7 +59,7 @@ def record(
     backup: str,
     evaluation: tuple[str, ...],
     link: str,
-) -> None:
+) -> int:
     """Record the live revision of every plane, and what they were made of.
 
     For a pipeline behind its deployment, and for a person. What no option says is taken from the planes, where they
@@ -68,7 +68,7 @@ def record(
     With --known-good the signals are looked at first: what is bad now is nothing to go back to.
 
     Exit codes: 0 recorded, or known already, 1 not recorded as known good: signals are bad, 64 no such service or a
-    number that is none, 69 a plane does not answer.
+    number that is none, 69 a plane does not answer (what the others show is recorded all the same, not as known good).
     """
     from ddr.domain import releases
     from ddr.lib import digest
@@ -86,6 +86,7 @@ def record(
     elif done.how == "updated":
         session.notice("the newest release is this one; what is new of it was added")
     session.show(_with_how(done.release, done.how), lambda: release_text.release(done.release))
+    return 69 if any(plane not in done.release.revisions for plane in on.service(name).planes) else 0
 
 
 def _with_how(made: releases.Release, how: str) -> dict[str, object]:
@@ -166,20 +167,28 @@ def observe(session: sessions.Session, service: str | None, look_only: bool) -> 
 @click.argument("verdict", type=click.Choice(["good", "bad"]))
 @click.option("--plane", "which", multiple=True, help="With bad: which of its planes; any number of them.")
 @click.option("--why", default="", help="For the record.")
+@click.option("--yes", is_flag=True, help="Do not ask, also where the last known-good way back of a plane goes.")
 @sessions.service_option
 @sessions.json_option
 @sessions.pass_session
 def mark(
-    session: sessions.Session, release: str, verdict: str, which: tuple[str, ...], why: str, service: str | None
+    session: sessions.Session,
+    release: str,
+    verdict: str,
+    which: tuple[str, ...],
+    why: str,
+    yes: bool,
+    service: str | None,
 ) -> int:
     """Vouch for RELEASE, or block what is bad about it: no rollback goes there, and nothing promotes it.
 
     RELEASE is an id, the beginning of one, `newest` or `last-good`. `bad` blocks the planes that differ from the newest
     other known-good release, or those that --plane names; the mark also goes into the plane's own system where that
-    has marks (MLflow: a tag of the version). `good` lifts such blocks.
+    has marks (MLflow: a tag of the version). `good` lifts such blocks. Where the last known-good way back of a plane
+    would be gone it asks; on a pipe it needs --yes.
 
     Exit codes: 0 marked, 1 marked in the journal and not everywhere else, 64 no such release, or nobody can tell which
-    plane is meant.
+    plane is meant, or --yes is missing.
     """
     from ddr.domain import planes
     from ddr.release import marking
@@ -193,7 +202,10 @@ def mark(
     if verdict == "good":
         done = marking.good(on, name, release, why)
     else:
-        done = marking.bad(on, name, release, [planes.Plane(entry) for entry in which], why)
+        chosen = [planes.Plane(entry) for entry in which]
+        again = " ".join(["ddr release mark", release, "bad", *(f"--plane {entry}" for entry in which)])
+        _agree(session, marking.last_way(on, name, release, chosen), f"{again} -s {name}", yes=yes)
+        done = marking.bad(on, name, release, chosen, why)
     _warn_without_good(session, name)
     session.show(done, lambda: release_text.marked(done, verdict))
     return 1 if done.troubles else 0
@@ -202,20 +214,43 @@ def mark(
 @command.command()
 @click.argument("release")
 @click.option("--why", default="", help="For the record.")
+@click.option("--yes", is_flag=True, help="Do not ask, also where the last known-good way back of a plane goes.")
 @sessions.service_option
 @sessions.json_option
 @sessions.pass_session
-def withdraw(session: sessions.Session, release: str, why: str, service: str | None) -> None:
+def withdraw(session: sessions.Session, release: str, why: str, yes: bool, service: str | None) -> None:
     """Vouch for RELEASE no longer: nothing goes back there. What was live then stays in the record.
 
-    Exit codes: 0 withdrawn, 64 there is no such release.
+    Where the last known-good way back of a plane would be gone it asks; on a pipe it needs --yes.
+
+    Exit codes: 0 withdrawn, 64 there is no such release, or --yes is missing.
     """
-    from ddr.release import ledger
+    from ddr.release import ledger, marking
 
     name = session.service(service).name
+    losing = marking.last_way(session.wired().platform, name, release, None)
+    _agree(session, losing, f"ddr release withdraw {release} -s {name}", yes=yes)
     made = ledger.withdraw(session.wired().platform, name, release, why)
     _warn_without_good(session, name)
     session.show(made, lambda: release_text.release(made))
+
+
+def _agree(session: sessions.Session, losing: marking.Loss | None, again: str, *, yes: bool) -> None:
+    """Nobody takes the last way back without having been told what is left."""
+    from ddr.errors import InputError
+
+    if losing is None or yes:
+        return
+    blocked = ", ".join(f"{one.plane} {one.name}" for one in losing.blocked)
+    what = f"blocks {blocked}" if blocked else f"takes {losing.release.id} out"
+    told = f"this {what}, and then nothing known good is left to go back to on {', '.join(losing.planes)}"
+    if not sessions.is_terminal():
+        raise InputError(
+            f"{told}; nothing was done",
+            hint=f"{again} --yes\n  still possible after it: " + "\n  still possible after it: ".join(losing.still),
+        )
+    session.notice("\n".join([f"{told}; still possible after it:", *(f"  - {one}" for one in losing.still)]))
+    click.confirm("do it?", abort=True, err=True)
 
 
 def _warn_without_good(session: sessions.Session, service: str) -> None:

@@ -40,7 +40,7 @@ def show(session: sessions.Session, release: str | None, when: str | None, servi
     nothing speaks against it), `open` (one of two, nobody recorded when it moved), `unknown`.
 
     Exit codes: 0 shown, 2 shown, and a plane is open or unknown or the journal cannot be read to its end, 64 no such
-    release or time.
+    release or time, 69 with `live`: shown, and a plane does not answer.
     """
     if release and when:
         raise click.UsageError("RELEASE and --at exclude each other")
@@ -52,7 +52,8 @@ def show(session: sessions.Session, release: str | None, when: str | None, servi
     board = ledger.board(wired.platform)
     found = _named(session, board, name, release or "newest")
     session.show(found, lambda: release_text.whole(found, board))
-    return session.code()
+    unread = found.id == LIVE and any(plane not in found.revisions for plane in wired.platform.service(name).planes)
+    return session.code(69 if unread else 0)
 
 
 def _show_then(session: sessions.Session, when: str, service: str) -> int:
@@ -118,7 +119,8 @@ def verify(session: sessions.Session, service: str | None, everything: bool) -> 
     Looked at are the known-good releases that served within `recoveryWindow` of ddr.yaml, and the newest one however
     old it is. Without SERVICE all services. Only looks; for a scheduler once a day.
 
-    Exit codes: 0 all can be deployed, 2 something is missing, changed or does not answer, or nothing is known good.
+    Exit codes: 0 all can be deployed, 2 something is missing or changed, or nothing is known good, 69 nothing is
+    missing as far as can be seen, and a system does not answer.
     """
     from ddr.release import deployable, ledger
 
@@ -132,7 +134,9 @@ def verify(session: sessions.Session, service: str | None, everything: bool) -> 
         found = [deployable.verify(wired.platform, name, since, _holds(session), at_work.told, board) for name in names]
     document = {"window": None if everything else window, "services": found}
     session.show(document, lambda: release_text.verified(found, None if everything else window))
-    return 0 if all(one.is_fine for one in found) else 2
+    if not all(one.is_fine for one in found):
+        return 2
+    return 69 if any(one.is_unknown for one in found) else 0
 
 
 def _holds(session: sessions.Session) -> Callable[[str], bool | None]:

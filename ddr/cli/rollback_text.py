@@ -113,13 +113,19 @@ def runs(found: Sequence[views.Run], cut_off: Collection[str] = ()) -> str:
             timetext.format_clock(run.at),
             run.started.service,
             run.started.title,
-            moves(run) or f"planned: {planned(run)}",
+            moves(run) or _doings(run),
             standing(run, cut_off),
             run.requester,
         )
         for run in found
     ]
     return output.table(rows) if rows else "no rollbacks yet\n  next: ddr rollback model SERVICE   # plans one"
+
+
+def _doings(run: views.Run) -> str:
+    """A containment in its own words; of one that did nothing yet that it was only planned."""
+    begun = any(step.intended is not None and step.intended.undo for step in run.steps.values())
+    return planned(run) if begun else f"planned: {planned(run)}"
 
 
 def standing(run: views.Run, cut_off: Collection[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ddr.diagnose import scene as scenes
 from ddr.domain import planes, releases, revisions
-from ddr.errors import DdrError, Missing
+from ddr.errors import DdrError, Missing, Unavailable
 from ddr.lib import digest
 from ddr.ports import connector
 from ddr.ports import platform as platforms
@@ -42,6 +42,8 @@ def damage(acting: connector.Switchable, recorded: revisions.Revision) -> str:
     what = f"{recorded.object} {recorded.name}"
     try:
         now = acting.find(recorded.name)
+    except Unavailable as problem:
+        return f"{what} cannot be read: {problem.message}"
     except Missing:
         return f"{what} is no longer there"
     except DdrError as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,9 @@ from ddr.lib import digest
 
 SAME_MOVE = timedelta(hours=1)
 """Two sources that tell of the same move within this time tell of one move: answers come after deployments."""
+
+_MOST_AT_ONCE = 200
+"""A plane with more moves than this at one time was imported: they stay as they came."""
 
 DEPENDENCIES, DATA = "dependencies", "data"
 """Layers that change and are no planes of their own."""
@@ -72,15 +76,54 @@ def merged(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
     """Every move once, oldest first, told by the best source. One source's own repetitions all stay, but for what two
     observers found at once."""
     groups: dict[tuple[planes.Plane, str, str, bool], list[_Group]] = {}
-    for change in once(sorted(found, key=lambda change: change.at)):
+    told = once(sorted(found, key=lambda change: change.at))
+    place = {id(change): at for at, change in enumerate(told)}
+    for change in told:
         alike = groups.setdefault((change.plane, change.layer, change.after, change.arrived), [])
         group = next((group for group in reversed(alike) if group.holds(change)), None)
         if group is None:
             alike.append(_Group([change]))
         else:
             group.told.append(change)
-    every = (group.best for alike in groups.values() for group in alike)
-    return tuple(sorted(every, key=lambda change: change.at))
+    every = [(group.best, min(place[id(one)] for one in group.told)) for alike in groups.values() for group in alike]
+    return in_order(best for best, _ in sorted(every, key=lambda pair: pair[1]))
+
+
+def in_order(found: Iterable[changes.Change]) -> tuple[changes.Change, ...]:
+    """By time. At one time each plane's moves follow from one another: from what the one left goes the next, and
+    what was registered was so before it was moved to. Where that does not decide, the order they came in stays."""
+    told = sorted(found, key=lambda change: change.at)
+    kept: list[changes.Change] = []
+    state: dict[tuple[planes.Plane, str], str] = {}
+    for _, at_once in itertools.groupby(told, key=lambda change: change.at):
+        together = list(at_once)
+        by_place: dict[tuple[planes.Plane, str], list[changes.Change]] = {}
+        for change in together:
+            by_place.setdefault((change.plane, change.layer), []).append(change)
+        chained = {place: iter(_chained(one, state.get(place, ""))) for place, one in by_place.items()}
+        for change in together:
+            here = next(chained[change.plane, change.layer])
+            kept.append(here)
+            if not here.arrived:
+                state[here.plane, here.layer] = here.after
+    return tuple(kept)
+
+
+def _chained(told: Sequence[changes.Change], state: str) -> list[changes.Change]:
+    """Those of one plane at one time, where `state` was live before; '' where nobody knows."""
+    if not 1 < len(told) <= _MOST_AT_ONCE:
+        return list(told)
+    chain = [change for change in told if change.arrived]
+    left = [change for change in told if not change.arrived]
+    while left:
+        begins = [one for one in left if not any(one.before == other.after for other in left if other is not one)]
+        follows = [one for one in left if state and one.before == state]
+        # A dead end (2 → 4 before 2 → 3, 3 → 2) waits until nothing else goes on from here.
+        returns = [one for one in follows if any(one.after == other.before for other in left if other is not one)]
+        chain.append((returns or follows or begins or left)[0])
+        state = chain[-1].after
+        left = [one for one in left if one is not chain[-1]]
+    return chain
 
 
 def once(found: Sequence[changes.Change]) -> tuple[changes.Change, ...]:
@@ -132,8 +175,7 @@ def completed(told: Sequence[changes.Change], sighted: Sequence[releases.Sightin
             made = untold(step, noticed[-1].at if noticed else step.seen.at)
             found.append(_not_before_arrival(made, merged_))
     found += _first_seen(merged_, sighted)
-    kept = [*(change for change in merged_ if change not in used), *found]
-    return tuple(sorted(kept, key=lambda change: change.at))
+    return in_order([*(change for change in merged_ if change not in used), *found])
 
 
 def arrivals(told: Iterable[changes.Change], of: changes.Change) -> list[changes.Change]:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddr.errors import Conflict, Damaged, Missing, Unavailable
+from ddr.errors import Away, Conflict, Damaged, Missing, Unavailable
 from ddr.lib import digest, durable, openfiles, redact
 
 LOCK = ".lock"  # beside the link; whoever moves the link holds it
@@ -30,8 +30,10 @@ class Pointer:
         return tuple(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
     def path(self, name: str) -> Path:
-        """The folder of `name`. Missing, with what there is."""
+        """The folder of `name`. Missing, with what there is; Away where there is no folder of them all."""
         plain = name not in ("", ".", "..") and "/" not in name and "\0" not in name
+        if not self.folder.is_dir():
+            raise Away(f"there is no folder {self.folder}", hint="look at the path in ddr.yaml, and at its disk")
         if not plain or not (self.folder / name).is_dir():
             known = ", ".join(self.names()) or "nothing"
             raise Missing(f"there is no {name!r} in {self.folder}", hint=f"there is: {known}")
@@ -52,6 +54,11 @@ class Pointer:
         try:
             target = self.link.readlink()
         except FileNotFoundError:
+            if not self.folder.is_dir():
+                place = self.folder if self.link.parent.is_dir() else self.link.parent
+                raise Away(
+                    f"there is no folder {place}", hint="look at the path in ddr.yaml, and at its disk"
+                ) from None
             raise Missing(
                 f"there is no {self.link}", hint=f"point it at one of: {', '.join(self.names()) or 'nothing'}"
             ) from None

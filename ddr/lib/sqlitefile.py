@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ddr.errors import Damaged, DdrError, InputError, Missing, Refused, Unavailable
+from ddr.errors import Away, Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.lib import openfiles, redact
 
 BUSY_TIMEOUT_S = 5.0
@@ -25,10 +25,10 @@ def opened(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Iterator[sq
     """A connection without implicit transactions. What sqlite3 raises inside the block is translated.
 
     Opened for writing even to read: what a crashed writer left behind must be rolled back before anyone reads.
-    Missing: no file. NoSuch: no such table or column. Unavailable: locked, disk full. Damaged: not a SQLite file.
+    Away: no file. NoSuch: no such table or column. Unavailable: locked, disk full. Damaged: not a SQLite file.
     """
     if not path.is_file():
-        raise Missing(f"there is no file {path}", hint="look at the path in ddr.yaml; nothing was created")
+        raise Away(f"there is no file {path}", hint="look at the path in ddr.yaml; nothing was created")
     try:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=busy_timeout_s, isolation_level=None

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from ddr.domain import planes, releases, revisions
-from ddr.errors import DdrError, Missing
+from ddr.errors import DdrError, Missing, Unavailable
 from ddr.journal import views
 from ddr.lib import digest, timetext
 from ddr.ports import connector
@@ -24,7 +24,8 @@ Holds = Callable[[str], bool | None]
 
 class Standing(StrEnum):
     """`blocked`: somebody said that nothing goes back there, which is no finding. `unproved`: it is there, and its
-    bytes were never recorded. `elsewhere`: ddr only watches this plane, and what is live is another one now."""
+    bytes were never recorded. `elsewhere`: ddr only watches this plane, and what is live is another one now. `away`:
+    its system does not answer, so nothing is known of it; what is not seen is not lost."""
 
     OK = "ok"
     MISSING = "missing"
@@ -33,6 +34,7 @@ class Standing(StrEnum):
     BLOCKED = "blocked"
     UNPROVED = "unproved"
     ELSEWHERE = "elsewhere"
+    AWAY = "away"
 
 
 FINDINGS = frozenset({Standing.MISSING, Standing.CHANGED, Standing.UNREADABLE})
@@ -51,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One release. It is deployable when nothing it needs is missing, changed, unreadable or blocked."""
+    """One release. It is deployable when nothing it needs is missing, changed, unreadable, away or blocked."""
 
     release: str
     at: datetime
@@ -63,7 +65,15 @@ class Verdict:
 
     @property
     def is_deployable(self) -> bool:
-        return not self.findings and all(part.standing is not Standing.BLOCKED for part in self.parts)
+        return not self.findings and not self.is_unknown and not self._has(Standing.BLOCKED)
+
+    @property
+    def is_unknown(self) -> bool:
+        """A system that it needs does not answer."""
+        return self._has(Standing.AWAY)
+
+    def _has(self, standing: Standing) -> bool:
+        return any(part.standing is standing for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,10 @@ class Verified:
     def is_fine(self) -> bool:
         return not self.why and not any(verdict.findings for verdict in self.verdicts)
 
+    @property
+    def is_unknown(self) -> bool:
+        return any(verdict.is_unknown for verdict in self.verdicts)
+
 
 def verify(
     platform: platforms.Platform,
@@ -90,7 +104,7 @@ def verify(
 ) -> Verified:
     """Every known-good release that served from `since` on; all of them with None. Only looks.
 
-    A revision that several releases share is read once. A system that does not answer is a finding, not a pass.
+    A revision that several releases share is read once. A system that does not answer is no pass, and no finding.
     """
     board = known or ledger.board(platform)
     recorded = board.releases.get(service, [])
@@ -121,11 +135,14 @@ def _look(
     try:
         acting = platform.plane(service, plane)
     except DdrError as problem:
-        return Part(plane, name, Standing.UNREADABLE, problem.message, problem.hint)
+        standing = Standing.AWAY if isinstance(problem, Unavailable) else Standing.UNREADABLE
+        return Part(plane, name, standing, problem.message, problem.hint)
     try:
         if isinstance(acting, connector.Switchable):
             return acting.find(name)
         live = acting.revision()
+    except Unavailable as problem:
+        return Part(plane, name, Standing.AWAY, problem.message, problem.hint)
     except Missing as problem:
         return Part(plane, name, Standing.MISSING, problem.message)
     except DdrError as problem:
@@ -157,7 +174,12 @@ def _way_back(release: releases.Release, standing: Standing) -> str:
     if standing not in FINDINGS:
         return ""
     have = f"`ddr backup list` and `ddr restore` (it was whole {timetext.format_clock(release.at)})"
-    return f"{have}; or ddr release withdraw {release.id} -s {release.service}"
+    return f"{have}; {_given_up(release)}"
+
+
+def _given_up(release: releases.Release) -> str:
+    """The last resort: it takes a way back out of the record."""
+    return f"only where it is lost for good: ddr release withdraw {release.id} -s {release.service}"
 
 
 def _snapshots(release: releases.Release, holds: Holds) -> Sequence[Part]:
@@ -167,10 +189,10 @@ def _snapshots(release: releases.Release, holds: Holds) -> Sequence[Part]:
     for name in dict.fromkeys(name for name in said if name):
         there = holds(name)
         if there is None:
-            parts.append(Part("backup", name, Standing.UNREADABLE, "the repository cannot be read", "ddr backup list"))
+            parts.append(Part("backup", name, Standing.AWAY, "the repository cannot be read", "ddr backup list"))
         elif there:
             parts.append(Part("backup", name, Standing.OK, "the snapshot is in the repository"))
         else:
-            copy = f"look in a copy (`backup.copies`); or ddr release withdraw {release.id} -s {release.service}"
+            copy = f"look in a copy (`backup.copies`); {_given_up(release)}"
             parts.append(Part("backup", name, Standing.MISSING, "the snapshot is not in the repository", copy))
     return parts

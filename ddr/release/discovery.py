@@ -95,7 +95,7 @@ def _observe(
         live = ledger.observe(platform, service)
         if not only_look:
             _note(platform, service, live, seen_up_to)
-        return Discovery(live, (), (), None, _unread(live), not only_look)
+        return Discovery(live, (), (), None, _unread(platform, live), not only_look)
     newest = known[-1].at
     looked = timeline.look(platform, service, newest, board)
     live = looked.live or ledger.observe(platform, service)
@@ -121,7 +121,8 @@ def _observe(
             seen_up_to = max(seen_up_to, made.seq)
             recorded.append(change)
         _note(platform, service, live, seen_up_to)
-    return Discovery(live, found, announced, newest, (*looked.timeline.silent, *_unread(live)), records_)
+    silent = (*looked.timeline.silent, *_unread(platform, live, looked.timeline.silent))
+    return Discovery(live, found, announced, newest, silent, records_)
 
 
 def _of_step(step: timelines.Step, told: Sequence[changes.Change]) -> list[changes.Change]:
@@ -191,5 +192,8 @@ def _unless_told(service: str, seen_up_to: int) -> journal.Unless:
     return journal.Unless(seen_up_to, says)
 
 
-def _unread(live: releases.Release) -> tuple[str, ...]:
-    return (live.note,) if live.note else ()
+def _unread(platform: platforms.Platform, live: releases.Release, told: Sequence[str] = ()) -> tuple[str, ...]:
+    """The note of what could not be read, unless its planes were named already as sources that do not answer."""
+    unread = [plane for plane in platform.service(live.service).planes if plane not in live.revisions]
+    is_told = all(any(entry.startswith(f"{plane} plane: ") for entry in told) for plane in unread)
+    return (live.note,) if live.note and not (unread and is_told) else ()

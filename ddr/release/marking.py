@@ -73,6 +73,62 @@ def bad(
     return Marked(found, tuple(marked), tuple(troubles))
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What marking would take: `blocked` are the revisions, `planes` have no known-good way back any more, `still` are
+    commands for what is left."""
+
+    release: releases.Release
+    planes: tuple[planes.Plane, ...]
+    blocked: tuple[revisions.Revision, ...]
+    still: tuple[str, ...]
+
+
+def last_way(
+    platform: platforms.Platform, service: str, release: str, which: Sequence[planes.Plane] | None
+) -> Loss | None:
+    """What would be lost where some plane had a known-good way back before and has none after: that is asked first.
+
+    `which` as for `bad`; None: the release is withdrawn and nothing is blocked. Only looks. As `bad` raises.
+    """
+    board = ledger.board(platform)
+    found = ledger.find(platform, service, release, board)
+    chosen: list[revisions.Revision] = []
+    if which is not None:
+        chosen = _chosen(found, which) if which else _suspects(board, found)
+    recorded = board.releases.get(service, [])
+    good = [one for one in recorded if one.known_good]
+    left = [one for one in good if one.id != found.id]
+    planes_ = found.revisions if found.known_good else {one.plane: one for one in chosen}
+    had = [plane for plane in planes_ if _ways(board, service, good, plane)]
+    lost = [plane for plane in had if not _ways(board, service, left, plane, chosen)]
+    if not lost:
+        return None
+    still = []
+    for plane in [one.plane for one in chosen] or [one for one in lost if one in planes.ROLLED_BACK]:
+        others = _ways(board, service, recorded, plane, [*chosen, found.revisions[plane]])
+        still += [f"ddr rollback {plane} {service} --to {name}   # recorded, nobody vouches for it" for name in others]
+    return Loss(
+        found,
+        tuple(lost),
+        tuple(chosen),
+        (*still[-3:], f"ddr contain {service}   # stops the harm, and is no way back"),
+    )
+
+
+def _ways(
+    board: views.Board,
+    service: str,
+    among: Sequence[releases.Release],
+    plane: planes.Plane,
+    gone: Sequence[revisions.Revision] = (),
+) -> list[str]:
+    """The names of this plane's revisions in these releases that are not blocked and not to be."""
+    ones = [one.revisions[plane] for one in among if plane in one.revisions]
+    free = [one for one in ones if not any(one.is_same(other) for other in gone)]
+    return list(dict.fromkeys(one.name for one in free if not board.blocked_why(service, one)))
+
+
 def _chosen(found: releases.Release, which: Sequence[planes.Plane]) -> list[revisions.Revision]:
     for plane in which:
         if plane not in found.revisions:

@@ -10,7 +10,7 @@ from typing import Literal
 from ddr.connectors import folder_restore, folder_tree
 from ddr.connectors.feast import registry, sql
 from ddr.connectors.tables import places
-from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable, Unsupported
+from ddr.errors import Away, Conflict, Damaged, InputError, Unavailable, Unsupported
 from ddr.lib import clock as clocks
 from ddr.lib import digest, durable, git, globs, located, redact, timetext, yamlmask
 from ddr.ports import restorable
@@ -102,7 +102,7 @@ class FeatureRepo:
         try:
             return path.read_text()
         except (FileNotFoundError, NotADirectoryError):
-            raise Missing(f"there is no {path}", hint="look at `repo` and `config` in ddr.yaml") from None
+            raise Away(f"there is no {path}", hint="look at `repo` and `config` in ddr.yaml") from None
         except (OSError, UnicodeDecodeError) as problem:
             raise Unavailable(
                 f"{path} cannot be read: {redact.foreign(problem)}", hint="look at its rights"
@@ -137,7 +137,7 @@ class FeatureRepo:
         return self.root / said.removeprefix("file://")
 
     def config(self) -> str:
-        """The text of feature_store.yaml. Missing, Unavailable."""
+        """The text of feature_store.yaml. Away, Unavailable."""
         return self._config()
 
     def read_registry(self) -> tuple[Path | places.Place, registry.Registry]:
@@ -154,7 +154,7 @@ class FeatureRepo:
         for left in reversed(range(_TRIES)):
             content = self._bytes(place)
             if content is None:
-                raise Missing(f"there is no registry {place}", hint="`feast apply` makes it; or correct `registry`")
+                raise Away(f"there is no registry {place}", hint="`feast apply` makes it; or correct `registry`")
             try:
                 return registry.parse(content, str(place))
             except Damaged:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddr.errors import Conflict, Damaged, Missing, Refused, Unavailable
+from ddr.errors import Away, Conflict, Damaged, Refused, Unavailable
 from ddr.lib import openfiles, redact, spliced
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -72,7 +72,7 @@ class File:
         return f"{self.path}: {self.key}" if self.key else str(self.path)
 
     def read(self) -> Reference:
-        """Missing, Unavailable; Damaged when it names no image, Refused when it names another one."""
+        """Away, Unavailable; Damaged when it names no image, Refused when it names another one."""
         return self._parsed(self._spot(self._text()).value)
 
     def said_in(self, content: bytes) -> Reference:
@@ -103,7 +103,7 @@ class File:
         try:
             return self.path.read_bytes().decode()
         except (FileNotFoundError, NotADirectoryError):
-            raise Missing(f"there is no {self.path}", hint="look at `file` in ddr.yaml") from None
+            raise Away(f"there is no {self.path}", hint="look at `file` in ddr.yaml") from None
         except UnicodeDecodeError as problem:
             raise Damaged(f"{self.path} is no text", hint="look at `file` in ddr.yaml") from problem
         except OSError as problem:

@@ -44,6 +44,10 @@ def test_jobs_are_suspended_and_go_on_again_by_the_undo(made: Made, tmp_path: Pa
     assert mark.exists()
     assert calls.ddr(root, "rollback", "undo", done.document["run"], "--yes").code == 0
     assert not mark.exists()
+    listed = calls.ddr(root, "rollback", "list").out
+    assert "contain: suspend-1" in listed
+    assert "planned" not in listed, "it ran and was taken back"
+    assert " 0s" not in done.out, done.out
     again = calls.ddr(root, "rollback", "undo", done.document["run"], "--yes")
     assert mark.exists(), f"undo of undo suspends them again: {again.out}"
 

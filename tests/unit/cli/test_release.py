@@ -113,6 +113,33 @@ def test_what_cannot_be_deployed_any_more_is_found(root: Path) -> None:
     assert calls.ddr(root, "release", "verify").code == 0
 
 
+def test_a_registry_that_is_away_is_69_everywhere_and_nothing_is_given_up(root: Path) -> None:
+    database = root / "mlflow/mlflow.db"
+    database.rename(root / "away.db")
+    try:
+        for words in (
+            ("release", "verify"),
+            ("release", "observe"),
+            ("rollback", "model"),
+            ("contain", "--pin", "2"),
+            ("release", "show", "live"),
+        ):
+            told = calls.ddr(root, *words)
+            assert told.code == 69, (words, told.out, told.err)
+            assert "withdraw" not in told.out + told.err, words
+            assert (told.out + told.err).count("there is no file") == 1, words
+    finally:
+        (root / "away.db").rename(database)
+    assert calls.ddr(root, "release", "verify").code == 0
+
+
+def test_the_last_way_back_and_a_view_that_is_not_there(root: Path) -> None:
+    asked = calls.ddr(root, "release", "mark", "last-good", "bad", "--plane", "code")  # all have this one
+    assert (asked.code, "nothing was done" in asked.err, "ddr contain" in asked.err) == (64, True, True), asked.err
+    unknown = calls.ddr(root, "contain", "--isolate", "nope")
+    assert (unknown.code, "lane_pixels" in unknown.err) == (64, True)
+
+
 @pytest.mark.long
 def test_names_that_do_not_exist(root: Path) -> None:
     for words in (

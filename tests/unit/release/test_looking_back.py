@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from ddr.domain import differences, lineages, moments, planes, releases, revisions
-from ddr.errors import InputError, UnknownName
+from ddr.errors import Away, InputError, Unavailable, UnknownName
 from ddr.journal import views
 from ddr.ports import platform as ports
 from ddr.release import deployable, discovery, ledger, lineage, marking, timeline
@@ -119,6 +120,62 @@ def test_every_way_not_to_be_deployable_is_told() -> None:
     assert not found.is_fine
     assert all(part.next for part in found.verdicts[0].findings)
     assert release.id in " ".join(part.next for part in found.verdicts[0].findings)
+
+
+def test_a_system_that_does_not_answer_is_unknown_and_nothing_is_given_up() -> None:
+    world = worlds.World()
+    on = platforms.platform(world)
+    release = ledger.record(on, "digits", known_good=True)
+    for problem in (Unavailable("registry is down", hint="wait"), Away("there is no file mlflow.db", hint="mount it")):
+        world.planes[MODEL].__dict__["find"] = _raising(problem)
+        found = verified(on)
+        assert standings(found)["model"] == "away"
+        assert (found.is_fine, found.is_unknown) == (True, True)
+        assert not found.verdicts[0].is_deployable
+        assert not any("withdraw" in part.next for part in found.verdicts[0].parts)
+        del world.planes[MODEL].__dict__["find"]
+    del world.planes[MODEL].contents[release.revisions[MODEL].name]
+    (lost,) = verified(on).verdicts[0].findings
+    assert lost.next.index("ddr restore") < lost.next.index("only where it is lost for good: ddr release withdraw")
+
+
+def _raising(problem: Exception) -> Callable[[str], revisions.Revision]:
+    def find(name: str) -> revisions.Revision:
+        raise problem
+
+    return find
+
+
+def test_what_does_not_answer_is_named_once_by_who_observes() -> None:
+    world = worlds.World()
+    on = platforms.platform(world)
+    ledger.record(on, "digits", known_good=True)
+    world.planes[MODEL].down = "registry is down"
+    seen = discovery.observe(on, "digits")
+    assert [entry for entry in seen.silent if "registry is down" in entry] == ["model plane: registry is down"]
+
+
+def test_the_last_way_back_is_not_taken_without_saying_so() -> None:
+    world = worlds.World()
+    on = platforms.platform(world)
+    first = ledger.record(on, "digits", known_good=True)
+    count = len(list(on.journal.events()))
+    losing = marking.last_way(on, "digits", "newest", [MODEL])
+    assert losing is not None
+    assert MODEL in losing.planes
+    assert [(one.plane, one.name) for one in losing.blocked] == [(MODEL, first.revisions[MODEL].name)]
+    assert losing.still == ("ddr contain digits   # stops the harm, and is no way back",)
+    assert marking.last_way(on, "digits", "newest", None) is not None
+    world.clock.sleep(60)
+    world.move_by_hand("3")
+    ledger.record(on, "digits")
+    losing = marking.last_way(on, "digits", first.id, [MODEL])
+    assert losing is not None
+    assert losing.still[0].startswith("ddr rollback model digits --to 3 ")
+    assert marking.last_way(on, "digits", "newest", [MODEL]) is None  # nobody vouched for that
+    ledger.record(on, "digits", known_good=True)
+    assert marking.last_way(on, "digits", first.id, [MODEL]) is None
+    assert len(list(on.journal.events())) == count + 2  # looking wrote nothing
 
 
 def test_a_snapshot_that_is_gone_is_a_finding_and_a_block_is_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from datetime import timedelta
 
@@ -80,6 +81,34 @@ def test_the_order_of_the_sources_does_not_matter(order: list[int]) -> None:
     moves = [change(0, "2", "3"), change(10, "3", "2"), change(20, "2", "3"), change(80, "3", "2")]
     told = [*moves, *(sighting(minute + 1, "", after) for minute, after in ((0, "3"), (10, "2"), (20, "3"), (80, "2")))]
     assert timelines.merged([told[at] for at in order]) == tuple(moves)
+
+
+def test_moves_at_one_time_follow_from_one_another() -> None:
+    """The clock of a sandbox stands still between commands; a registry writes seconds. 2 → 4 came before 4 → 2."""
+    moves = [change(0, "2", "4"), change(0, "4", "2"), change(0, "2", "4"), change(0, "4", "2")]
+    assert timelines.merged(moves) == tuple(moves)
+    assert timelines.merged(moves[:2]) == tuple(moves[:2])
+    reverted = [change(5, "4", "2"), change(5, "2", "4", "registry")]
+    assert timelines.in_order([change(0, "2", "4"), *reverted])[1:] == tuple(reverted)
+    assert timelines.in_order([change(0, "1", "2"), *reverted])[1:] == tuple(reversed(reverted))
+    assert timelines.in_order([change(0, "4", "5"), change(0, "3", "4")])[0].before == "3"
+    arrived = dataclasses.replace(change(0, "", "4", "registry"), arrived=True)
+    assert timelines.in_order([change(0, "2", "4"), arrived])[0] == arrived
+
+
+@given(walk=some.lists(some.sampled_from("123"), min_size=2, max_size=8))
+def test_the_order_of_the_journal_stays_where_the_times_are_equal(walk: list[str]) -> None:
+    moves = [change(0, *pair) for pair in itertools.pairwise(walk)]
+    assert timelines.in_order([change(-1, "0", walk[0]), *moves])[1:] == tuple(moves)
+    assert timelines.in_order(moves)[0].before == walk[0]
+
+
+@given(order=some.permutations(range(5)))
+def test_a_chain_of_several_sources_at_one_time_is_put_in_order(order: list[int]) -> None:
+    moves = [change(0, str(at), str(at + 1), f"source {at}") for at in range(5)]
+    code = change(0, "9", "8", plane=planes.Plane.CODE)
+    told = timelines.in_order([code, *(moves[at] for at in order)])
+    assert told == (code, *moves)
 
 
 _changes = some.builds(
