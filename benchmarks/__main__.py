@@ -1,4 +1,4 @@
-"""`python -m benchmarks [startup|journal|changes|gameday|backup|metadata|rollback|features]`: all or the named ones."""
+"""`python -m benchmarks NAME...`: all, or startup journal changes gameday backup growth metadata rollback features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import backup, changes, features, gameday, journal, metadata, rollback, startup
+from benchmarks import backup, changes, features, gameday, growth, journal, metadata, rollback, startup
 
 
 def main(names: list[str]) -> None:
@@ -28,6 +28,8 @@ def main(names: list[str]) -> None:
         gameday.run()
     if not names or "backup" in names:
         backup.run()
+    if not names or "growth" in names:
+        growth.run()
     if not names or "metadata" in names:
         metadata.run()
     if not names or "rollback" in names:

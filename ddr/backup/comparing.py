@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from ddr.backup import listings, reading
 from ddr.domain import snapshots
+from ddr.lib import rowbatch
+
+_MOST_ROWS, _MOST_CHUNKS = 1_000_000, 64
+"""Beyond that many rows, and chunks that differ, rows are not counted one by one."""
 
 How = Literal["added", "removed", "changed"]
 
@@ -31,7 +36,7 @@ def differences(reader: reading.Reader, before: snapshots.Snapshot, after: snaps
             yield Difference(component.name, "component", "added", "", f"{component.size_bytes} bytes")
             continue
         yield from _facts(was, component)
-        yield from _tables(was, component)
+        yield from _tables(reader, was, component)
         yield from _streams(was, component)
         yield from _trees(reader, was, component)
     for component in before.components:
@@ -50,13 +55,34 @@ def _how(one: object, other: object) -> How:
     return "added" if not one else "removed" if not other else "changed"
 
 
-def _tables(was: snapshots.Component, now: snapshots.Component) -> Iterator[Difference]:
+def _tables(reader: reading.Reader, was: snapshots.Component, now: snapshots.Component) -> Iterator[Difference]:
     names = dict.fromkeys([*(table.name for table in now.tables), *(table.name for table in was.tables)])
     for name in names:
         one, other = was.table(name), now.table(name)
         if one is None or other is None or one.digest != other.digest:
             before, after = (f"{table.rows} rows" if table else "" for table in (one, other))
+            if one is not None and other is not None:
+                after += _told_rows(reader, one, other)
             yield Difference(now.name, f"table {name}", _how(one, other), before, after)
+
+
+def _told_rows(reader: reading.Reader, one: snapshots.Table, other: snapshots.Table) -> str:
+    """How many rows are new and gone, by what is in them: a changed row is one of each. Chunks that both have are not
+    read; nothing is told where what differs is too much to hold in memory."""
+    before, after = Counter(one.chunks), Counter(other.chunks)
+    if one.rows + other.rows > _MOST_ROWS and sum(((before - after) + (after - before)).values()) > _MOST_CHUNKS:
+        return ""
+    gone, new = (_rows(reader, chunks) for chunks in (before - after, after - before))
+    told = [(new - gone).total(), (gone - new).total()]
+    return f" ({told[0]} new or changed, {told[1]} gone or changed)"
+
+
+def _rows(reader: reading.Reader, chunks: Counter[str]) -> Counter[tuple[int, int]]:
+    found: Counter[tuple[int, int]] = Counter()
+    for content in reader.read([bytes.fromhex(chunk) for chunk in chunks.elements()]):
+        lanes = rowbatch.decode(content).hashes()
+        found.update(zip(lanes[0].tolist(), lanes[1].tolist(), strict=True))
+    return found
 
 
 def _streams(was: snapshots.Component, now: snapshots.Component) -> Iterator[Difference]:

@@ -1,7 +1,6 @@
 """Reads a backup repository without ddr: for the day on which there is no ddr, or not the one that wrote it.
 
     python extract.py REPOSITORY [--passphrase-file F | --key-file F | --recovery KEY] COMMAND
-
     list                     every kept state of a plane, then every snapshot, each oldest first
     show SNAPSHOT            its manifest, as JSON
     files SNAPSHOT OUT_DIR   its trees and streams
@@ -36,6 +35,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 PLACE, HEADER, LISTED = struct.Struct("<32sBIII"), struct.Struct("<4sI32sI"), struct.Struct("<32sII")
+UNPACKED = zstandard.ZstdDecompressor().decompress
 BROKEN = (InvalidTag, ValueError, KeyError, IndexError, TypeError, struct.error, zstandard.ZstdError, OSError)
 
 
@@ -45,10 +45,6 @@ def derived(master: bytes, purpose: str, salt: bytes = b"") -> bytes:
 
 def repository_id(master: bytes) -> bytes:
     return derived(master, "repository id")[:16]
-
-
-def unpacked(packed: bytes) -> bytes:
-    return zstandard.ZstdDecompressor().decompress(packed, max_output_size=1 << 31)
 
 
 class Repository:
@@ -72,7 +68,7 @@ class Repository:
         if stored[:8] != b"DDROBJ01" or not path.name.endswith(blake3.blake3(stored).hexdigest()):
             raise ValueError("other bytes than its name says")
         cipher = AESGCM(derived(self.master, f"object {kind}", stored[8:40]))
-        return unpacked(cipher.decrypt(bytes(12), stored[40:], self.id + kind.encode()))
+        return UNPACKED(cipher.decrypt(bytes(12), stored[40:], self.id + kind.encode()), max_output_size=1 << 31)
 
     def _scan(self) -> None:
         """The headers of the blobs in every pack; they do not say the kind, so each is offered as both."""
@@ -109,7 +105,7 @@ class Repository:
                 bound = self.id + struct.pack("<B32sI", kind, chunk, slot)
                 cipher = AESGCM(derived(self.master, "pack", salt))
                 plain = cipher.decrypt(slot.to_bytes(12, "little"), blob, bound)
-                content = unpacked(plain[1:]) if plain[0] else plain[1:]
+                content = UNPACKED(plain[1:], max_output_size=1 << 31) if plain[0] else plain[1:]
                 if magic == b"DDRPACK1" and blake3.blake3(content, key=self.chunk_key).digest() == chunk:
                     return content
         return None
@@ -273,6 +269,8 @@ def main() -> int:
     folder = given.repository / "backup" if (given.repository / "backup").is_dir() else given.repository
     lost, write = [], write_files if given.command == "files" else write_tables
     try:
+        if not (folder / "packs").is_dir():
+            raise ValueError(f"no repository here: {folder.absolute()} has no packs/")
         repository = Repository(folder, unlocked(folder, given))
         paths = [path for kind in ("kept", "snapshots") for path in sorted((folder / kind).glob("*-*"))]
         known = [(path.name.partition("-")[2][:16], repository.manifest(path)) for path in paths]
@@ -288,8 +286,10 @@ def main() -> int:
         elif given.command == "show":
             print(json.dumps(wanted[0][1], indent=2))
         else:
+            print(f"extract: snapshot {wanted[0][0]} to {given.out.absolute()}", file=sys.stderr)
             for component in wanted[0][1]["components"]:
                 lost += write(repository, component, given.out / part(component["name"]))
+            print(f"extract: {sum(map(Path.is_file, given.out.rglob('*')))} files are there now", file=sys.stderr)
     except BROKEN as problem:
         sys.exit(f"extract: {problem}")
     sys.stderr.writelines(f"extract: lost: {line}\n" for line in lost)

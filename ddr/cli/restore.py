@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--with", "more", multiple=True, metavar="KEY=VALUE", help="A wish: artifacts=FOLDER or none, auth or registry=URL."
 )
+@click.option("--upgrade", is_flag=True, help="Then bring its schema to the installed program's (`mlflow db upgrade`).")
 @click.option("--apply", is_flag=True, help="Do it. Without this only the plan is shown.")
 @click.option("--recovery", is_flag=True, help="Open the repository with the recovery key; it is asked for.")
 @sessions.json_option
@@ -50,6 +51,7 @@ def command(
     only: tuple[str, ...],
     rewrites: tuple[str, ...],
     more: tuple[str, ...],
+    upgrade: bool,
     apply: bool,
     recovery: bool,
 ) -> int:
@@ -57,7 +59,8 @@ def command(
 
     COMPONENT is a connector's name, or `journal`. Without --apply nothing is touched: the plan says what would be
     created, updated, left, rewritten, and which secrets have to be entered again. Cut off and called again it comes
-    to the same end. Afterwards every table and file is held against the snapshot.
+    to the same end. Afterwards every table and file is held against the snapshot, and only then, where all is equal,
+    --upgrade does what it says.
 
     Exit codes: 0 planned, or restored and all is equal, 1 refused, 2 restored and something differs or, with --policy
     skip, was left different, or the journal does not know of it, 3 the world
@@ -65,7 +68,7 @@ def command(
     """
     from ddr.backup import fallen, reading, source
     from ddr.domain import backup_records
-    from ddr.errors import Refused
+    from ddr.errors import Refused, Unsupported
     from ddr.ports import restorable
 
     made = session.backups()
@@ -80,11 +83,14 @@ def command(
     if target and "://" not in target:
         target = str(Path(target).absolute())  # a folder or file, as the shell understands it
     wishes = restorable.RestoreOptions(target, policy, only, options.pairs(rewrites), options.pairs(more))  # type: ignore[arg-type]
+    if upgrade and not isinstance(connector, restorable.Upgradable):
+        raise Unsupported(f"--upgrade: {component} has no schema to upgrade", hint="leave it out")
     plan = connector.plan_restore(origin, wishes)
     if not apply or plan.refusals:
         session.show({"snapshot": found.id, "plan": plan, "applied": False}, lambda: _plan(found.id, plan, apply=apply))
         if plan.refusals and apply:
-            raise Refused("; ".join(plan.refusals), hint=f"nothing was touched; {_way_on(plan)}")
+            counted = "1 thing stands" if len(plan.refusals) == 1 else f"{len(plan.refusals)} things stand"
+            raise Refused(f"{counted} in the way, see above", hint=f"nothing was touched; {_way_on(plan)}")
         return 1 if plan.refusals else 0
     began = time.monotonic()
     with working.shown(session) as at_work:
@@ -98,11 +104,12 @@ def command(
             found.id, component, plan.target, len(compared), tuple(one.what for one in unequal[:50]), took_s
         ),
     )
+    upgraded = _upgraded(connector, plan) if upgrade and not unequal else ""
     document = {
         "snapshot": found.id, "plan": plan, "applied": True, "compared": len(compared), "unequal": unequal,
-        "left": _left(plan),
+        "left": _left(plan), "upgraded": upgraded,
     }  # fmt: skip
-    session.show(document, lambda: _done(plan, compared, took_s))
+    session.show(document, lambda: _done(plan, compared, took_s) + (f"\n  {upgraded}" if upgraded else ""))
     return 2 if unequal or _left(plan) or not recorded else 0
 
 
@@ -138,6 +145,14 @@ def _chosen(
         raise UnknownName(f"snapshot {newest.id[:8]} {lacks}, and none has", hint=f"it has: {there}")
     session.notice(f"snapshot {newest.id[:8]} {lacks}; none has it whole")
     return newest, wanted
+
+
+def _upgraded(connector: restorable.Restorable, plan: restorable.RestorePlan) -> str:
+    """Behind the comparison: an upgrade changes what would be compared."""
+    from ddr.ports import restorable
+
+    assert isinstance(connector, restorable.Upgradable)
+    return connector.upgrade(plan)
 
 
 def _left(plan: restorable.RestorePlan) -> list[restorable.PlanLine]:

@@ -227,6 +227,16 @@ class Restorable(Capturable, Protocol):
         ...
 
 
+@runtime_checkable
+class Upgradable(Restorable, Protocol):
+    def upgrade(self, plan: RestorePlan) -> str:
+        """Bring what was restored and compared to the schema of the program that is installed; what was done, for people.
+
+        Raises Refused where that fails, Unsupported where there is none.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Rehearsal:
     """What a rehearsed restore came to: seconds of each phase, what was compared, and what did not hold."""

@@ -296,7 +296,7 @@ def _patient(made: stores.Store, warn: Callable[[str], None]) -> stores.Store:
 def where_of(made: object) -> str:
     """Where a connector reads, for people: what it says of itself, else its type."""
     said = getattr(made, "where", "")
-    return said if isinstance(said, str) and said else type(made).__name__
+    return said if isinstance(said, str) and said else "what ddr.yaml names"
 
 
 def now() -> datetime:

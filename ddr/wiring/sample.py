@@ -60,6 +60,10 @@ services: {{}}
 # backup:
 #   keyFile: /etc/ddr/backup.key
 #   keep: {{keepWithin: 14d, keepDaily: 14, keepWeekly: 8, keepMonthly: 12}}
+#   grace: 24h                          ## between "nobody needs this" and deleting it: longer than any backup runs
+#   allow: []                           ## fingerprints of what the search for secrets found and is none
+#   metrics: /var/lib/prometheus/node-exporter/ddr.prom   ## for Prometheus; `ddr backup schedule --alerts`
+#   ping: https://hc-ping.example.com/ID                  ## told when a backup begins, ends, fails
 #   copies: {{offsite: {{type: s3, bucket: ddr-offsite, region: eu-central-1}}}}   ## `ddr backup copy offsite`
 """
 

@@ -131,6 +131,15 @@ class Registry:
 
         restore.restore(self._work(source, plan.options), self._users(source, plan.options), progress)
 
+    def upgrade(self, plan: restorable.RestorePlan) -> str:
+        from ddr.connectors.mlflow import upgrade
+        from ddr.connectors.tables import places
+
+        said = plan.options.target or self.settings.tracking
+        if said.startswith(("http://", "https://")):
+            raise Unsupported("a server upgrades its own database", hint="leave --upgrade out")
+        return upgrade.upgrade(places.place(said, self.base))
+
     def compare(self, plan: restorable.RestorePlan, source: restorable.Source) -> Sequence[restorable.Comparison]:
         if _is_over_rest(source):
             from ddr.connectors.mlflow.over_rest import restore as live

@@ -155,7 +155,9 @@ def chosen(shapes: Sequence[reflect.Shape], every: Rows, only: Sequence[str], *,
     registered = {name for batch in found._of("registered_models", "name") for (name,) in batch}
     lacking = sorted(map(str, (experiments - set(ids.values())) | (models - registered)))
     if lacking and is_strict:
-        raise UnknownName(f"the snapshot has no {lacking[0]!r}", hint=_close(lacking[0], ids.values(), registered))
+        is_model = lacking[0] in {str(name) for name in models - registered}
+        kind, there = ("model", registered) if is_model else ("experiment", set(ids.values()))
+        raise UnknownName(f"the snapshot has no {kind} {lacking[0]!r}", hint=_close(lacking[0], there))
     _models_and_runs(found, whole, models)
     _inputs(found, whole)
     for shape in shapes:  # once in the order of the links, so that each table knows its chosen parents

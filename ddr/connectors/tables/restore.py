@@ -162,9 +162,14 @@ def _fresh_lines(job: work.Work, state: State) -> Iterator[restorable.PlanLine]:
     if state == "hollow":
         how += "; the tables there, of another schema and without rows, are dropped"
     yield restorable.PlanLine(does, f"{DATABASE} {job.place.label}", how)
+    if job.place.path is not None and not job.place.path.parent.is_dir():
+        yield restorable.PlanLine("create", f"folder {job.place.path.parent}", "it is not there yet")
     for table in job.tables:
         if table.rows and table.name not in job.transient:
-            detail = f"the chosen ones of {table.rows} rows" if job.is_partial else f"{table.rows} rows"
+            chosen = sum(batch.size for batch in job.rows(table.name)) if job.is_partial else table.rows
+            if not chosen:
+                continue
+            detail = f"{chosen} of {table.rows} rows" if job.is_partial else f"{table.rows} rows"
             yield restorable.PlanLine("create", f"table {job.prefix}{table.name}", detail)
 
 
