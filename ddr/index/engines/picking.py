@@ -83,7 +83,7 @@ def pick(wanted: indexes.Wanted, look: Callable[[], Devices] | None = None) -> P
     name, device, why = _decided(wanted, here)
     is_gpu = device != "cpu"
     return Picked(
-        name, device, is_gpu, has_cuvs=here.has_cuvs and is_gpu, reasons=(why,), software=_software(name, is_gpu=is_gpu)
+        name, device, is_gpu, has_cuvs=here.has_cuvs and is_gpu, reasons=(why,), software=software(name, is_gpu=is_gpu)
     )
 
 
@@ -131,7 +131,8 @@ def _may_have_gpu(wanted: indexes.Wanted) -> bool:
     return has_torch and (wanted.device.startswith("cuda") or Path("/dev/nvidiactl").exists())
 
 
-def _software(name: str, *, is_gpu: bool) -> dict[str, str]:
+def software(name: str, *, is_gpu: bool) -> dict[str, str]:
+    """Versions of what is installed here that decide the bytes."""
     faiss = library.faiss()
     installed = distributions()
     brought = "+".join(one.name for one in installed) or "faiss"
