@@ -32,8 +32,8 @@ def run(session: sessions.Session, dry_run: bool, new_repository: bool) -> int:
 
     Exit codes: 0 complete, 1 nothing was captured, a secret was found, the repository that was here is gone or the
     bucket has no Object Lock where ddr.yaml asks for it, 2 partial, a source shrank suddenly, earlier snapshots are
-    missing, or something could not be locked or recorded, 64 ddr.yaml does not say how to seal it, 69 the store is
-    away or full (then nothing of this backup stays).
+    missing, something could not be locked or recorded, or the repository's configuration is damaged, 64
+    ddr.yaml does not say how to seal it, 69 the store is away or full (then nothing of this backup stays).
     """
     from ddr.backup import capture, fallen, locks, missing
     from ddr.domain import backup_records

@@ -18,9 +18,14 @@ ITSELF = "repository"
 
 
 def gone(wired: build.Wired, board: views.Board) -> tuple[missing.Gone, ...]:
-    """Snapshots that the journal tells of and that are surely gone. None where the store does not answer."""
+    """Snapshots that the journal tells of and that are surely gone. None where the store does not answer: it is asked
+    once, as who looks at the worst moment has no time."""
+    from ddr.wiring import repository
+
+    if not board.backups.made:
+        return ()
     try:
-        return missing.surely(missing.look(wired.platform.store, board.backups))
+        return missing.surely(missing.look(repository.make_store(wired.config), board.backups))
     except DdrError:
         return ()
 
