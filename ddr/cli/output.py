@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,9 @@ from ddr.lib import timetext
 if TYPE_CHECKING:
     from ddr.domain import signals
 
+_NARROWEST = 40
+_TO_PASTE = ("next:", "ddr ", "take it back:")
+_WORDS = re.compile(r"\s*\S+\s*?(?=\s|$)")
 _MARKS = {"ok": ("ok", "green"), "bad": ("BAD", "red"), "unknown": ("??", "yellow")}
 
 
@@ -36,6 +42,35 @@ def table(rows: Sequence[Sequence[str]], indent: int = 2) -> str:
         cells = [cell + " " * (width - len(click.unstyle(cell))) for cell, width in zip(row, widths, strict=True)]
         lines.append((" " * indent + "  ".join(cells)).rstrip())
     return "\n".join(lines)
+
+
+def width() -> int | None:
+    """Columns of the terminal, None where nobody watches: a pipe and a ticket get whole lines."""
+    return max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
+
+
+def fitted(text: str, columns: int | None) -> str:
+    """Lines that are too long go on below, a little to the right; a command to paste stays on its line."""
+    if columns is None:
+        return text
+    return "\n".join(part for line in text.split("\n") for part in _folded(line, columns))
+
+
+def _folded(line: str, columns: int) -> Iterator[str]:
+    plain = click.unstyle(line)
+    if len(plain) <= columns or plain.lstrip().startswith(_TO_PASTE):
+        yield line
+        return
+    indent = " " * min(len(plain) - len(plain.lstrip()) + 4, columns // 2)
+    here, used = "", 0
+    for word in _WORDS.findall(line):
+        long = len(click.unstyle(word))
+        if used + len(click.unstyle(word.rstrip())) > columns and here.strip():
+            yield here.rstrip()
+            here, used, word = indent, len(indent), word.lstrip()
+            long = len(click.unstyle(word))
+        here, used = here + word, used + long
+    yield here.rstrip()
 
 
 def size(size_bytes: int) -> str:

@@ -30,7 +30,9 @@ def command() -> None:
     """
 
 
-_ROLLED_BACK = ("code", "model", "features", "index")
+_ROLLED_BACK = ("code", "model", "features", "index", "data")
+"""`data` is restored beside the live files once every hash is proved to be there; nothing that serves reads it, so the
+server is not rolled and no signal is waited for."""
 
 _OPTIONS: tuple[Callable[..., object], ...] = (
     click.argument("service", required=False),
@@ -80,7 +82,12 @@ def _rolled_back(plane: str) -> click.Command:
 
     for decorate in reversed(_OPTIONS):
         run = decorate(run)
-    run.__doc__ = f"""Take the {plane} plane back, and nothing else. Without --apply nothing is touched.
+    beside = (
+        "\n\n    The files of that commit are restored beside the live ones, once every hash is proved to be there."
+        if plane == "data"
+        else ""
+    )
+    run.__doc__ = f"""Take the {plane} plane back, and nothing else. Without --apply nothing is touched.{beside}
 
     TIME is written like 2026-11-21T14:05Z, '2h ago' or 'yesterday 14:05' (UTC): to what was live then.
 

@@ -93,10 +93,11 @@ def _refused(found: proposal.Proposal, service: services.Service, way_out: str) 
 def _row(label: str, text: str, most: int = 2) -> list[str]:
     """A label and its text on at most `most` lines; a command in it is never broken."""
     pad = " " * (_LABEL - len(click.unstyle(label)))
+    wide = min(_WIDTH, output.width() or _WIDTH)
     lines = textwrap.wrap(
         " ".join(text.split()),
-        _WIDTH - _LABEL - 2,
-        max_lines=most,
+        wide - _LABEL - 2,
+        max_lines=most * -(-_WIDTH // wide),
         placeholder=" ...",
         break_long_words=False,
         break_on_hyphens=False,

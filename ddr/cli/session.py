@@ -105,7 +105,9 @@ class Session:
 
     def show(self, value: Any, text: Callable[[], str]) -> None:
         """The result: one JSON document, or text."""
-        click.echo(self.mask(self._document(value) if self.json else text()))
+        from ddr.cli import output
+
+        click.echo(self.mask(self._document(value)) if self.json else output.fitted(self.mask(text()), output.width()))
 
     def _document(self, value: Any) -> str:
         from ddr.lib import decode

@@ -18,7 +18,7 @@ from ddr.ports import connector
 from ddr.ports import platform as platforms
 from ddr.rollback import apply, fits, moments, planner, reverting, targets
 
-ORDER = (planes.Plane.FEATURES, planes.Plane.INDEX, planes.Plane.MODEL, planes.Plane.CODE)
+ORDER = (planes.Plane.DATA, planes.Plane.FEATURES, planes.Plane.INDEX, planes.Plane.MODEL, planes.Plane.CODE)
 """Data before what reads it; the server loads all of it at once afterwards."""
 
 _ALTERNATIVES = 3
@@ -284,7 +284,7 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
     refused = any(check.state is signals.State.BAD for check in checks)
     made = {move.plane: looked.acting(move.plane) for move in moves}
     stays = {plane: revision for plane, revision in looked.live.items() if plane not in moved}
-    has_server = service in on.servers
+    has_server = service in on.servers and any(move.plane in planes.ROLLED_BACK for move in moves)
     behind = _behind(looked, stays) if has_server else None
     asked = () if looked.again else moved
     reverters = tuple(found for plane in asked for found in reverting.who_reverts(on, service, plane))

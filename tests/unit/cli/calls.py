@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -34,3 +37,24 @@ def ddr(root: Path, *words: str, actor: str = "oncall-ml", state: Path | None = 
         timeout=timeout_s,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def on_terminal(root: Path, *words: str, columns: int) -> str:
+    """What a person sees: stdout is a terminal of this width. Without colours."""
+    here, there = pty.openpty()
+    environ = {**os.environ, "XDG_STATE_HOME": str(root / ".state"), "COLUMNS": str(columns)}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "ddr", "--config", str(root / "ddr.yaml"), "--as", "oncall-ml", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=there,
+        stderr=subprocess.DEVNULL,
+        env=environ,
+    )
+    os.close(there)
+    parts = []
+    with contextlib.suppress(OSError):  # the other end is closed
+        while part := os.read(here, 65536):
+            parts.append(part)
+    os.close(here)
+    running.wait(240)
+    return re.sub(r"\x1b\[[0-9;]*m", "", b"".join(parts).decode()).replace("\r\n", "\n")
