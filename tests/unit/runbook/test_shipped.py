@@ -35,6 +35,9 @@ def test_a_shipped_runbook_recovers_and_is_taken_back(name: str) -> None:
     assert list(plane.marks) in (["3"], ["v3"])
     assert not plane.frozen_why
     assert world.journal.is_whole()
+    with pytest.raises(ApprovalRequired, match="taking it back"):
+        shipped.runner(world).undo("r1")  # it would bring back what is marked bad
+    process.approve()
     assert shipped.runner(world).undo("r1").status == "undone"
     after = world.state()
     assert after[0] == before[0]  # type: ignore[index]
