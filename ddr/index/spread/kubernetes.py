@@ -196,7 +196,7 @@ def _job(plan: indexes.Plan, key: str, place: str, name: str, mount: str, asked:
             "backoffLimitPerIndex": _RETRIES,
             "maxFailedIndexes": min(max(1, parts // 10), _MOST_FAILED),
             "podFailurePolicy": {"rules": _rules()},
-            "template": {"metadata": {"labels": labels}, "spec": _pod(plan, place, mount, asked)},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": _pod(plan, place, mount, asked)},
         },
     }
 

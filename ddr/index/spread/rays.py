@@ -17,6 +17,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,26 +111,30 @@ def spread(bench: stages.Bench, opened: Open, cluster: Cluster) -> Spread:
 @contextlib.contextmanager
 def connected(cluster: Cluster) -> Iterator[None]:
     """A connection to Ray: one that is there already, that of the address, or a cluster of our own for so long."""
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
+        yield
+        return
     with contextlib.ExitStack() as stack:
+        started: dict[str, Any] = {}
         if not cluster.address:
-            stack.enter_context(_environment({**_alone(), **cluster.environment}))  # read as ray is imported
-        ray = _ray()
-        if not ray.is_initialized():
-            started = {} if cluster.address else _started(stack, cluster)
-            try:
-                ray.init(
-                    address=cluster.address or "local",
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    **started,
+            if loaded is not None and not _token.cache_info().currsize:
+                raise errors.Unsupported(
+                    "ray was loaded before ddr could tell it to keep to itself", hint="name a cluster by RAY_ADDRESS"
                 )
-            except (OSError, RuntimeError, ValueError, TimeoutError) as problem:
-                where = redact.foreign(cluster.address) if cluster.address else "a cluster on this machine"
-                raise errors.Unavailable(
-                    f"Ray: {where}: {redact.foreign(problem)}",
-                    hint="`ray status` shows a cluster; RAY_ADDRESS names it, without it one is started here",
-                ) from problem
-            stack.callback(ray.shutdown)
+            stack.enter_context(_environment({**_alone(), **cluster.environment}))  # read as ray is loaded
+            started = _started(stack, cluster)
+        ray = _ray()
+        try:
+            ray.init(address=cluster.address or "local", log_to_driver=False, logging_level=logging.ERROR, **started)
+        except (OSError, RuntimeError, ValueError, TimeoutError) as problem:
+            where = redact.foreign(cluster.address) if cluster.address else "a cluster on this machine"
+            raise errors.Unavailable(
+                f"Ray: {where}: {redact.foreign(problem)}",
+                hint="`ray status` shows a cluster; RAY_ADDRESS names it, without it one is started here",
+            ) from problem
+        finally:
+            stack.callback(ray.shutdown)  # of what was started before it failed, too
         yield
 
 
