@@ -286,10 +286,10 @@ def main() -> int:
         elif given.command == "show":
             print(json.dumps(wanted[0][1], indent=2))
         else:
-            print(f"extract: snapshot {wanted[0][0]} to {given.out.absolute()}", file=sys.stderr)
+            print(f"extract: snapshot {wanted[0][0]} to {given.out.absolute()}")
             for component in wanted[0][1]["components"]:
                 lost += write(repository, component, given.out / part(component["name"]))
-            print(f"extract: {sum(map(Path.is_file, given.out.rglob('*')))} files are there now", file=sys.stderr)
+            print(f"extract: {sum(map(Path.is_file, given.out.rglob('*')))} files are there now")
     except BROKEN as problem:
         sys.exit(f"extract: {problem}")
     sys.stderr.writelines(f"extract: lost: {line}\n" for line in lost)

@@ -64,9 +64,9 @@ def test_the_extractor_says_what_it_does(registry: Person) -> None:
 
     done = extracts(str(registry.root / ".ddr"), "tables", "latest", str(registry.root / "out"))
     assert done.returncode == 0, done.stderr
-    assert f"to {registry.root}/out" in done.stderr
+    assert f"to {registry.root}/out" in done.stdout
     files = sum(path.is_file() for path in (registry.root / "out").rglob("*"))
-    assert f"{files} files are there now" in done.stderr
+    assert f"{files} files are there now" in done.stdout
     wrong = extracts(str(registry.root / "nowhere"), "list")
     assert wrong.returncode == 1
     assert "no repository here" in wrong.stderr
