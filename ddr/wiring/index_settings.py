@@ -171,6 +171,8 @@ def read(path: Path) -> IndexEntry:
         node = located.parse_yaml(path.read_text())
     except located.Malformed as problem:
         raise BadDocument([Problem(str(path), problem.line, "", problem.what)], hint="mend that line") from problem
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file", hint="a file with `home:` and `vectors:`") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
     complaints: list[decode.Complaint] = []
