@@ -118,14 +118,24 @@ def list_(session: sessions.Session, view: str | None) -> int:
     return 0
 
 
+def _kept_at(one: keeping.Kept) -> str:
+    """By the platform's clock where it said so, as all else that is told of the platform; else by this machine's."""
+    from ddr.ports import keeping
+
+    said = one.facts.get(keeping.PLATFORM_AT, "")
+    return said.replace("T", " ")[:19] if said else f"{one.at:%Y-%m-%d %H:%M:%S}"
+
+
 def _list_text(found: Sequence[keeping.Kept]) -> str:
+    from ddr.ports import keeping
+
     if not found:
         return "no state is kept\n  next: ddr features snapshot"
     rows = [("kept (UTC)", "view", "revision", "rows", "newest event", "why")]
     rows += [
         (
-            f"{one.at:%Y-%m-%d %H:%M:%S}", one.object, _revision(one), f"{one.rows:,}",
-            one.facts.get("event_newest", "").replace("T", " ")[:16], one.why,
+            _kept_at(one), one.object, _revision(one), f"{one.rows:,}",
+            one.facts.get(keeping.EVENT_NEWEST, "").replace("T", " ")[:16], one.why,
         )
         for one in found
     ]  # fmt: skip
@@ -153,7 +163,7 @@ def show(session: sessions.Session, revision: str) -> int:
 
 
 def _show_text(one: keeping.Kept) -> str:
-    head = f"{output.heading(one.object)} {_revision(one)}, kept {one.at:%Y-%m-%d %H:%M:%S} UTC as {one.name}"
+    head = f"{output.heading(one.object)} {_revision(one)}, kept {_kept_at(one)} UTC as {one.name}"
     rows = [("why", one.why or "-"), ("rows", f"{one.rows:,}"), ("size", output.size(one.size_bytes))]
     rows += [(name, value.replace("\n", ", ")) for name, value in sorted(one.facts.items())]
     return f"{head}\n{output.table(rows)}"

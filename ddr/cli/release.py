@@ -71,15 +71,19 @@ def record(
     number that is none, 69 a plane does not answer (what the others show is recorded all the same, not as known good).
     """
     from ddr.domain import releases
-    from ddr.lib import digest
+    from ddr.lib import digest, redact
     from ddr.release import ledger
 
     numbers = _numbers(evaluation)
+    _check_image(image)
+    shown = redact.link(link)
+    if shown != link:
+        session.notice("the link is recorded without its login and its secret values: it is kept for people")
     on, name = session.wired().platform, session.service(service).name
     if known_good:
         note = _vouching(session, on, name, note, although_bad=although_bad)
     digest_of_lock = digest.of_file(lock) if lock else ""
-    made_of = releases.Lineage(commit, image, digest_of_lock, data, run, backup, link, numbers)
+    made_of = releases.Lineage(commit, image, digest_of_lock, data, run, backup, shown, numbers)
     done = ledger.enter(on, name, known_good=known_good, note=note, made_of=made_of)
     if done.how == "known":
         session.notice("nothing new: this is the newest release, and it was recorded just so")
@@ -93,6 +97,19 @@ def _with_how(made: releases.Release, how: str) -> dict[str, object]:
     from ddr.lib import decode
 
     return {**decode.encode(made), "how": how}
+
+
+def _check_image(image: str) -> None:
+    """A tag is moved: it would tell nobody what ran then."""
+    import re
+
+    from ddr.errors import InputError
+
+    if image and not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", image):
+        raise InputError(
+            f"--image {image}: it has no digest, and a tag may be other bytes tomorrow; nothing was recorded",
+            hint="write repo@sha256:…; `docker buildx imagetools inspect IMAGE` or the push itself prints it",
+        )
 
 
 def _numbers(texts: tuple[str, ...]) -> dict[str, float]:

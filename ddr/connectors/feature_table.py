@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
-from ddr.connectors import table_runs, table_states
+from ddr.connectors import table_isolation, table_looks, table_runs, table_states
 from ddr.domain import changes, health, outcomes, planes, revisions, signals
 from ddr.errors import DdrError, InputError, Missing, Unavailable, Unsupported
 from ddr.lib import clock as clocks
@@ -25,7 +24,6 @@ from ddr.ports import keeping, signal
 
 LIVE_WITHIN = timedelta(minutes=1)  # a window that ended less than this ago means the table as it is now
 _OLD_SHARE = 0.95
-_COLUMNS_AT_ONCE = 400  # SQLite returns 2,000 columns at most, and two are asked for each
 _TIMED_OUT = 124
 _FACTS = ("version", "commit", "built_at", revisions.INPUTS_SCHEMA)
 
@@ -39,7 +37,10 @@ SERIES: Mapping[str, signal.SampleKind] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """`root` holds everything else. `refresh_window` is how far back a refresh reads the source."""
+    """`root` holds everything else. `refresh_window` is how far back a refresh reads the source.
+
+    `fallback` is a value for each feature that stands in while the table is isolated, `*` for those not named.
+    """
 
     root: str
     table: str
@@ -57,6 +58,8 @@ class Settings:
     runs: str = "runs.jsonl"
     suspended: str = "suspended"
     restored: str = "restored.json"
+    isolated: str = "isolated.json"
+    fallback: Mapping[str, int | float | str | bool | None] = field(default_factory=dict)
     refresh_window: timedelta = timedelta(hours=24)
     timeout_s: float = 120.0
 
@@ -76,9 +79,14 @@ class Freshness:
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FeatureTable:
     root = base / settings.root
-    states = table_states.TableStates(
-        root / settings.online, settings.table, f"{settings.root}/{settings.table}", root / settings.restored
-    )
+    kept_as = f"{settings.root}/{settings.table}"
+
+    def facts() -> Mapping[str, str]:
+        newest = table_looks.newest(root / settings.online, settings.table, settings.event_time)
+        said = {keeping.EVENT_NEWEST: timetext.format_time(newest)} if newest else {}
+        return {keeping.PLATFORM_AT: timetext.format_time(clock.now()), **said}
+
+    states = table_states.TableStates(root / settings.online, settings.table, kept_as, root / settings.restored, facts)
     return FeatureTable(root, settings, clock, states)
 
 
@@ -160,7 +168,7 @@ class FeatureTable:
                 table = sqlitefile.quoted(self.settings.table)
                 (count,) = online.execute(f"SELECT COUNT(*) FROM {table}").fetchone()  # noqa: S608
                 return (signals.Gauge(float(count), count), "") if count else (None, f"{self._online}: no rows")
-            shares = _shares(online, self.settings.table, columns, series, "1", ())
+            shares = table_looks.shares(online, self.settings.table, columns, series, "1", ())
         return (shares, "") if shares else (None, f"{self._online}: {self.settings.table} has no rows")
 
     def _age(self, now: datetime) -> tuple[signals.Sample | None, str]:
@@ -198,36 +206,16 @@ class FeatureTable:
                 return None, f"{path}: {self.settings.source_table} has not the columns of {self.settings.table}"
             at = sqlitefile.quoted(self.settings.source_time)
             window = (since.timestamp(), until.timestamp())
-            shares = _shares(source, self.settings.source_table, columns, series, f"{at} >= ? AND {at} < ?", window)
+            shares = table_looks.shares(
+                source, self.settings.source_table, columns, series, f"{at} >= ? AND {at} < ?", window
+            )
         return (shares, "") if shares else (None, f"{path}: nothing between the two times")
-
-
-def _shares(
-    connection: sqlite3.Connection,
-    table: str,
-    columns: Sequence[str],
-    series: str,
-    condition: str,
-    values: Sequence[float],
-) -> signals.ColumnShares | None:
-    """For each column the share of rows with a zero, or without a value; None without rows."""
-    found: dict[str, signals.Share] = {}
-    test = "= 0" if series == "zero-shares" else "IS NULL"
-    for start in range(0, len(columns), _COLUMNS_AT_ONCE):
-        part = columns[start : start + _COLUMNS_AT_ONCE]
-        sums = ", ".join(f"SUM({sqlitefile.quoted(name)} {test})" for name in part)
-        query = f"SELECT COUNT(*), {sums} FROM {sqlitefile.quoted(table)} WHERE {condition}"  # noqa: S608
-        n, *hits = connection.execute(query, values).fetchone()
-        if not n:
-            return None
-        found |= {name: signals.Share(int(hit or 0), n) for name, hit in zip(part, hits, strict=True)}
-    return signals.ColumnShares(found)
 
 
 @dataclass(frozen=True)
 class FeaturePlane:
-    """Implements Observable, Switchable, Freezable and Refreshable. A revision is a release of the program, or such a
-    release with the values of a kept state (`v2+1f2e3d4c5b6a`).
+    """Implements Observable, Switchable, Freezable, Isolatable and Refreshable. A revision is a release of the program,
+    or such a release with the values of a kept state (`v2+1f2e3d4c5b6a`).
 
     Switching to a release alone leaves the values it wrote: a refresh writes them again.
     """
@@ -324,6 +312,22 @@ class FeaturePlane:
         except OSError as problem:
             raise self._unwritable(problem) from problem
 
+    def isolate(self, why: str) -> None:
+        """As the port says. A materialization writes over the stand-in: freeze the table, too."""
+        columns = [name for name, _ in self.table.columns()]
+        self._isolation.isolate(self._pointer.read(), columns, why)
+
+    def join(self) -> None:
+        self._isolation.join()
+
+    def isolated(self) -> str:
+        return self._isolation.why()
+
+    @property
+    def _isolation(self) -> table_isolation.Isolation:
+        place = self.table.root / self._settings.isolated
+        return table_isolation.Isolation(self.table.states, self._settings.fallback, place)
+
     def refresh(self) -> outcomes.Outcome:
         """As the port says. FAILED too when some entity stays without its newest event."""
         now = self.table.clock.now()
@@ -349,10 +353,11 @@ class FeaturePlane:
         try:
             live = self.revision()
             rows = self.table.read("rows", self.table.clock.now(), self.table.clock.now())
-            frozen = self.frozen()
+            frozen, isolated = self.frozen(), self.isolated()
         except DdrError as problem:
             return health.Health.of(problem, cannot)
         why = f"{self._pointer.link} is at {live.name}" + (f"; suspended: {frozen}" if frozen else "")
+        why += f"; isolated: {isolated}" if isolated else ""
         if rows.sample is None:
             return health.Health(signals.State.BAD, f"{why}; {rows.why}", (), cannot)
         can = (f"go to {', '.join(self._pointer.names())}", *([f"bring back {kept} kept states"] if kept else []))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,12 +34,13 @@ class Note:
 
 @dataclass
 class TableStates:
-    """States of one table. `kept_as` is what they are kept under."""
+    """States of one table. `kept_as` is what they are kept under; `facts` says more of the values as they are now."""
 
     path: Path
     table: str
     kept_as: str
     note_path: Path
+    facts: Callable[[], Mapping[str, str]] = dict
     _shelf: list[keeping.Shelf] = field(default_factory=list, repr=False)
 
     def put_on(self, shelf: keeping.Shelf) -> None:
@@ -50,13 +51,16 @@ class TableStates:
         with sqlitefile.opened(self.path) as online:
             return rowdigest.of_batches(sqlitetable.batches(online, self.table, self._columns(online)))
 
-    def keep(self, release: str, why: str) -> keeping.Kept:
-        """The values now, as those of this release."""
+    def keep(self, release: str, why: str, instead: Mapping[str, rowbatch.Cell] | None = None) -> keeping.Kept:
+        """The values now, as those of this release; with `instead` each row has these in the place of its own."""
 
         def put(sink: restorable.Sink) -> None:
             with sqlitefile.opened(self.path) as online:
                 columns = self._columns(online)
-                made = sink.table(_VALUES, _declared(columns), sqlitetable.batches(online, self.table, columns))
+                rows = (_replaced(one, instead or {}) for one in sqlitetable.batches(online, self.table, columns))
+                made = sink.table(_VALUES, _declared(columns), rows)
+            for name, value in self.facts().items():
+                sink.fact(name, value)
             sink.fact(_RELEASE, release)
             sink.fact(DIGEST, made.digest)
             sink.fact(keeping.REVISION, named(release, made.digest))
@@ -162,6 +166,12 @@ class TableStates:
 def named(release: str, values: str) -> str:
     """The name of a state."""
     return f"{release}{SEPARATOR}{digest.short(digest.of_value(values), _DIGITS)}"
+
+
+def _replaced(batch: rowbatch.Batch, values: Mapping[str, rowbatch.Cell]) -> rowbatch.Batch:
+    for name, value in values.items():
+        batch = batch.with_cells(name, [value] * batch.size)
+    return batch
 
 
 def _declared(columns: Sequence[tuple[str, str]]) -> tuple[snapshots.Column, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ddr.domain import planes
-from ddr.lib import timetext
+from ddr.lib import redact, timetext
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,6 @@ def _of_deployment(record: Mapping[str, object], plane: planes.Plane, name: str,
         actor=str(record.get("actor") or "unknown"),
         summary=str(record.get("summary") or ""),
         source=source,
-        link=str(record.get("link") or ""),
+        link=redact.link(str(record.get("link") or "")),
         detail=str(record.get("diff") or ""),
     )

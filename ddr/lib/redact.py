@@ -25,6 +25,11 @@ _SHAPES = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), MASK),
 )
 
+_USER = re.compile(r"(?<=://)[^/\s@?#]+(?=@)")
+_VALUES = re.compile(
+    r"(?i)([?&#;](?:[\w.-]*[-_.])?(?:[a-z]*token|(?:api|access|private|secret|signing)?key|sig|signature|password|passwd|pwd|[a-z]*secret|auth)=)[^&#;\s]+"
+)
+
 LONGEST_FOREIGN_TEXT = 256
 
 
@@ -49,6 +54,14 @@ def foreign(problem: object) -> str:
     """The text of somebody else's error: one line, cut short, secret shapes masked."""
     text = " ".join(_SHAPES_ONLY(str(problem)).split())
     return text if len(text) <= LONGEST_FOREIGN_TEXT else text[: LONGEST_FOREIGN_TEXT - 1] + "…"
+
+
+def link(url: str) -> str:
+    """A link that is kept for people: without who logs in, and without values that by their name let somebody in.
+
+    However few letters they have. Only for links: elsewhere `?key=name` is no secret.
+    """
+    return _VALUES.sub(r"\1" + MASK, _USER.sub(MASK, _SHAPES_ONLY(url)))
 
 
 def find_secret(text: str) -> bool:

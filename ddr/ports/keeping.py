@@ -61,3 +61,6 @@ class Keepable(Protocol):
 
 REVISION = "revision"
 """The fact of a kept state that says which revision it is: `Switchable.find` takes it."""
+
+EVENT_NEWEST, PLATFORM_AT = "event_newest", "platform_at"
+"""Facts of a kept state: the newest event in it, and when it was kept by the platform's own clock."""

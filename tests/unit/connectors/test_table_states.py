@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 
 from ddr.connectors import feature_table
 from ddr.domain import planes
-from ddr.errors import Conflict, Missing
-from ddr.lib import clock
-from ddr.ports import keeping
+from ddr.errors import Conflict, InputError, Missing, Refused
+from ddr.lib import clock, timetext
+from ddr.ports import connector, keeping
 from tests.unit.connectors import feast_online, rigs
 
 
@@ -119,3 +120,79 @@ def test_a_state_that_is_not_kept_is_missing(table: feature_table.FeatureTable) 
     assert any("no state is kept" in line for line in plane.health().cannot)
     table.keep("one")
     assert any("bring back 1" in line for line in plane.health().can)
+
+
+def isolating(table: feature_table.FeatureTable, **fallback: float | None) -> feature_table.FeaturePlane:
+    said = {"*" if name == "others" else name: value for name, value in fallback.items()}
+    made = dataclasses.replace(table, settings=dataclasses.replace(table.settings, fallback=said))
+    plane = plane_of(made)
+    assert isinstance(plane, connector.Isolatable)
+    return plane
+
+
+def features_of(table: feature_table.FeatureTable) -> set[tuple[Any, ...]]:
+    names = ", ".join(name for name, _ in table.columns())
+    with contextlib.closing(sqlite3.connect(table.root / "online.db")) as file:
+        return set(file.execute(f"SELECT {names} FROM lane_pixels").fetchall())
+
+
+def test_an_isolated_table_gives_its_stand_in_and_joins_again(table: feature_table.FeatureTable) -> None:
+    plane, before = isolating(table, others=0.5, p00=None), values(table)
+    plane.isolate("rows are wrong")
+    first, *rest = next(iter(features_of(table)))
+    assert len(features_of(table)) == 1, "every row is the stand-in"
+    assert (first, set(rest)) == (None, {0.5} if rest else set())
+    assert len(values(table)) == len(before), "entities stay"
+    assert plane.isolated() == "rows are wrong"
+    assert "isolated: rows are wrong" in plane.health().why
+    plane.isolate("again")
+    assert plane.isolated() == "rows are wrong", "what is isolated is kept so"
+    plane.join()
+    assert (values(table), plane.isolated()) == (before, "")
+    plane.join()
+    assert values(table) == before
+    plane.isolate("a second time")
+    spoil(table)
+    written = values(table)
+    with pytest.raises(Conflict, match="somebody wrote them"):
+        plane.join()
+    assert values(table) == written
+
+
+def test_an_isolation_that_was_cut_off_goes_on(table: feature_table.FeatureTable) -> None:
+    plane, before = isolating(table, others=0.0), values(table)
+    states = table.states
+    put, states.put = states.put, _dies  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        plane.isolate("rows are wrong")
+    states.put = put  # type: ignore[method-assign]
+    assert (values(table), plane.isolated()) == (before, "")
+    spoil(table)
+    written = values(table)
+    plane.isolate("rows are wrong")
+    assert len(features_of(table)) == 1
+    plane.join()
+    assert values(table) == written, "what was there when it was isolated, not what was there at the first try"
+
+
+def _dies(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_an_agreed_value_for_each_feature_nothing_is_changed(table: feature_table.FeatureTable) -> None:
+    before = values(table)
+    for fallback, error in (({}, Refused), ({"p99": 0.0, "others": 0.0}, InputError), ({"p00": 0.0}, InputError)):
+        plane = isolating(table, **fallback)
+        if error is InputError and set(fallback) == {name for name, _ in table.columns()}:
+            continue
+        with pytest.raises(error):
+            plane.isolate("wrong")
+        assert (values(table), plane.isolated()) == (before, "")
+
+
+def test_a_kept_state_says_how_new_its_events_are_and_when_it_was_kept_there(table: feature_table.FeatureTable) -> None:
+    facts = table.keep("good").facts
+    with contextlib.closing(sqlite3.connect(table.root / "online.db")) as file:
+        (newest,) = file.execute("SELECT MAX(event_ts) FROM lane_pixels").fetchone()
+    assert timetext.parse_time(facts[keeping.EVENT_NEWEST]).timestamp() == pytest.approx(newest, abs=0.001)
+    assert timetext.parse_time(facts[keeping.PLATFORM_AT]) == rigs.NOW

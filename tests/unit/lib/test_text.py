@@ -81,3 +81,20 @@ def test_known_values_are_masked_longest_first_and_foreign_text_is_cut() -> None
     mask = redact.Redactor(frozenset({"swordfish", "sword", "abc"}))
     assert mask("swordfish and sword, abc") == f"{redact.MASK} and {redact.MASK}, abc"
     assert len(redact.foreign("x" * 1000)) == redact.LONGEST_FOREIGN_TEXT
+
+
+def test_a_link_loses_who_logs_in_and_what_lets_in_however_short() -> None:
+    hidden = (
+        "https://u:p@ci.example/1",
+        "https://tok@ci.example/1",
+        *(f"https://ci.example/1?a=1&{name}=ab" for name in ("token", "key", "sig", "password", "secret")),
+        *(
+            f"https://ci.example/1?{name}=ab#x"
+            for name in ("access_token", "X-Amz-Signature", "api_key", "client_secret")
+        ),
+    )
+    for url in hidden:
+        assert redact.MASK in redact.link(url), url
+        assert "=ab" not in redact.link(url)
+    for url in ("https://ci.example/42", "https://ci.example/1?monkey=ab&page=2", ""):
+        assert redact.link(url) == url
