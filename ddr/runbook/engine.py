@@ -28,6 +28,7 @@ from ddr.runbook import (
     preview,
     procedure,
     progress,
+    standing,
     stepping,
     undo,
     work,
@@ -159,7 +160,7 @@ class Engine:
         if seen.end is not None and seen.end.status == "undone":
             return self._ended_before(seen)
         layers.require_on_top(self._tools.platform.journal, self._tools.catalog, seen)
-        asks = asks and (seen.end is not None or seen.is_paused)
+        asks = asks and not seen.is_undoing and (seen.is_paused or standing.got_to_its_end(seen))
         mine = self._claim(follower, take_over=take_over, resumed=True)
         with self._paused_on_failure(mine):
             if not asks or self._is_agreed(mine, break_glass):
@@ -243,7 +244,7 @@ class Engine:
             if name == run:
                 return
             is_runbook = seen.started.purpose == "runbook" and seen.started.service == service
-            if is_runbook and seen.end is None and not _only_waits_for_proof(seen):
+            if is_runbook and seen.end is None and not standing.only_waits_for_proof(seen):
                 if run:
                     journal.append(records.RunEnded(run, "failed", f"run {name} of {service} was first"))
                 held = seen.claim
@@ -255,7 +256,7 @@ class Engine:
                     )
                 raise Interrupted(
                     f"run {name} ({seen.started.title}) of {service} has no end yet",
-                    hint=_ways_on(seen) + (f"; {or_else}" if or_else else ""),
+                    hint=standing.ways_on(seen) + (f"; {or_else}" if or_else else ""),
                 )
 
     def _follow(self, run: str) -> history.Follower:
@@ -328,19 +329,6 @@ class Engine:
             mine.check_fence()
             mine.append(records.RunPaused(mine.run, why))
             self._tools.report(progress.RunPaused(mine.run, why))
-
-
-def _ways_on(seen: run_view.Run) -> str:
-    return f"`{seen.undo_command}`" if seen.is_undoing else f"`ddr runbook resume {seen.id}` or `{seen.undo_command}`"
-
-
-def _only_waits_for_proof(seen: run_view.Run) -> bool:
-    """It has done what it does, and judges when it is resumed: nobody has to wait for it in an incident."""
-    if not seen.is_paused or seen.is_awaiting_approval or history.is_undoing(seen):
-        return False
-    what, ended = work.frozen(seen.started), history.outcomes_of(seen)
-    place = stepping.position(what, ended)
-    return not isinstance(place, stepping.Ending) and stepping.awaits_proof(what, place, ended.get(place.name))
 
 
 def incident_of(on: platform.Platform, service: str, named: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from ddr.domain import changes, records, runbooks
@@ -197,3 +199,20 @@ def test_where_nobody_is_named_nobody_is_asked() -> None:
     document = runs.document(runs.platform(world), GOOD)
     assert runs.runner(world).start(document, "postcode", run="r1").status == "recovered"
     assert runs.runner(world).undo("r1").status == "undone"
+
+
+def test_killed_while_it_asks_it_asks_again() -> None:
+    """At every write until the request stands: a claim alone makes nobody free to take it back."""
+    world = promoted()
+    recovered(world)
+    asked_before = len(world.journal.of_kind(records.ApprovalRequested))
+    for die_at in [(1, "after"), (2, "before"), (2, "after"), (3, "before")]:
+        dead = copy.deepcopy(world)
+        dead.journal.live_again(die_at)
+        with pytest.raises(recovery.Killed):
+            undo(dead)
+        dead.journal.live_again()
+        with pytest.raises(ApprovalRequired, match="taking it back"):
+            undo(dead)
+        assert dead.model.live == "2", die_at
+        assert len(dead.journal.of_kind(records.ApprovalRequested)) > asked_before

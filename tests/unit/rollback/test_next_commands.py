@@ -11,7 +11,7 @@ from ddr.domain import records
 from ddr.errors import Refused
 from ddr.journal import views
 from ddr.rollback import book
-from ddr.runbook import engine, parse
+from ddr.runbook import parse, standing
 from tests import deaths
 from tests.unit.rollback import runs
 
@@ -42,7 +42,7 @@ def test_an_undo_that_was_killed_is_gone_on_with_and_never_resumed() -> None:
         with pytest.raises(Refused) as told:
             process.runner().resume("r1")
         assert told.value.hint == "`ddr rollback undo r1` goes on with that"
-        assert engine._ways_on(seen(process)) == "`ddr rollback undo r1`"
+        assert standing.ways_on(seen(process)) == "`ddr rollback undo r1`"
         assert process.undo() == "undone"
         begun += 1
     print(f"{begun} kill points in an undo")
@@ -59,7 +59,7 @@ def test_a_rollback_that_was_killed_is_resumed_or_undone_and_not_told_to_run_bes
     assert offered(process) == "ddr runbook resume r1   # or: ddr rollback undo r1"
     assert rollback_text.standing(seen(process), {"r1"}) == "interrupted (running)"
     assert rollback_text.standing(seen(process), ()) == "running"
-    assert engine._ways_on(seen(process)) == "`ddr runbook resume r1` or `ddr rollback undo r1`"
+    assert standing.ways_on(seen(process)) == "`ddr runbook resume r1` or `ddr rollback undo r1`"
     for or_else in ("", "--beside runs this one as well"):
         with pytest.raises(Refused) as told:  # the process that was killed is this one, and it lives
             process.runner().start(ended_document(process), "postcode", run="r2", or_else=or_else)

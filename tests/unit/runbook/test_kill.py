@@ -121,8 +121,7 @@ def test_killed_anywhere_and_taken_back(case: str) -> None:
         deaths.killed(process.world, die_at, process.until_end)
         if not process.world.journal.of_kind(records.RunStarted):
             continue
-        finish = shipped.runner(process.world).undo("r1")
-        assert finish.status == "undone", (die_at, finish)
+        assert process.undo() == "undone", die_at
         assert process.world.state()[0] == expected.planes_before, die_at  # type: ignore[index]
         assert not process.world.server.fallback_on, die_at
         twice_done = {effect for effect, count in process.world.effects.items() if count > 1}
@@ -141,7 +140,7 @@ def undo_killed(case: str, soon: int | None) -> tuple[int, int]:
     ended.world.journal.live_again()
 
     def undo(process: shipped.Process) -> str:
-        return shipped.runner(process.world).undo("r1").status
+        return process.undo()
 
     reference = ended.copy()
     assert undo(reference) == "undone"
