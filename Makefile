@@ -30,8 +30,8 @@ $(READY): requirements.lock pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
 	@touch $(READY)
 
-# torch and ray, a gigabyte that only tests of indexes need. The CPU build of torch: from a local wheel where pip is told
-# of one, else from the project's own index, never with 15 CUDA packages.
+# torch, transformers and ray, a gigabyte that only tests of indexes need. The CPU build of torch: from a local wheel where
+# pip is told of one, else from the project's own index, never with 15 CUDA packages.
 TORCH_INDEX := $(if $(PIP_FIND_LINKS),,--index https://download.pytorch.org/whl/cpu --index-strategy unsafe-best-match)
 
 $(HEAVY): $(READY) requirements-heavy.lock
@@ -63,7 +63,7 @@ benchmark: $(HEAVY) ## Speed, side by side with what a user would pick instead
 
 lock: $(READY) ## Resolve requirements.lock anew
 	$(UV) pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate --extra test pyproject.toml -o requirements.lock
-	@echo "requirements-heavy.lock is kept by hand: torch, ray and what only they need"
+	@echo "requirements-heavy.lock is kept by hand: torch, transformers, ray and what only they need"
 
 clean: ## Remove .venv and everything built
 	rm -rf $(VENV) dist gameday-report .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -152,7 +152,7 @@ def check(
         found = checks.check(
             index.home,
             chosen,
-            index.means(embedder, plan, part),
+            index.means(embedder, plan, part, chosen),
             range(level + 1),
             lambda text: at_work.told(text, 0, 0),
         )

@@ -1,6 +1,7 @@
 """Where the vectors of an index are made of texts: what was embedded last, whether that is still so, and by what.
 
-`embedded/<fingerprint>/` beside the builds has the shards of one embedder, `embedded/current.json` says which is meant.
+`embedded/<fingerprint>/` beside the builds has the shards of one embedder, and `current.json` of which texts they are;
+the one in `embedded/` says which embedder is meant.
 """
 
 from __future__ import annotations
@@ -57,9 +58,21 @@ class Embedding:
         found = self._current()
         if found is None or found.asked != self._asked():
             return wanted
+        return replace(wanted, source=self._source(found), embedder=found.fingerprint)
+
+    def source_of(self, embedder: str) -> indexes.Source | None:
+        """The vectors by the embedder of that fingerprint. None where they are not here (any more)."""
+        found = _read(self._of(embedder) / _CURRENT)
+        return None if found is None else self._source(found)
+
+    def is_text_of(self, embedder: str) -> bool:
+        """Whether the texts are those of these vectors still, by the times and sizes of their files."""
+        found = _read(self._of(embedder) / _CURRENT)
+        return found is not None and found.corpus == self._corpus().generation
+
+    def _source(self, found: Current) -> indexes.Source:
         folder = self._of(found.fingerprint)
-        source = indexes.Source((str(folder / embedding.VECTORS),), str(folder / found.ids))
-        return replace(wanted, source=source, embedder=found.fingerprint)
+        return indexes.Source((str(folder / embedding.VECTORS),), str(folder / found.ids))
 
     def embed(self, report: stages.Report) -> embedding.Embedded:
         """Make what is not made. As `embedding.embed`."""
@@ -76,8 +89,9 @@ class Embedding:
         )
         made = embedding.embed(self._of(meant.fingerprint), request, report)
         current = replace(asked, ids=made.ids)
-        if current != self._current():
-            durable.replace(self._folder / _CURRENT, codec.encode(current))
+        for path in (self._of(meant.fingerprint) / _CURRENT, self._folder / _CURRENT):
+            if current != _read(path):
+                durable.replace(path, codec.encode(current))
         return made
 
     def is_current(self) -> bool:
@@ -143,8 +157,11 @@ class Embedding:
         return digest.of_value(found)
 
     def _current(self) -> Current | None:
-        path = self._folder / _CURRENT
-        try:
-            return codec.decode(Current, path.read_bytes(), str(path))
-        except (Damaged, OSError):
-            return None  # the next build writes it anew; what is embedded stays
+        return _read(self._folder / _CURRENT)
+
+
+def _read(path: Path) -> Current | None:
+    try:
+        return codec.decode(Current, path.read_bytes(), str(path))
+    except (Damaged, OSError):
+        return None  # the next build writes it anew; what is embedded stays

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes, planes
-from ddr.errors import InputError, Missing, UnknownName
+from ddr.errors import Damaged, InputError, Missing, UnknownName
 from ddr.index import build, check, codec, plans, stages, worker
 from ddr.index import work as works
 from ddr.index.homes import bucket, collecting, folder, home
@@ -72,7 +72,7 @@ class Index:
 
     def shards(self) -> tuple[indexes.Shard, ...]:
         """What lies there now. InputError for whatever is wrong with any file; Missing where texts are not embedded."""
-        if self.embedding is not None and self.wanted.source.vectors == (index_settings.NOT_EMBEDDED,):
+        if self.embedding is not None and not self.wanted.embedder:
             raise Missing(f"the texts of {self.name} are not embedded yet", hint=f"ddr index build {self.called}")
         return opening.find(self.wanted.source, self.sources.base, self.sources.buckets)
 
@@ -108,18 +108,41 @@ class Index:
         work = works.opened(self.work_folder, plan, self.depot)
         return bench(work, self.sources, report)
 
-    def means(self, live_embedder: str = "", plan: indexes.Plan | None = None, part: int = 0) -> check.Means:
-        """What a check may use. `plan` is that of the version, for `part` made again."""
+    def means(
+        self, live_embedder: str = "", plan: indexes.Plan | None = None, part: int = 0, version: str = ""
+    ) -> check.Means:
+        """What a check of `version` may use. `plan` is its own, for `part` made again."""
         rebuild = None if plan is None else lambda number: self._rebuilt(plan, number)
         return check.Means(
             embedder=live_embedder or self.live_embedder(),
             golden=None if self.embedding is None else self.embedding.golden,
-            corpus=lambda: corpus.opened(self._shards_now(), self.wanted.source, self.base, self.sources.buckets),
+            corpus=self._corpus_for(version),
             rebuild=rebuild,
             part=part,
             scratch=None,
             threads=plans.machine(self.wanted).threads,
         )
+
+    def _corpus_for(self, version: str) -> Callable[[], corpus.Corpus] | None:
+        """What a version is compared with: vectors by its own embedder of the texts as they are now."""
+        base, buckets = self.base, self.sources.buckets
+        if self.embedding is None:
+            return lambda: corpus.opened(self.shards(), self.wanted.source, base, buckets)
+        embedding = self.embedding
+        try:
+            made_by = self.home.manifest(version).embedder.fingerprint if version else self.wanted.embedder
+        except Damaged:
+            return None
+        source = embedding.source_of(made_by) if made_by else None
+        if source is None:
+            return None
+
+        def opened() -> corpus.Corpus:
+            if not embedding.is_text_of(made_by):
+                raise Missing("the texts changed since they were embedded", hint=f"ddr index build {self.called}")
+            return corpus.opened(opening.find(source, base, buckets), source, base, buckets)
+
+        return opened
 
     def _rebuilt(self, plan: indexes.Plan, part: int) -> str:
         """In a folder of its own, away from what a build goes on with."""

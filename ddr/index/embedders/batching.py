@@ -58,13 +58,12 @@ def embedded(
     """
     found: NDArray[np.float32] | None = None
     is_done = np.zeros(len(tokens), np.bool_)
-    for rows in _batches(tokens, budget):
-        for part, vectors in _fitting(encoder, tokens, rows, budget):
-            if found is None:
-                found = np.empty((len(tokens), vectors.shape[1]), np.float32)
-            found[part] = vectors
-            is_done[part] = True
-            report(int(is_done.sum()))
+    for rows, vectors in _batches(encoder, tokens, budget):
+        if found is None:
+            found = np.empty((len(tokens), vectors.shape[1]), np.float32)
+        found[rows] = vectors
+        is_done[rows] = True
+        report(int(is_done.sum()))
     if found is None or not is_done.all():
         raise AssertionError(f"{int((~is_done).sum())} texts were not embedded")
     finite = np.isfinite(found).all(axis=1)
@@ -77,41 +76,31 @@ def embedded(
     return found
 
 
-def _batches(tokens: Sequence[Tokens], budget: Budget) -> Iterator[NDArray[np.intp]]:
-    """Numbers of rows, the longest first: where memory is short, that shows at once."""
+def _batches(
+    encoder: Encoder, tokens: Sequence[Tokens], budget: Budget
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
+    """Numbers of rows and their vectors, the longest first: where memory is short, that shows at once."""
     lengths = np.array([len(one) for one in tokens])
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        count = max(1, budget.tokens // int(lengths[order[start]]))
-        yield order[start : start + count]
-        start += count
-
-
-def _fitting(
-    encoder: Encoder, tokens: Sequence[Tokens], rows: NDArray[np.intp], budget: Budget
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float32]]]:
-    """The rows in as many pieces as it takes."""
-    waiting = [rows]
-    while waiting:
-        part = waiting.pop()
-        batch = [tokens[at] for at in part.tolist()]
+        longest = int(lengths[order[start]])
+        rows = order[start : start + max(1, budget.tokens // longest)]
         try:
-            vectors = encoder.vectors(batch)
+            vectors = encoder.vectors([tokens[at] for at in rows.tolist()])
         except (RuntimeError, MemoryError) as problem:
             if not encoder.is_out_of_memory(problem):
                 raise
-            if len(part) == 1:
+            if len(rows) == 1:
                 raise Unavailable(
-                    f"the device has no memory for one text of {len(batch[0])} tokens: {redact.foreign(problem)}",
+                    f"the device has no memory for one text of {longest} tokens: {redact.foreign(problem)}",
                     hint="a smaller maxTokens, another device, or stop what else runs on it; what is done stays done",
                 ) from problem
-            half = len(part) // 2
-            budget.tokens = max(1, min(budget.tokens, half * len(batch[0])))
+            budget.tokens = len(rows) // 2 * longest
         else:
-            if len(vectors) != len(part):
-                raise AssertionError(f"{len(vectors)} vectors of {len(part)} texts")
-            yield part, vectors
+            if len(vectors) != len(rows):
+                raise AssertionError(f"{len(vectors)} vectors of {len(rows)} texts")
+            yield rows, vectors
+            start += len(rows)
             continue
         encoder.free()  # not while the problem holds the frames that hold the memory
-        waiting += [part[half:], part[:half]]
