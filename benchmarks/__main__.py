@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME...`: all, or startup journal changes gameday backup growth metadata rollback features."""
+"""`python -m benchmarks NAME...`: all, or startup journal changes gameday backup growth metadata rollback features index."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import backup, changes, features, gameday, growth, journal, metadata, rollback, startup
+from benchmarks import backup, changes, features, gameday, growth, index, journal, metadata, rollback, startup
 
 
 def main(names: list[str]) -> None:
@@ -36,6 +36,8 @@ def main(names: list[str]) -> None:
         rollback.run()
     if not names or "features" in names:
         features.run()
+    if not names or "index" in names:
+        index.run()
 
 
 if __name__ == "__main__":
