@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME...`: all, or startup journal changes gameday backup growth metadata rollback features index."""
+"""`python -m benchmarks NAME...`, or all: startup journal changes gameday backup growth metadata rollback features index."""
 
 from __future__ import annotations
 
