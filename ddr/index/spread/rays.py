@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 STAGE = "ray"
 RETRIES = 3
 """Of a part whose process died, or to which a system did not answer."""
+_STARTS = 4
 _TICK_S = 1.0
 _STORE_BYTES = 80 << 20  # nearly the least that Ray takes: only receipts go through it
 _LONGEST_FOLDER = 40  # sockets lie below it, and their whole path has 107 characters at most
@@ -125,17 +126,26 @@ def connected(cluster: Cluster) -> Iterator[None]:
             stack.enter_context(_environment({**_alone(), **cluster.environment}))  # read as ray is loaded
             started = _started(stack, cluster)
         ray = _ray()
+        stack.callback(ray.shutdown)
+        _begin(ray, cluster, started)
+        yield
+
+
+def _begin(ray: Any, cluster: Cluster, started: Mapping[str, Any]) -> None:
+    """Ray gives its processes 30 seconds to come up, which a machine that is busy exceeds once and not twice."""
+    for tries_left in range(0 if cluster.address else _STARTS - 1, -1, -1):
         try:
             ray.init(address=cluster.address or "local", log_to_driver=False, logging_level=logging.ERROR, **started)
-        except (OSError, RuntimeError, ValueError, TimeoutError) as problem:
+        except Exception as problem:  # Ray raises a bare one when its processes do not come up
+            ray.shutdown()
+            if tries_left:
+                continue
             where = redact.foreign(cluster.address) if cluster.address else "a cluster on this machine"
             raise errors.Unavailable(
                 f"Ray: {where}: {redact.foreign(problem)}",
                 hint="`ray status` shows a cluster; RAY_ADDRESS names it, without it one is started here",
             ) from problem
-        finally:
-            stack.callback(ray.shutdown)  # of what was started before it failed, too
-        yield
+        return
 
 
 def _ray() -> Any:
