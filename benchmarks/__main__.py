@@ -1,4 +1,4 @@
-"""`python -m benchmarks NAME...`, or all: startup journal changes gameday backup growth metadata rollback features index."""
+"""`python -m benchmarks NAME...`, or all; a name is that of a module here with a `run`."""
 
 from __future__ import annotations
 
