@@ -116,6 +116,8 @@ def diff(session: sessions.Session, before: str, after: str, service: str | None
 def verify(session: sessions.Session, service: str | None, everything: bool) -> int:
     """Prove that what is known good could be deployed today: every revision is there and has the bytes it had.
 
+    An index whose bytes hold is loaded in a limited child process, and its probes are asked.
+
     Looked at are the known-good releases that served within `recoveryWindow` of ddr.yaml, and the newest one however
     old it is. Without SERVICE all services. Only looks; for a scheduler once a day.
 
@@ -123,6 +125,7 @@ def verify(session: sessions.Session, service: str | None, everything: bool) -> 
     missing as far as can be seen, and a system does not answer.
     """
     from ddr.release import deployable, ledger
+    from ddr.wiring import loads
 
     wired = session.wired()
     names = [session.service(service).name] if service else sorted(wired.platform.services)
@@ -131,7 +134,10 @@ def verify(session: sessions.Session, service: str | None, everything: bool) -> 
     window = wired.config.recovery_window
     since = None if everything else wired.platform.clock.now() - window
     with working.shown(session) as at_work:
-        found = [deployable.verify(wired.platform, name, since, _holds(session), at_work.told, board) for name in names]
+        found = [
+            deployable.verify(wired.platform, name, since, _holds(session), at_work.told, board, loads.of(wired))
+            for name in names
+        ]
     document = {"window": None if everything else window, "services": found}
     session.show(document, lambda: release_text.verified(found, None if everything else window))
     if not all(one.is_fine for one in found):

@@ -165,6 +165,8 @@ def _verified(found: deployable.Verified, window: timedelta | None) -> str:
         for part in verdict.parts:
             if part.standing != "ok":
                 lines.append(f"       {part.what} {part.name}: {click.style(part.standing, bold=True)}: {part.why}")
+            if part.loads:
+                lines.append(f"       {part.what} {part.name}: loads: {part.loads}")
             if part.next:
                 lines.append(f"       next: {part.next}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,10 +23,16 @@ Holds = Callable[[str], bool | None]
 """Whether the backup repository has the snapshot with this id; None where nobody can say."""
 
 
+Loads = Callable[[str, planes.Plane, str], str]
+"""What was seen when this revision of a plane of a service was loaded, apart from this process; '' where nobody can.
+Damaged when it cannot be loaded."""
+
+
 class Standing(StrEnum):
     """`blocked`: somebody said that nothing goes back there, which is no finding. `unproved`: it is there, and its
     bytes were never recorded. `elsewhere`: ddr only watches this plane, and what is live is another one now. `away`:
-    its system does not answer, so nothing is known of it; what is not seen is not lost."""
+    its system does not answer, so nothing is known of it; what is not seen is not lost. `unloadable`: its bytes are as
+    they were, and nothing here can load them."""
 
     OK = "ok"
     MISSING = "missing"
@@ -35,9 +42,10 @@ class Standing(StrEnum):
     UNPROVED = "unproved"
     ELSEWHERE = "elsewhere"
     AWAY = "away"
+    UNLOADABLE = "unloadable"
 
 
-FINDINGS = frozenset({Standing.MISSING, Standing.CHANGED, Standing.UNREADABLE})
+FINDINGS = frozenset({Standing.MISSING, Standing.CHANGED, Standing.UNREADABLE, Standing.UNLOADABLE})
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Part:
     standing: Standing
     why: str
     next: str = ""
+    loads: str = ""
+    """What was seen when it was loaded: `900 rows of 16, 8 probes answered as published`."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,7 @@ def verify(
     holds: Holds,
     report: Report = lambda _what, _done, _of: None,
     known: views.Board | None = None,
+    loads: Loads = lambda _service, _plane, _name: "",
 ) -> Verified:
     """Every known-good release that served from `since` on; all of them with None. Only looks.
 
@@ -118,10 +129,18 @@ def verify(
         report(f"{key[0]} {key[1]} {key[2]}", done, len(wanted))
         found[key] = _look(platform, service, *key)
     verdicts = []
+    loaded: dict[tuple[planes.Plane, str, str], Part] = {}
     for release in reversed(good):
-        parts = [
-            _judge(release, one, found[plane, one.object, one.name], board) for plane, one in release.revisions.items()
-        ]
+        parts = []
+        for plane, one in release.revisions.items():
+            key = (plane, one.object, one.name)
+            part = _judge(release, one, found[key], board)
+            if part.standing is Standing.OK:
+                if key not in loaded:
+                    report(f"loading {plane} {one.name}", len(wanted), len(wanted))
+                    loaded[key] = _loaded(release, part, one, loads)
+                part = loaded[key]
+            parts.append(part)
         verdicts.append(Verdict(release.id, release.at, (*parts, *_snapshots(release, holds))))
     standing = all(any(part.standing is Standing.BLOCKED for part in verdict.parts) for verdict in verdicts)
     why = "each has a blocked revision: there is nothing to go back to" if standing else ""
@@ -168,6 +187,17 @@ def _judge(
         why = f"recorded {digest.short(was.digest)}, now {digest.short(now.digest)}: overwritten under its name"
         return Part(was.plane, name, Standing.CHANGED, why, _way_back(release, Standing.CHANGED))
     return Part(was.plane, name, Standing.OK, f"there, bytes {digest.short(now.digest)}")
+
+
+def _loaded(release: releases.Release, part: Part, one: revisions.Revision, loads: Loads) -> Part:
+    """Only what has the bytes it had: what is damaged is not loaded."""
+    try:
+        return dataclasses.replace(part, loads=loads(release.service, one.plane, one.name))
+    except Unavailable as problem:
+        return Part(one.plane, part.name, Standing.AWAY, problem.message, problem.hint)
+    except DdrError as problem:
+        back = problem.hint or _way_back(release, Standing.UNLOADABLE)
+        return Part(one.plane, part.name, Standing.UNLOADABLE, problem.message, back)
 
 
 def _way_back(release: releases.Release, standing: Standing) -> str:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from ddr.domain import differences, lineages, moments, planes, releases, revisions
-from ddr.errors import Away, InputError, Unavailable, UnknownName
+from ddr.errors import Away, Damaged, InputError, Unavailable, UnknownName
 from ddr.journal import views
 from ddr.ports import platform as ports
 from ddr.release import deployable, discovery, ledger, lineage, marking, timeline
@@ -137,6 +137,29 @@ def test_a_system_that_does_not_answer_is_unknown_and_nothing_is_given_up() -> N
     del world.planes[MODEL].contents[release.revisions[MODEL].name]
     (lost,) = verified(on).verdicts[0].findings
     assert lost.next.index("ddr restore") < lost.next.index("only where it is lost for good: ddr release withdraw")
+
+
+def test_what_has_its_bytes_is_loaded_once_and_what_has_not_never_is() -> None:
+    world = worlds.World()
+    on = platforms.platform(world)
+    ledger.record(on, "digits", known_good=True)
+    world.clock.sleep(60)
+    world.release_code("1.4.1")
+    ledger.record(on, "digits", known_good=True)
+    asked: list[str] = []
+
+    def loads(service: str, plane: planes.Plane, name: str) -> str:
+        asked.append(f"{service} {plane} {name}")
+        if plane is INDEX:
+            raise Damaged("it cannot be loaded")
+        return "12 rows, 3 probes answered" if plane is MODEL else ""
+
+    world.overwrite_weights()
+    found = deployable.verify(on, "digits", None, lambda _: True, loads=loads)
+    assert not any(" model " in one for one in asked), "damaged bytes are not loaded"
+    assert len(asked) == len(set(asked))
+    assert standings(found)["index"] == "unloadable"
+    assert not found.is_fine
 
 
 def _raising(problem: Exception) -> Callable[[str], revisions.Revision]:
