@@ -118,7 +118,7 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Server]:
-    """One for the session of this xdist worker: mark tests with `xdist_group("postgres")`."""
+    """One for the session of this xdist worker."""
     with started() as server:
         yield server
 

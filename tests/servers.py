@@ -1,8 +1,7 @@
 """Real S3 servers for the tests: moto, SeaweedFS and `rclone serve s3`, each started from its pip-installed program.
 
 Every server listens on free loopback ports, keeps its bytes in a temporary folder and is ended by its own pid. The
-fixtures live as long as the session of one xdist worker; a test that uses one should carry
-`@pytest.mark.xdist_group(name)`, so that with `--dist loadgroup` one worker alone starts that server.
+fixtures live as long as the session of one xdist worker.
 
 rclone is here because it is dishonest: it accepts conditional writes and ignores the condition.
 """

@@ -23,7 +23,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.mark.xdist_group("wheel")
 def test_the_wheel_carries_runbooks_scenarios_and_templates(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for kind in ("runbooks", "scenarios"):
@@ -35,7 +34,6 @@ def test_the_wheel_carries_runbooks_scenarios_and_templates(wheel: Path) -> None
     assert not [name for name in names if name.startswith("tests")]
 
 
-@pytest.mark.xdist_group("wheel")
 def test_the_wheel_runs_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     """The base install alone: help, the shipped runbooks, a first ddr.yaml."""
     home = tmp_path / "venv"

@@ -20,7 +20,7 @@ from tests.unit.backup import house
 _numbers = itertools.count()
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in ("moto", "seaweed")])
+@pytest.fixture(params=("moto", "seaweed"))
 def server(request: pytest.FixtureRequest) -> servers.S3Server:
     made: servers.S3Server = request.getfixturevalue(f"{request.param}_server")
     return made

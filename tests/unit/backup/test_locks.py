@@ -19,7 +19,6 @@ from ddr.stores import s3
 from tests import servers
 from tests.unit.backup import house, test_keeping
 
-pytestmark = pytest.mark.xdist_group("seaweed")
 DAY = timedelta(days=1)
 _numbers = itertools.count()
 

@@ -17,8 +17,6 @@ from ddr.wiring import config as configs
 from tests import servers
 from tests.unit.cli import calls
 
-pytestmark = pytest.mark.xdist_group("seaweed")
-
 
 def platform(root: Path, server: servers.S3Server, bucket: str, lock: str, copy_lock: str, view: str = "") -> Path:
     (root / "things").mkdir(parents=True)

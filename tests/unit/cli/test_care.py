@@ -16,8 +16,6 @@ from ddr.sandbox.harm import bad_model
 from tests import sandboxes
 from tests.unit.cli import calls
 
-pytestmark = pytest.mark.xdist_group("cli-care")
-
 
 def ddr(root: Path, *words: str, actor: str = "oncall-ml") -> calls.Done:
     """As `calls.ddr`, without a process for each of the many commands."""

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ddr.connectors.mlflow import schema, sql
 from ddr.lib import process
 from tests.unit.cli import calls
@@ -69,7 +67,6 @@ def of_models(client: Any) -> dict[str, dict[str, str]]:
     return {one.name: {alias: str(version) for alias, version in one.aliases.items()} for one in found}
 
 
-@pytest.mark.xdist_group("postgres")
 def test_from_sqlite_to_a_real_server_on_postgresql(make_database: Callable[..., str]) -> None:
     """It creates a new experiment, lists every model with its aliases, and shows a trace."""
     import mlflow

@@ -15,8 +15,6 @@ from ddr.sandbox import process
 from tests import sandboxes
 from tests.unit.cli import calls
 
-pytestmark = pytest.mark.xdist_group("cli-sandbox")
-
 
 @pytest.fixture(scope="module")
 def root(warm_sandbox: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:

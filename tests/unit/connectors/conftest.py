@@ -16,7 +16,7 @@ from tests.unit.connectors.official import Official
 
 @pytest.fixture(scope="session")
 def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Official]:
-    """A test that uses it carries `@pytest.mark.xdist_group("mlflow")`: it takes half a minute to start."""
+    """For the session of one xdist worker, as it takes half a minute to start."""
     started = Official(tmp_path_factory.mktemp("mlflow"), process.free_port())
     yield started
     started.close()

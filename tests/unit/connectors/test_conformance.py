@@ -20,32 +20,30 @@ from ddr.ports import connector
 from ddr.wiring import connector_types
 from tests.unit.connectors import feast_online, rigs, rigs_code_data
 
-MLFLOW = pytest.mark.xdist_group("mlflow")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 SWITCHABLE = [
-    pytest.param("release-folder"),
-    pytest.param("faiss-index"),
-    pytest.param("feature-table"),
-    pytest.param("feast-online-sqlite"),
-    pytest.param("feast-online-redis"),
-    pytest.param("mlflow-sql", marks=MLFLOW),
-    pytest.param("mlflow-postgres", marks=MLFLOW),
-    pytest.param("mlflow-rest", marks=MLFLOW),
-    pytest.param("mlflow-sql-stage", marks=MLFLOW),
-    pytest.param("mlflow-rest-stage", marks=MLFLOW),
-    pytest.param("oci-image"),
-    pytest.param("dvc"),
+    "release-folder",
+    "faiss-index",
+    "feature-table",
+    "feast-online-sqlite",
+    "feast-online-redis",
+    "mlflow-sql",
+    "mlflow-postgres",
+    "mlflow-rest",
+    "mlflow-sql-stage",
+    "mlflow-rest-stage",
+    "oci-image",
+    "dvc",
 ]
-OBSERVABLE = [*SWITCHABLE, pytest.param("config-file"), pytest.param("model-server")]
-FREEZABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith(("feature-table", "mlflow", "feast"))]
+OBSERVABLE = [*SWITCHABLE, "config-file", "model-server"]
+FREEZABLE = [param for param in SWITCHABLE if param.startswith(("feature-table", "mlflow", "feast"))]
 # Not those that share their files with other tests, and not what is named by its bytes: an image, a commit.
 OVERWRITABLE = [
     param
     for param in SWITCHABLE
-    if not str(param.values[0]).startswith(("mlflow-rest", "feast-online"))
-    and param.values[0] not in ("oci-image", "dvc")
+    if not param.startswith(("mlflow-rest", "feast-online")) and param not in ("oci-image", "dvc")
 ]
-MARKABLE = [param for param in SWITCHABLE if str(param.values[0]).startswith("mlflow")]
+MARKABLE = [param for param in SWITCHABLE if param.startswith("mlflow")]
 
 
 @pytest.fixture
@@ -89,7 +87,7 @@ def test_a_plane_says_by_its_methods_what_it_can_do(rig: rigs.Rig, request: pyte
         (connector.Freezable, FREEZABLE),
         (connector.Markable, MARKABLE),
     ):
-        assert isinstance(rig.plane, port) == (kind in {param.values[0] for param in able}), port
+        assert isinstance(rig.plane, port) == (kind in able), port
     assert isinstance(rig.plane, connector.Refreshable) == (kind == "feature-table")
     assert isinstance(rig.plane, connector.Materializable) == kind.startswith("feast-online")
 
@@ -287,6 +285,6 @@ def test_every_switchable_and_observable_type_is_in_the_suite() -> None:
     serving = {name for name in names if hasattr(importlib.import_module(name), "Binding")}
     kinds = {kind for kind, module in connector_types.TYPES.items() if module in serving}
     assert serving == {connector_types.TYPES[kind] for kind in kinds}
-    tried = {str(param.values[0]) for param in OBSERVABLE}
+    tried = set(OBSERVABLE)
     stores = ("mlflow", "feast-online")
     assert kinds == {next((one for one in stores if kind.startswith(f"{one}-")), kind) for kind in tried}

@@ -15,7 +15,7 @@ FILES = 2_000
 CANARY = "c4n4ry-Zx81qPw"
 
 
-@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in ("moto", "seaweed")])
+@pytest.fixture(params=("moto", "seaweed"))
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> servers.S3Server:
     made: servers.S3Server = request.getfixturevalue(f"{request.param}_server")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", made.key)

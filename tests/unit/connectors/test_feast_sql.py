@@ -100,7 +100,6 @@ def test_every_table_and_every_definition_is_captured(tmp_path: Path) -> None:
     print(f"{sum(rows.values())} rows in {len(rows)} tables, {len(listed)} definitions")
 
 
-@pytest.mark.xdist_group("postgres")
 @both
 def test_into_an_empty_database_and_the_other_dialect_and_back(place_of: str, tmp_path: Path) -> None:
     files = repo(tmp_path / "repo")
@@ -115,7 +114,6 @@ def test_into_an_empty_database_and_the_other_dialect_and_back(place_of: str, tm
     assert digests(back, tmp_path) == of_snapshot(source)
 
 
-@pytest.mark.xdist_group("postgres")
 def test_tables_of_others_stay_as_they_are(tmp_path: Path, make_database: Callable[..., str]) -> None:
     """In one database with another program: not captured, not emptied, not in the way."""
     files = repo(tmp_path / "repo")
@@ -135,7 +133,6 @@ def test_tables_of_others_stay_as_they_are(tmp_path: Path, make_database: Callab
         assert of_snapshot(again) == of_snapshot(source)
 
 
-@pytest.mark.xdist_group("postgres")
 @both
 @pytest.mark.parametrize("policy", ["fail", "skip", "update", "recreate"])
 def test_each_policy_with_another_registry_there(policy: restorable.Policy, place_of: str, tmp_path: Path) -> None:
@@ -173,7 +170,6 @@ def test_each_policy_with_another_registry_there(policy: restorable.Policy, plac
         assert after == changed
 
 
-@pytest.mark.xdist_group("postgres")
 @both
 @pytest.mark.parametrize("policy", ["fail", "skip", "update", "recreate"])
 def test_one_view_alone_goes_back_and_the_others_stay(policy: restorable.Policy, place_of: str, tmp_path: Path) -> None:
@@ -251,7 +247,6 @@ def test_the_whole_repository_goes_with_it_and_never_over_the_one_in_use(tmp_pat
     assert digests(FILE, tmp_path / "repo") == of_snapshot(source)
 
 
-@pytest.mark.xdist_group("postgres")
 def test_the_password_of_the_address_is_nowhere(tmp_path: Path, make_database: Callable[..., str]) -> None:
     """Not in the snapshot, the plan, or an error; PostgreSQL trusts everybody here, so that any password works."""
     address = make_database().replace("mlflow@", f"mlflow:{CANARY}@").replace("postgresql:", "postgresql+psycopg:")
@@ -293,7 +288,6 @@ def test_what_is_no_registry(tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not feast_programs.PYTHON.exists(), reason="no real Feast: see tests/unit/connectors/feast_programs"
 )
-@pytest.mark.xdist_group("postgres")
 def test_a_real_feast_reads_what_was_restored(tmp_path: Path, make_database: Callable[..., str]) -> None:
     """Feast writes a registry into SQLite and into PostgreSQL; each is restored into the other, and Feast asked."""
     server = make_database().replace("postgresql:", "postgresql+psycopg:")

@@ -22,7 +22,6 @@ from ddr.lib import digest
 from tests.unit.connectors import rigs
 from tests.unit.connectors.official import SEED, Official
 
-pytestmark = pytest.mark.xdist_group("mlflow")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 

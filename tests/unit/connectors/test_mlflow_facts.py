@@ -22,8 +22,6 @@ from ddr.lib import clock, digest, endpoint
 from tests.unit.connectors import rigs, rigs_code_data
 from tests.unit.connectors.official import SEED, Official
 
-pytestmark = pytest.mark.xdist_group("mlflow")
-
 
 @pytest.fixture(params=["sql", "rest"])
 def stage_rig(request: pytest.FixtureRequest, official: Official, tmp_path: Path) -> rigs.Rig:

@@ -16,8 +16,6 @@ from ddr.lib import endpoint
 from tests.unit.connectors import rigs
 from tests.unit.connectors.official import Official
 
-pytestmark = pytest.mark.xdist_group("mlflow")
-
 
 @dataclasses.dataclass
 class World:

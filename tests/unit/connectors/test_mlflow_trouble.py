@@ -25,7 +25,6 @@ from ddr.lib import clock
 from tests.unit.connectors import rigs
 from tests.unit.connectors.official import Official
 
-pytestmark = pytest.mark.xdist_group("mlflow")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 

@@ -13,8 +13,6 @@ from ddr.errors import Damaged, Unavailable
 from tests import servers
 from tests.unit.connectors.rigs_code_data import data_plane, data_repository, git, kept, md5
 
-pytestmark = pytest.mark.xdist_group("moto")
-
 
 @pytest.fixture
 def root(moto_server: servers.S3Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

@@ -24,8 +24,6 @@ from tests import sandboxes
 from tests.unit.cli import calls
 from tests.unit.report import pages
 
-pytestmark = pytest.mark.xdist_group("gameday-sandbox")
-
 SCENARIOS = parse.names(shipped.folder("scenarios"))
 
 

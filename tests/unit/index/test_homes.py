@@ -22,7 +22,7 @@ from tests import servers
 from tests.unit.index import published
 from tests.unit.stores import conftest as stores
 
-KINDS = ("folder", "memory", "local", pytest.param("moto", marks=pytest.mark.xdist_group("moto")))
+KINDS = ("folder", "memory", "local", "moto")
 
 
 @pytest.fixture(params=KINDS)

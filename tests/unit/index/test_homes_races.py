@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> published.Made:
     return published.make(tmp_path_factory.mktemp("corpus"), rows=60, ids="texts")
 
 
-@pytest.fixture(params=["folder", "memory", "local", pytest.param("moto", marks=pytest.mark.xdist_group("moto"))])
+@pytest.fixture(params=["folder", "memory", "local", "moto"])
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Opening:
     """Opens the same home, for one more process."""
     if request.param == "folder":

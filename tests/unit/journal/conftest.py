@@ -34,13 +34,13 @@ def made(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> store.Sto
     )
 
 
-@pytest.fixture(params=["memory", "local", pytest.param("moto", marks=pytest.mark.xdist_group("moto"))])
+@pytest.fixture(params=["memory", "local", "moto"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> places.Place:
     """Every kind of store: in this process, on this machine, behind a network."""
     return places.Place(made(request.param, request, tmp_path), tmp_path)
 
 
-@pytest.fixture(params=["memory", pytest.param("moto", marks=pytest.mark.xdist_group("moto"))])
+@pytest.fixture(params=["memory", "moto"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[places.Place, places.Wrapped]:
     """A shared store that can be away."""
     wrapped = places.Wrapped(made(request.param, request, tmp_path), is_shared=True)

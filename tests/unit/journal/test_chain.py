@@ -82,7 +82,7 @@ def test_a_taken_place_is_not_overwritten(place: places.Place) -> None:
     assert issubclass(store.Exists, Conflict)
 
 
-@pytest.mark.parametrize("kind", ["memory", "local", pytest.param("moto", marks=pytest.mark.xdist_group("moto"))])
+@pytest.mark.parametrize("kind", ["memory", "local", "moto"])
 @pytest.mark.parametrize("machines", [1, 4])
 def test_threads_write_one_chain(kind: str, machines: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """Eight writers, each with a Log of its own, on one machine (one spool) or on four."""
@@ -220,7 +220,6 @@ def test_what_a_killed_process_was_told_is_kept(shared: bool, tmp_path: Path) ->
     print(f"{rounds} kills, {len(acknowledged)} acknowledged events: all there")
 
 
-@pytest.mark.xdist_group("seaweed")
 def test_a_real_object_store_keeps_one_chain(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """SeaweedFS: conditional creates raced for by three machines."""
     target = made("seaweed", request, tmp_path)

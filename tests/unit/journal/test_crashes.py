@@ -172,7 +172,6 @@ def test_a_disk_that_fills_up_at_any_change_of_a_file(
     print(f"{work.__name__}, shared={shared}, lasting={lasting}: {counting.calls} times full, {refused} refused")
 
 
-@pytest.mark.xdist_group("moto")
 @pytest.mark.parametrize("after_effect", [pytest.param(False, marks=pytest.mark.long), True], ids=["before", "behind"])
 def test_at_every_request_to_s3(*, after_effect: bool, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     place, wrapped = _prepare(made("moto", request, tmp_path), tmp_path / "count", append_behind_waiting, shared=True)

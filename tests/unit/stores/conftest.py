@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from ddr.lib import clock
 from ddr.ports import store
@@ -56,15 +55,10 @@ def through_retrying(inner: store.Store) -> store.Store:
     return retrying.Retrying(inner, clock.SystemClock(), random.Random(4))
 
 
-def grouped(name: str, kind: str) -> ParameterSet:
-    """A parameter for one store; with `--dist loadgroup` one worker alone starts its server."""
-    return pytest.param(name, marks=pytest.mark.xdist_group(kind) if kind in ("moto", "seaweed") else ())
-
-
 KINDS = ("memory", "local", "moto", "seaweed")
 
 
-@pytest.fixture(params=[grouped(f"{wrap}{kind}", kind) for wrap in ("", "retrying-") for kind in KINDS])
+@pytest.fixture(params=[f"{wrap}{kind}" for wrap in ("", "retrying-") for kind in KINDS])
 def tried(request: pytest.FixtureRequest, tmp_path: Path) -> store.Store:
     """Every store, and every store through Retrying."""
     wrap, _, kind = request.param.rpartition("-")
@@ -72,7 +66,7 @@ def tried(request: pytest.FixtureRequest, tmp_path: Path) -> store.Store:
     return through_retrying(inner) if wrap else inner
 
 
-@pytest.fixture(params=[grouped(kind, kind) for kind in KINDS])
+@pytest.fixture(params=KINDS)
 def plain(request: pytest.FixtureRequest, tmp_path: Path) -> store.Store:
     """Every store once, where many requests are made."""
     return made(request.param, request, tmp_path)

@@ -24,7 +24,6 @@ def test_an_honest_store_is_believed_and_left_clean(plain: store.Store) -> None:
     assert list(plain.list("")) == [kept]
 
 
-@pytest.mark.xdist_group("rclone")
 def test_rclone_is_found_out(rclone_server: servers.S3Server) -> None:
     bucket = rclone_server.new_bucket()
     tried = conftest.s3_store(rclone_server, bucket, "team")

@@ -21,9 +21,6 @@ from ddr.stores import retrying, s3, s3_answers
 from tests import servers
 from tests.unit.stores import conftest, lossy
 
-moto = pytest.mark.xdist_group("moto")
-seaweed = pytest.mark.xdist_group("seaweed")
-
 
 def every_use(tried: store.Store) -> list[Callable[[], object]]:
     return [
@@ -48,7 +45,7 @@ def all_text(problem: DdrError) -> str:
     return "".join(traceback.format_exception(problem)) + problem.message + problem.hint + repr(problem)
 
 
-@pytest.mark.parametrize("kind", [conftest.grouped(kind, kind) for kind in ("moto", "seaweed")])
+@pytest.mark.parametrize("kind", ["moto", "seaweed"])
 def test_stores_in_one_bucket_do_not_see_each_other(kind: str, request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue(f"{kind}_server")
     bucket = request.getfixturevalue(f"{kind}_bucket")
@@ -71,7 +68,6 @@ def test_stores_in_one_bucket_do_not_see_each_other(kind: str, request: pytest.F
     assert client.get_object(Bucket=bucket, Key="isolation/t/.hidden")["Body"].read() == b"theirs"
 
 
-@seaweed
 def test_listings_longer_than_a_page(seaweed_server: servers.S3Server, seaweed_bucket: str) -> None:
     tried = conftest.s3_store(seaweed_server, seaweed_bucket, "pages")
     expected = [f"journal/{number:06d}" for number in range(1_030)] + [f"journal/s/{number}" for number in range(5)]
@@ -83,7 +79,6 @@ def test_listings_longer_than_a_page(seaweed_server: servers.S3Server, seaweed_b
     assert [entry.key for entry in tried.list("journal/s/")] == expected[1030:]
 
 
-@moto
 def test_listings_of_many_small_pages(moto_server: servers.S3Server, moto_bucket: str) -> None:
     expected = sorted([*(f"journal/{number:03d}" for number in range(20)), "journal-1", "journal/s/1", "k"])
     with lossy.Lossy(moto_server.endpoint).running() as network:
@@ -97,7 +92,7 @@ def test_listings_of_many_small_pages(moto_server: servers.S3Server, moto_bucket
             assert [entry.key for entry in tried.list("", after=key)] == expected[at:]
 
 
-@pytest.mark.parametrize("kind", [conftest.grouped(kind, kind) for kind in ("moto", "seaweed")])
+@pytest.mark.parametrize("kind", ["moto", "seaweed"])
 def test_what_the_bucket_holds_is_what_was_written(kind: str, request: pytest.FixtureRequest) -> None:
     """Seen by a client that knows nothing of ddr."""
     server = request.getfixturevalue(f"{kind}_server")
@@ -109,7 +104,6 @@ def test_what_the_bucket_holds_is_what_was_written(kind: str, request: pytest.Fi
     assert len(found["Metadata"]["ddr-write"]) == 32
 
 
-@seaweed
 def test_bytes_changed_on_the_way_are_not_stored(seaweed_server: servers.S3Server, seaweed_bucket: str) -> None:
     """What the Content-MD5 is good for; the network here only changes the body."""
     client = seaweed_server.client()
@@ -121,7 +115,6 @@ def test_bytes_changed_on_the_way_are_not_stored(seaweed_server: servers.S3Serve
     assert tried.get("k") == b"bytes"
 
 
-@moto
 def test_no_bucket_is_not_an_empty_bucket(moto_server: servers.S3Server) -> None:
     tried = conftest.s3_store(moto_server, "ddr-nobody-made-this", "p")
     for use in every_use(tried):
@@ -131,14 +124,12 @@ def test_no_bucket_is_not_an_empty_bucket(moto_server: servers.S3Server) -> None
         assert "aws s3 mb s3://ddr-nobody-made-this" in problem.hint
 
 
-@seaweed
 def test_no_bucket_on_a_server_that_makes_one_at_the_first_write(seaweed_server: servers.S3Server) -> None:
     tried = conftest.s3_store(seaweed_server, "ddr-not-there-yet", "p")
     for use in every_use(tried)[:5]:
         assert isinstance(raised(use), store.Unusable)
 
 
-@seaweed
 @pytest.mark.parametrize("wrong", ["secret", "key"])
 def test_wrong_credentials(seaweed_server: servers.S3Server, seaweed_bucket: str, wrong: str) -> None:
     key = "nobody-known" if wrong == "key" else seaweed_server.key
@@ -189,7 +180,6 @@ def test_a_profile_that_is_not_there(no_aws: None, monkeypatch: pytest.MonkeyPat
     assert "night-shift" in problem.message
 
 
-@moto
 def test_credentials_from_the_usual_places(
     no_aws: None, monkeypatch: pytest.MonkeyPatch, moto_server: servers.S3Server, moto_bucket: str
 ) -> None:
@@ -312,7 +302,6 @@ def test_a_slash_around_the_prefix_is_no_matter() -> None:
     assert s3.S3Store("bucket", "/").name == "s3://bucket"
 
 
-@moto
 def test_a_version_that_is_none(moto_server: servers.S3Server, moto_bucket: str) -> None:
     tried = conftest.s3_store(moto_server, moto_bucket, "versions")
     for version in ('"quoted"', "two\nlines", "ä"):

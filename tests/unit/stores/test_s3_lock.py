@@ -30,7 +30,7 @@ def locked_buckets() -> dict[str, str]:
     return {}
 
 
-@pytest.fixture(params=[conftest.grouped(kind, kind) for kind in ("moto", "seaweed")])
+@pytest.fixture(params=["moto", "seaweed"])
 def server(request: pytest.FixtureRequest) -> servers.S3Server:
     made: servers.S3Server = request.getfixturevalue(f"{request.param}_server")
     return made
@@ -97,7 +97,6 @@ def test_a_lock_keeps_the_mode_it_has(server: servers.S3Server, bucket: str) -> 
     assert one.lock("kept/lax", now + 90 * DAY) == store.Lock("governance", now + 90 * DAY)
 
 
-@pytest.mark.xdist_group("seaweed")
 def test_the_server_keeps_what_is_locked(seaweed_server: servers.S3Server, locked_buckets: dict[str, str]) -> None:
     """Whoever has the writer's keys hides it and cannot destroy it."""
     from botocore import exceptions

@@ -17,8 +17,6 @@ from ddr.stores import retrying, s3
 from tests import servers
 from tests.unit.stores import conftest, lossy
 
-pytestmark = pytest.mark.xdist_group("moto")
-
 
 @pytest.fixture
 def network(moto_server: servers.S3Server) -> Iterator[lossy.Lossy]:

@@ -21,7 +21,6 @@ from tests.unit.connectors.mlflow_store import rigs, test_users
 
 Options = restorable.RestoreOptions
 secured = test_users.secured
-pytestmark = pytest.mark.xdist_group("postgres")
 
 
 def _killed_before(number: int, act: Callable[[], object]) -> bool:

@@ -19,7 +19,7 @@ from tests.unit.connectors.mlflow_store import rigs, synthetic
 from tests.unit.connectors.mlflow_store.test_round_trip import as_stored, captured, restored
 
 Options = restorable.RestoreOptions
-pytestmark = [pytest.mark.skipif(bool(mysql.lacking()), reason=mysql.lacking()), pytest.mark.xdist_group("mysql")]
+pytestmark = [pytest.mark.skipif(bool(mysql.lacking()), reason=mysql.lacking())]
 
 
 @pytest.fixture

@@ -132,7 +132,6 @@ PARTS = {
 }
 
 
-@pytest.mark.xdist_group("postgres")
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("kind", ["new file", "file in use", "server in use"])
 def test_one_part_alone(
@@ -213,7 +212,6 @@ def test_an_id_that_is_taken_by_something_else(source: captures.Stored, migrated
     assert not (base / "kept").exists()
 
 
-@pytest.mark.xdist_group("postgres")
 def test_a_location_that_gets_too_long(source: captures.Stored, tmp_path: Path, make_server: Callable[[], str]) -> None:
     """PostgreSQL holds to the length of a column, SQLite does not: told by the plan, with the location."""
     registry = rigs.registry(tmp_path)

@@ -62,7 +62,6 @@ def about(rows: Rows, name: str, ids: set[str]) -> Rows:
     }
 
 
-@pytest.mark.xdist_group("postgres")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize("part", ["model:parcels-model", "experiment:parcels"])
 def test_its_rows_are_those_of_the_snapshot_and_all_others_stay(

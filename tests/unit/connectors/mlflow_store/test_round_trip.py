@@ -117,7 +117,6 @@ def test_what_was_running_does_not_come_to_life(full: Path, tmp_path: Path) -> N
     assert rigs.rows_of(path, "SELECT DISTINCT lease_expires_at FROM jobs WHERE status = 5 AND id < '5'") == [(None,)]
 
 
-@pytest.mark.xdist_group("postgres")
 def test_from_sqlite_to_postgresql_and_back(
     full: Path, tmp_path: Path, make_database: Callable[..., str], make_server: Callable[[], str]
 ) -> None:
@@ -142,7 +141,6 @@ def test_from_sqlite_to_postgresql_and_back(
             assert sorted(map(repr, after[table_name])) == sorted(map(repr, before[table_name])), table_name
 
 
-@pytest.mark.xdist_group("postgres")
 def test_a_new_experiment_gets_a_new_number(full: Path, make_server: Callable[[], str]) -> None:
     """MLflow itself on the restored database: it finds what was there, and its sequences go on behind it."""
     import mlflow

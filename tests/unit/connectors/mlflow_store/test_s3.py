@@ -22,7 +22,6 @@ KINDS = ("moto", "seaweed")
 OTHERS = ("10/r/other", "2/else", "1/r/artifacts/folder/", "1//odd")
 
 
-@pytest.mark.xdist_group("moto")
 def test_a_bucket_with_the_rows(migrated_file: Path, moto_server: servers.S3Server, tmp_path: Path) -> None:
     client = moto_server.client()
     client.create_bucket(Bucket="mlruns")
@@ -124,7 +123,7 @@ def _restored(
     return plan
 
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_objects_come_back_into_buckets(
     migrated_file: Path, request: pytest.FixtureRequest, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,7 +187,6 @@ def test_objects_come_back_into_buckets(
     assert [damaged in one.found for one in compared if not one.is_equal] == [True]
 
 
-@pytest.mark.xdist_group("moto")
 def test_a_folder_goes_into_a_bucket_and_back(
     migrated_file: Path, moto_server: servers.S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

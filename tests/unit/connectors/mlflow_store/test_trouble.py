@@ -42,7 +42,6 @@ def writing(address: str) -> Iterator[list[int]]:
         process.stdout.close()
 
 
-@pytest.mark.xdist_group("postgres")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_a_backup_while_somebody_writes(
     kind: str, migrated_file: Path, tmp_path: Path, make_server: Callable[[], str]
@@ -74,7 +73,6 @@ class CutOff(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.mark.xdist_group("postgres")
 @pytest.mark.parametrize(
     ("kind", "stride"),
     [

@@ -91,7 +91,6 @@ def test_password_hashes_stay_behind_and_are_said(secured: Path) -> None:
     assert len(source.component.facts["auth.alembic"]) == 12
 
 
-@pytest.mark.xdist_group("postgres")
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "one database"])
 def test_users_and_permissions_come_back(
     kind: str, secured: Path, tmp_path: Path, make_database: Callable[..., str], make_server: Callable[[], str]
