@@ -148,19 +148,20 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
     from ddr.wiring import index_settings
     from ddr.wiring import indexes as wirings
 
-    with index_progress.telling(session, is_json=events) as tell:
-        bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
-        if part >= len(bench.plan.parts):
-            raise InputError(f"there is no part {part}", hint=f"parts are 0 to {len(bench.plan.parts) - 1}")
-        try:
+    try:
+        with index_progress.telling(session, is_json=events) as tell:
+            bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
+            if part >= len(bench.plan.parts):
+                raise InputError(f"there is no part {part}", hint=f"parts are 0 to {len(bench.plan.parts) - 1}")
             sameness.ensure(bench.plan)
-            receipt = workers.part(dataclasses.replace(bench, threads=threads or bench.threads), part)
-        except InputError as problem:
-            session.notice(f"{problem.message}\n  next: {problem.hint}")
-            return index_proof.EXIT_BAD_INPUT
-        except Unavailable as problem:
-            session.notice(f"{problem.message}\n  next: call it again")
-            return nouns.EXIT_RESUMABLE
+            try:
+                receipt = workers.part(dataclasses.replace(bench, threads=threads or bench.threads), part)
+            except InputError as problem:
+                session.notice(f"{problem.message}\n  next: {problem.hint}")
+                return index_proof.EXIT_BAD_INPUT
+    except Unavailable as problem:
+        session.notice(f"{problem.message}\n  next: call it again")
+        return nouns.EXIT_RESUMABLE
     session.show(receipt, lambda: f"part {part} is made: {receipt.files[0].sha256}")
     return 0
 

@@ -1,0 +1,166 @@
+"""`ddr index prepare | worker | manifests` as other machines call them: exit codes that decide what comes next."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ddr.domain import indexes
+from tests import servers
+from tests.unit.cli import calls
+from tests.unit.index import builds
+
+KEYS = "vectors: [data/v*.npy]\nids: data/i*.npy\nkind: ivf-flat\nrecall: 0.5\nrowsPerPart: 300\nmemoryMib: 4096\n"
+
+
+def ddr(folder: Path, *words: str, **environ: str) -> calls.Done:
+    done = subprocess.run(
+        [sys.executable, "-m", "ddr", *words],
+        cwd=folder,
+        env={**os.environ, "XDG_STATE_HOME": str(folder / ".state"), **environ},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    return calls.Done(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    builds.write(tmp_path / "data", 600)
+    (tmp_path / "small.index.yaml").write_text(f"home: home\n{KEYS}")
+    return tmp_path
+
+
+def prepared(place: Path, **environ: str) -> str:
+    done = ddr(place, "index", "prepare", "small.index.yaml", "--json", **environ)
+    assert done.code == 0, done.err
+    assert done.document["parts"] == 2
+    return str(done.document["plan"])
+
+
+def test_a_worker_ends_by_what_comes_next(place: Path) -> None:
+    written = ddr(place, "index", "plan", "small.index.yaml", "--write")
+    assert written.code == 0, written.err
+    (path,) = (place / "home" / ".work").glob("*/plan.json")
+    too_early = ddr(place, "index", "worker", "--plan", str(path), "--part", "0")
+    assert (too_early.code, "scan is not done" in too_early.err) == (1, True)
+    assert prepared(place) == str(path)
+    assert ddr(place, "index", "worker", "--plan", str(path), "--part", "2").code == 64
+    # the number of the pod is the number of the part
+    made = ddr(place, "index", "worker", "--plan", str(path), "--threads", "1", JOB_COMPLETION_INDEX="0")
+    assert (made.code, "part 0 is made" in made.out) == (0, True), made.err
+    again = ddr(place, "index", "worker", "--plan", str(path), "--part", "0")
+    assert (again.code, again.out) == (0, made.out)
+
+    shard = place / "data" / "v1.npy"
+    before, content = shard.stat(), shard.read_bytes()
+    shard.write_bytes(b"BROKEN" + content[6:])
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+    bad = ddr(place, "index", "worker", "--plan", str(path), "--part", "1")
+    assert (bad.code, "v1.npy" in bad.err) == (42, True), bad.err
+    assert "Traceback" not in bad.err
+
+    os.utime(shard, ns=(1, 1))
+    changed = ddr(place, "index", "worker", "--plan", str(path), "--part", "1")
+    assert changed.code == 3, changed.err
+
+    shard.write_bytes(content)
+    os.utime(shard, ns=(before.st_atime_ns, before.st_mtime_ns))
+    built = ddr(place, "index", "build", "small.index.yaml", "--publish")
+    assert built.code == 0, built.err
+    assert "part-00000" in built.err
+    assert "done before" in built.err
+
+
+@pytest.mark.long
+def test_a_worker_whose_system_is_away_may_be_called_again(place: Path) -> None:
+    (port,) = servers.free_ports(1)
+    away = ddr(
+        place,
+        *("index", "worker", "--plan", "s3://bucket/work/0123456789abcdef/plan.json", "--part", "0"),
+        *("--endpoint", f"http://127.0.0.1:{port}"),
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+        AWS_DEFAULT_REGION="us-east-1",
+    )
+    assert away.code == indexes.EXIT_RESUMABLE, away.err
+    assert "call it again" in away.err
+
+
+@pytest.mark.long
+def test_a_processor_with_wider_sums_makes_the_bytes_of_the_plan(place: Path) -> None:
+    import faiss
+
+    if not faiss.SIMDConfig.is_simd_level_available(getattr(faiss, "SIMDLevel_AVX2", -1)):
+        pytest.skip("no processor with AVX2")
+    path = prepared(place, FAISS_SIMD_LEVEL="NONE")
+    assert json.loads(Path(path).read_text())["software"]["simd"] == "NONE"
+    found = []
+    for number in (0, 1):
+        done = ddr(place, "index", "worker", "--plan", path, "--part", str(number), "--json")
+        assert done.code == 0, done.err
+        found += [file["sha256"] for file in done.document["files"]]
+    for made in (place / "home" / ".work").glob("*/done/part-*.json"):
+        made.unlink()
+    again = []
+    for number in (0, 1):
+        done = ddr(place, "index", "worker", "--plan", path, "--part", str(number), "--json", FAISS_SIMD_LEVEL="NONE")
+        again += [file["sha256"] for file in done.document["files"]]
+    assert found == again
+
+
+def test_a_manifest_is_printed_for_what_was_prepared(place: Path) -> None:
+    words = ("index", "manifests", "small.index.yaml")
+    early = ddr(place, *words)
+    assert (early.code, "ddr index prepare" in early.err) == (1, True)
+    path = prepared(place)
+    assert ddr(place, *words).code == 64  # files, and no claim
+    done = ddr(place, *words, "--pvc", "corpus", "--namespace", "ml", "--parallelism", "1", "--cpu", "1.5")
+    assert done.code == 0, done.err
+    job = yaml.safe_load(done.out)
+    assert (job["spec"]["completions"], job["spec"]["parallelism"]) == (2, 1)
+    (worker,) = job["spec"]["template"]["spec"]["containers"]
+    assert worker["args"][2:6] == ["--plan", path, "--threads", "1"]
+    assert worker["volumeMounts"][1]["mountPath"] == str(place)
+    assert "--publish" in done.out
+
+
+@pytest.mark.long
+def test_a_manifest_of_a_depot_runs_as_it_says(place: Path, moto_server: servers.S3Server) -> None:
+    """Its container's own command, beside a folder that has nothing."""
+    bucket = moto_server.new_bucket()
+    client = moto_server.client()
+    for path in (place / "data").iterdir():
+        client.put_object(Bucket=bucket, Key=f"data/{path.name}", Body=path.read_bytes())
+    keys = KEYS.replace("data/", f"s3://{bucket}/data/")
+    region = f"s3: {{endpoint: '{moto_server.endpoint}', region: us-east-1}}\n"
+    (place / "small.index.yaml").write_text(f"home: s3://{bucket}/indexes/small\n{keys}{region}")
+    environ = {"AWS_ACCESS_KEY_ID": moto_server.key, "AWS_SECRET_ACCESS_KEY": moto_server.secret}
+    assert prepared(place, **environ).startswith(f"s3://{bucket}/indexes/small/work/")
+    done = ddr(place, "index", "manifests", "small.index.yaml", "--secret", "s3-keys", **environ)
+    assert done.code == 0, done.err
+    assert moto_server.secret not in done.out
+    job = yaml.safe_load(done.out)
+    (worker,) = job["spec"]["template"]["spec"]["containers"]
+    given = {one["name"]: one["value"] for one in worker["env"] if one["name"] == "AWS_DEFAULT_REGION"}
+    for number in range(job["spec"]["completions"]):
+        pod = place / f"pod-{number}"
+        pod.mkdir()
+        made = ddr(pod, *worker["args"], JOB_COMPLETION_INDEX=str(number), **environ, **given)
+        assert made.code == 0, made.err
+    built = ddr(place, "index", "build", "small.index.yaml", "--publish", **environ)
+    assert built.code == 0, built.err
+    assert built.err.count("part-0000") == built.err.count("done before") - _before(built.err) == 2
+
+
+def _before(told: str) -> int:
+    """Other stages that were done before."""
+    return sum("done before" in line and "part-" not in line for line in told.splitlines())
