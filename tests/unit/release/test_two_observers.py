@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ddr.domain import changes, planes, records, timelines
+from ddr.domain import changes, planes, records, revisions, timelines
 from ddr.journal import log
 from ddr.lib import clock as clocks
 from ddr.ports import journal as port
@@ -46,7 +46,12 @@ class Scene:
         self.world.clock.sleep(600)
         model = self.world.planes[MODEL]
         read = model.revision
-        model.revision = lambda: (self.hit("plane", ""), read())[1]  # type: ignore[method-assign]
+
+        def looked() -> revisions.Revision:
+            self.hit("plane", "")
+            return read()
+
+        model.revision = looked  # type: ignore[method-assign]
 
     def hit(self, _doing: str, _key: str) -> None:
         self.calls += 1
@@ -105,7 +110,7 @@ def test_interleaved_at_every_call_each_change_is_recorded_once(
         scene = Scene(tmp_path / str(count), shared)
         scene.calls, scene.at = 0, count
         on = scene.platform("first")
-        scene.then = lambda scene=scene: second(scene, to, dies=dies, machine="second")  # type: ignore[misc]
+        scene.then = lambda scene=scene: second(scene, to, dies=dies, machine="second")
         found = discovery.observe(on, "digits").found
         is_over, scene.then = scene.then is not None, None
         assert len(set(found)) == len(found)
