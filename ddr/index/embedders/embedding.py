@@ -85,6 +85,8 @@ class _Run:
             self._report(stages.Progress(KEPT, survey.rows - wanted, survey.rows, is_kept=True))
         for piece, rows, tokens in self._ahead(survey, left):
             self._shard(survey, piece, rows, tokens, wanted)
+        if self._encoder is not None:
+            self._encoder.free()  # the build that follows wants the memory
         self._sweep(survey)
         return Embedded(self._golden(survey), survey.rows, self._made, survey.has_texts)
 
