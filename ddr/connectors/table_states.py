@@ -57,7 +57,8 @@ class TableStates:
         def put(sink: restorable.Sink) -> None:
             with sqlitefile.opened(self.path) as online:
                 columns = self._columns(online)
-                rows = (_replaced(one, instead or {}) for one in sqlitetable.batches(online, self.table, columns))
+                values = {name: _stored(value, dict(columns)[name]) for name, value in (instead or {}).items()}
+                rows = (_replaced(one, values) for one in sqlitetable.batches(online, self.table, columns))
                 made = sink.table(_VALUES, _declared(columns), rows)
             for name, value in self.facts().items():
                 sink.fact(name, value)
@@ -166,6 +167,17 @@ class TableStates:
 def named(release: str, values: str) -> str:
     """The name of a state."""
     return f"{release}{SEPARATOR}{digest.short(digest.of_value(values), _DIGITS)}"
+
+
+def _stored(value: rowbatch.Cell, family: str) -> rowbatch.Cell:
+    """As SQLite gives it back out of such a column: 0 is 0.0 among numbers with a point."""
+    if family == "float" and isinstance(value, int):
+        return float(value)
+    if family == "int" and (isinstance(value, bool) or (isinstance(value, float) and value.is_integer())):
+        return int(value)
+    if family == "text" and isinstance(value, int | float):
+        return str(int(value) if isinstance(value, bool) else value)
+    return value
 
 
 def _replaced(batch: rowbatch.Batch, values: Mapping[str, rowbatch.Cell]) -> rowbatch.Batch:

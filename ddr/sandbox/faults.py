@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ddr.ports import verb
-from ddr.sandbox.harm import bad_features, bad_model, decoys
+from ddr.sandbox.harm import bad_code, bad_features, bad_index, bad_model, decoys
 
 
 def catalog(root: Path) -> verb.Catalog:
@@ -15,6 +15,8 @@ def catalog(root: Path) -> verb.Catalog:
         bad_model.PromoteBad(root),
         bad_features.freeze(root),
         bad_features.null(root),
+        bad_index.Corrupt(root),
+        bad_code.deploy(root),
         decoys.code_release(root),
         decoys.ConfigChange(root),
     ]

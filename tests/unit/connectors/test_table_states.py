@@ -159,6 +159,15 @@ def test_an_isolated_table_gives_its_stand_in_and_joins_again(table: feature_tab
     assert values(table) == written
 
 
+@pytest.mark.parametrize("value", [0, 1, True, 0.25, None, "none"])
+def test_every_kind_of_stand_in_is_found_again_and_taken_off(table: feature_table.FeatureTable, value: Any) -> None:
+    plane, before = isolating(table, others=value), values(table)
+    plane.isolate("wrong")
+    plane.isolate("wrong")
+    plane.join()
+    assert (values(table), plane.isolated()) == (before, "")
+
+
 def test_an_isolation_that_was_cut_off_goes_on(table: feature_table.FeatureTable) -> None:
     plane, before = isolating(table, others=0.0), values(table)
     states = table.states

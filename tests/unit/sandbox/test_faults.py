@@ -11,10 +11,23 @@ from typing import Any
 import pytest
 
 from ddr.domain import outcomes
-from ddr.errors import Conflict, Missing, Refused
+from ddr.errors import Conflict, Damaged, Missing, Refused
 from ddr.lib import durable
 from ddr.ports import verb
-from ddr.sandbox import clock, faults, features, layout, loading, process, registry, rows, state, traffic, training
+from ddr.sandbox import (
+    clock,
+    faults,
+    features,
+    layout,
+    loading,
+    lookalikes,
+    process,
+    registry,
+    rows,
+    state,
+    traffic,
+    training,
+)
 from tests.unit.sandbox import worlds
 
 KEY = "run-1/inject/1"
@@ -45,7 +58,9 @@ PROMOTIONS = [
     Case("model.promote-bad", {"kind": "wrong-preprocessing"}, wrong=(0.2, 0.7), golden=(0.2, 0.6)),
 ]
 WEIGHTS = [Case("model.promote-bad", {"kind": "weights-overwritten"}, wrong=(0.5, 1.0), golden=(0.5, 1.0))]
-ALL = [*DECOYS, *RELEASES, *PROMOTIONS, *WEIGHTS]
+CODE = [Case("code.bad-release", wrong=(0.1, 0.6), golden=(0.1, 0.6))]
+INDEX = [Case("index.corrupt", {"kind": kind}) for kind in ("flipped", "torn")]
+ALL = [*DECOYS, *RELEASES, *PROMOTIONS, *WEIGHTS, *CODE, *INDEX]
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +94,7 @@ def test_a_fault_hurts_as_it_should_and_its_undo_is_exact(case: Case, running_sa
     assert fault.observe(call, settled) is verb.Seen.DONE
     hurt = state.describe(root)
     assert hurt != before
-    assert hurt["not_rolled"] == []
+    assert hurt["not_rolled"] == (["index"] if "torn" in case.inputs.values() else []), "no server loads a torn file"
     assert fault.act(call, settled).status is outcomes.Status.OK
     assert state.describe(root) == hurt, "a second act changes nothing more"
 
@@ -185,10 +200,10 @@ def test_null_columns_are_zero_for_every_lane_on_time(columns: int, running_sand
 def test_a_bad_release_looks_like_any_release(running_sandbox: Path) -> None:
     """Nothing in it says that it is a fault: ddr has to find out."""
     root = running_sandbox
-    for case in (*RELEASES, DECOYS[0]):
+    for case in (*RELEASES, DECOYS[0], *CODE):
         fault, call, settled = _prepared(root, case)
         fault.act(call, settled)
-        channel = loading.code_channel(root) if case.name.startswith("decoy") else features.channel(root)
+        channel = features.channel(root) if case in RELEASES else loading.code_channel(root)
         good, made = channel.card(settled["before"]), channel.card(settled["release"])
         assert set(made) == set(good)
         assert made.get("inputs_schema") == good.get("inputs_schema")
@@ -310,6 +325,32 @@ def test_undo_after_ddr_moved_the_pointer(case: Case, back_to: str, running_sand
     if target != settled["before"]:
         channel.pointer.swap(target, settled["before"])
         process.roll(root)
+
+
+def test_a_damaged_index_is_seen_by_its_bytes_and_left_where_someone_else_wrote(running_sandbox: Path) -> None:
+    root = running_sandbox
+    channel = lookalikes.channel(root)
+    version = channel.live()
+    good = channel.pointer.digest(version)
+    for case in INDEX:
+        fault, call, settled = _prepared(root, case)
+        fault.act(call, settled)
+        assert channel.live() == version
+        assert channel.pointer.digest(version) != good
+        if case.inputs["kind"] == "torn":
+            with pytest.raises(Damaged):
+                lookalikes.load(root, version)
+        else:
+            lookalikes.load(root, version)
+        path = channel.path(version) / "index.faiss"
+        bad = path.read_bytes()
+        durable.replace(path, b"written by a third one")
+        assert fault.observe(call, settled) is verb.Seen.OTHER
+        with pytest.raises(Conflict):
+            fault.undo(call, settled)
+        durable.replace(path, bad)
+        assert fault.undo(call, settled).status is outcomes.Status.UNDONE
+        assert channel.pointer.digest(version) == good
 
 
 def test_undo_leaves_a_configuration_that_someone_else_wrote(running_sandbox: Path) -> None:

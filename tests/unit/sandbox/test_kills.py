@@ -23,7 +23,8 @@ from tests.unit.sandbox import worlds
 KEY = "run-1/inject/1"
 MOST_STEPS = 400
 
-CHEAP = ["features.freeze", "features.null", "decoy.code-release", "decoy.config-change"]
+CHEAP = ["features.freeze", "features.null", "index.corrupt", "code.bad-release"]
+CHEAP += ["decoy.code-release", "decoy.config-change"]
 TRAINED = ["labels-flipped", "weights-overwritten"]
 
 
