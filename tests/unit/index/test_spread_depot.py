@@ -148,6 +148,7 @@ class Unsigned(Flaky):
         return super().get(key, start, size)
 
 
+@pytest.mark.long
 def test_a_receipt_whose_files_are_gone_is_a_part_to_make(corpus: Path, bucket: s3.S3Store) -> None:
     plan = builds.plan(builds.wanted(corpus))
     wanted = _alone(plan, corpus / "alone")
@@ -173,7 +174,7 @@ def _forget_what_follows(bucket: s3.S3Store) -> None:
             bucket.delete(entry.key)
 
 
-@pytest.mark.parametrize("how", ["torn", "other", "empty"])
+@pytest.mark.parametrize("how", ["torn", *(pytest.param(how, marks=pytest.mark.long) for how in ("other", "empty"))])
 def test_a_torn_upload_is_never_merged(how: str, corpus: Path, bucket: s3.S3Store) -> None:
     plan = builds.plan(builds.wanted(corpus))
     wanted = _alone(plan, corpus / "alone")
