@@ -132,7 +132,11 @@ def connected(cluster: Cluster) -> Iterator[None]:
 
 
 def _begin(ray: Any, cluster: Cluster, started: Mapping[str, Any]) -> None:
-    """Ray gives its processes 30 seconds to come up, which a machine that is busy exceeds once and not twice."""
+    """Ray gives its processes 30 seconds to come up, which a machine that is busy exceeds once and not twice.
+
+    A driver of Ray prints on standard output that tasks died, where `--json` has its document; no option stops it.
+    """
+    ray._private.worker._worker_logs_enabled = False
     for tries_left in range(0 if cluster.address else _STARTS - 1, -1, -1):
         try:
             ray.init(address=cluster.address or "local", log_to_driver=False, logging_level=logging.ERROR, **started)

@@ -84,12 +84,15 @@ def test_several_processes_make_the_bytes_of_one(kind: indexes.Kind, corpus: Pat
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_worker_killed_in_the_middle_is_tried_again(corpus: Path, notes: Path) -> None:
+def test_a_worker_killed_in_the_middle_is_tried_again(
+    corpus: Path, notes: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     bench, alone = _prepared(corpus)
     opened = functools.partial(rayside.dying, _path(bench), notes, "part-00001", 2)
     built = build.build(bench, rays.spread(bench, opened, CLUSTER))
     assert builds.digests(built) == alone
     assert len(rayside.noted(notes, "part-00001")) == 3  # two died
+    assert capfd.readouterr().out == ""  # where `--json` has its document
 
 
 @pytest.mark.usefixtures("cluster")
