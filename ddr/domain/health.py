@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ddr.domain import signals
-from ddr.errors import DdrError, Unavailable
+from ddr.errors import Away, DdrError, Unavailable
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,10 @@ class Health:
 
     @staticmethod
     def of(problem: DdrError, cannot: tuple[str, ...] = ()) -> Health:
-        """Unknown where nobody answers, bad where the answer is a problem; the next move is part of `why`."""
-        state = signals.State.UNKNOWN if isinstance(problem, Unavailable) else signals.State.BAD
+        """Unknown where nobody answers, bad where the answer is a problem, and where ddr.yaml names a place that is
+        empty: who asks for health asks about that, too. The next move is part of `why`."""
+        is_silent = isinstance(problem, Unavailable) and not isinstance(problem, Away)
+        state = signals.State.UNKNOWN if is_silent else signals.State.BAD
         return Health(state, f"{problem.message}; {problem.hint}" if problem.hint else problem.message, (), cannot)
 
 
