@@ -230,7 +230,7 @@ class Restorable(Capturable, Protocol):
 @runtime_checkable
 class Upgradable(Restorable, Protocol):
     def upgrade(self, plan: RestorePlan) -> str:
-        """Bring what was restored and compared to the schema of the program that is installed; what was done, for people.
+        """Bring what was restored and compared to the schema of the installed program; what was done, for people.
 
         Raises Refused where that fails, Unsupported where there is none.
         """
