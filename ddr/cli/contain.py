@@ -69,7 +69,7 @@ def command(
     entry = session.service(service)
     on = session.wired().platform
     chosen = _options(freeze=freeze, fallback=fallback, pin=pin, isolate=isolate, suspend=suspend)
-    found = _find(on, entry, chosen)
+    found = _find(on, entry, chosen, has_backup=session.wired().config.backup is not None)
     again = " ".join(["ddr contain", entry.name, *chosen.words, "--apply"])
     if not apply or found.cannot or not found.doings:
         document = {
@@ -119,14 +119,14 @@ def _options(*, freeze: bool, fallback: bool, pin: str, isolate: str, suspend: b
     return _Chosen(freeze, fallback, pin, isolate, suspend, tuple(words))
 
 
-def _find(on: platform.Platform, entry: services.Service, chosen: _Chosen) -> _Containment:
+def _find(on: platform.Platform, entry: services.Service, chosen: _Chosen, *, has_backup: bool) -> _Containment:
     found = _Containment()
     if chosen.freeze or chosen.pin:
         _freeze(on, entry, found, all_planes=chosen.freeze)
     if chosen.pin:
         _pin(on, entry, found, chosen.pin)
     if chosen.isolate:
-        _isolate(on, entry, found, chosen.isolate)
+        _isolate(on, entry, found, chosen.isolate, has_backup=has_backup)
     if chosen.fallback:
         _fallback(on, entry, found)
     if chosen.suspend:
@@ -183,10 +183,12 @@ def _pin(on: platform.Platform, entry: services.Service, found: _Containment, te
         found.told.append("roll the server and compare what it has loaded")
 
 
-def _isolate(on: platform.Platform, entry: services.Service, found: _Containment, view: str) -> None:
+def _isolate(
+    on: platform.Platform, entry: services.Service, found: _Containment, view: str, *, has_backup: bool
+) -> None:
     from ddr.domain import planes
     from ddr.errors import InputError, UnknownName
-    from ddr.ports import connector
+    from ddr.ports import connector, keeping
     from ddr.rollback import apply, book
 
     made = on.planes[entry.name].get(planes.Plane.FEATURES)
@@ -199,6 +201,11 @@ def _isolate(on: platform.Platform, entry: services.Service, found: _Containment
         )
     if not isinstance(made, connector.Isolatable):
         found.cannot.append(f"isolate {view}: the connector {entry.planes[planes.Plane.FEATURES]} has no stand-in")
+        return
+    if isinstance(made, keeping.Keepable) and not has_backup:
+        found.cannot.append(
+            f"isolate {view}: its values would be kept first, and ddr.yaml has no `backup:` to keep them in"
+        )
         return
     inputs = {"plane": planes.Plane.FEATURES}
     found.doings.append(book.doing("isolate", "view.isolate", inputs, "Wrong rows are answered no longer."))
