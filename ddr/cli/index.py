@@ -30,7 +30,7 @@ def command() -> None:
     """
 
 
-@command.command()
+@command.command(short_help="Say what would be built, why, and what it takes.")
 @click.argument("name", required=False)
 @click.option("--write", is_flag=True, help="Put plan.json into its work folder, for workers on other machines.")
 @sessions.json_option
@@ -55,7 +55,7 @@ def plan(session: sessions.Session, name: str | None, write: bool) -> int:
     return 0
 
 
-@command.command()
+@command.command(short_help="Build it and prove its recall; --publish serves it.")
 @click.argument("name", required=False)
 @click.option("--publish", "is_published", is_flag=True, help="Serve it when it is good enough.")
 @click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
@@ -124,7 +124,7 @@ def _said(
     return text if refusals else f"{text}\nnot published; next: ddr index publish {index.called}"
 
 
-@command.command()
+@command.command(short_help="Make one part, anywhere that sees plan and corpus.")
 @click.option("--plan", "path", required=True, metavar="PATH", help="plan.json of a work folder, or s3://…/plan.json.")
 @click.option("--part", type=click.IntRange(min=0), required=True, envvar="JOB_COMPLETION_INDEX", help="Which part.")
 @click.option("--endpoint", default="", help="Of an S3 server that is not AWS.")
@@ -166,7 +166,7 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
     return 0
 
 
-@command.command()
+@command.command(short_help="Serve what was built last.")
 @click.argument("name", required=False)
 @click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
 @click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
@@ -194,7 +194,7 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     return 0
 
 
-@command.command(name="list")
+@command.command(name="list", short_help="Versions: what serves, rows, recall, pins.")
 @click.argument("name", required=False)
 @sessions.json_option
 @sessions.pass_session

@@ -111,7 +111,7 @@ def record_move(index: wirings.Index, moved: publishing.Moved, what: str, forced
         index.record(index_records.IndexMoved(index.name, index.home.name, moved.before, moved.after, what, forced))
 
 
-@click.command()
+@click.command(short_help="Look at a version, level by level. Changes nothing.")
 @click.argument("name", required=False)
 @click.argument("version", required=False)
 @click.option("--level", type=click.IntRange(0, _LEVELS), default=2, show_default=True, help="The highest.")
@@ -162,7 +162,7 @@ def check(
     return found.exit_code
 
 
-@click.command()
+@click.command(short_help="Make what serves whole again: a plan, --apply does it.")
 @click.argument("name", required=False)
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without it the plan is shown.")
 @index_progress.events_option

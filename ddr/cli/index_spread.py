@@ -25,7 +25,7 @@ def spread(on: str, index: wirings.Index, bench: stages.Bench) -> rays.Spread | 
     return index_spread.on_ray(index, bench, os.environ)
 
 
-@click.command()
+@click.command(short_help="Do what comes before the parts.")
 @click.argument("name", required=False)
 @index_progress.events_option
 @sessions.json_option
@@ -58,7 +58,7 @@ def prepare(session: sessions.Session, name: str | None, events: bool) -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="Print a Kubernetes Indexed Job that makes the parts.")
 @click.argument("name", required=False)
 @click.option("--image", default="", help="With ddr in it; ddr:cpu or ddr:gpu without.")
 @click.option("--namespace", default="default", show_default=True)

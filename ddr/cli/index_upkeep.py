@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ddr.wiring import indexes as wirings
 
 
-@click.command()
+@click.command(short_help="Serve an earlier version: a proof, --apply does it.")
 @click.argument("name", required=False)
 @click.option("--to", "to", metavar="VERSION", help="Which; else the newest before the one that serves that is whole.")
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without it only the proof is shown.")
@@ -110,7 +110,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
     return 2 if is_damaged else 0
 
 
-@click.command()
+@click.command(short_help="Remove old versions and work folders.")
 @click.argument("name", required=False)
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest stay.")
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
@@ -151,7 +151,7 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     return 0
 
 
-@click.command()
+@click.command(short_help="Keep a version.")
 @click.argument("name")
 @click.argument("version")
 @click.option("--why", required=True, help="Shown by `ddr index list`.")
@@ -170,7 +170,7 @@ def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="Take a pin off.")
 @click.argument("name")
 @click.argument("version")
 @sessions.json_option
@@ -186,7 +186,7 @@ def unpin(session: sessions.Session, name: str, version: str) -> int:
     return 0
 
 
-@click.command()
+@click.command(short_help="Copy a version into a folder, each byte compared.")
 @click.argument("name")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--version", "version", metavar="VERSION", help="Which; else the one that serves.")
