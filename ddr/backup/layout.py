@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import blake3
-
 from ddr.errors import Damaged
 from ddr.ports import store
 
@@ -36,6 +34,8 @@ ID_DIGITS = 16
 
 def name_of(stored: bytes | bytearray | memoryview) -> str:
     """64 hex digits."""
+    import blake3  # here, as `ddr status` only reads names
+
     return blake3.blake3(stored).hexdigest()
 
 

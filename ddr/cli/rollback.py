@@ -136,7 +136,7 @@ def _roll_back(
             f"the plan is {short} by now, not {planned}: the world or what was asked for changed; nothing was touched",
             expected=planned,
             found=short,
-            hint=f"look at the new one: {_words(plane, service.name, to, along)}",
+            hint=f"look at the new one: {_words(plane, service.name, to, along)}{_flags(chosen)}",
         )
     way_out = _with_companions(found, plane, service.name, to, along)
     target = {str(move.plane): move.target.name for move in found.plan.moves}

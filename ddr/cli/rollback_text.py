@@ -76,7 +76,7 @@ def _steps(found: proposal.Proposal, options: book.Options) -> Iterator[str]:
     if found.freezable and not options.keep_frozen:
         rows.append(f"thaw {planes_} once it is proved")
     for at, row in enumerate(rows, start=1):
-        yield from _row("will" if at == 1 else "", f"{at} {row}", most=2)
+        yield from _row("will" if at == 1 else "", f"{at} {row}", most=9)  # what is approved is not cut
 
 
 def _refused(found: proposal.Proposal, service: services.Service, way_out: str) -> list[str]:

@@ -112,11 +112,11 @@ def test_a_damaged_view_goes_back_alone_and_the_undo_too(rig: Rig, damage: str) 
     rig.store.fill(online.VIEW, DAMAGES[damage])
     wrong, others = rig.view(), rig.rest()
     assert wrong != right
-    plan = rig.ddr("rollback", "features", "lanes")
+    words = [] if is_proved else ["--no-wait"]
+    plan = rig.ddr("rollback", "features", "lanes", *words)
     (move,) = plan["plan"]["plan"]["moves"]
     assert move["target"]["name"] == good
     assert (rig.view(), rig.rest()) == (wrong, others), "a plan touches nothing"
-    words = [] if is_proved else ["--no-wait"]
     done = rig.ddr("rollback", "features", "lanes", *words, "--apply", "--plan", plan["plan_digest"])
     assert done["status"] == ("recovered" if is_proved else "switched")
     assert rig.view() == right
@@ -142,7 +142,7 @@ def test_an_isolated_view_gives_its_fallback_and_joins_again(rig: Rig) -> None:
     assert online.value(0.25) in cells
     assert online.value(5.0) not in cells
     assert rig.rest() == rest
-    refused = rig.ddr("contain", "lanes", "--isolate", "turnover", "--apply", code=1)
-    assert "is pixels" in str(refused)
+    refused = rig.ddr("contain", "lanes", "--isolate", "turnover", "--apply", code=64)
+    assert "it has: pixels" in str(refused)
     rig.ddr("rollback", "undo", done["run"], "--yes")
     assert (rig.view(), rig.rest()) == (right, rest)

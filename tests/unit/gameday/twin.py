@@ -228,8 +228,17 @@ class Twin:
         return code, {"run": ended.run, "status": ended.status, "why": ended.why}
 
     def undo(self, run: str) -> str:
-        """`ddr runbook undo RUN` in a new process."""
-        on = self.platform()
+        """`ddr runbook undo RUN` in a new process; agreed to by an approver where it asks."""
         started = next(entry for entry in self.world.journal.of_kind(records.RunStarted) if entry.run == run)
-        faults = {**self.faults(), **verbs.build(on)}
-        return engine.Engine(on, catalog.build(on) if started.purpose == "runbook" else faults).undo(run).status
+
+        def once() -> str:
+            on = self.platform()
+            faults = {**self.faults(), **verbs.build(on)}
+            return engine.Engine(on, catalog.build(on) if started.purpose == "runbook" else faults).undo(run).status
+
+        try:
+            return once()
+        except ApprovalRequired:
+            asked = self.world.journal.of_kind(records.ApprovalRequested)[-1]
+            self.type(["runbook", "approve", run, "--plan", asked.plan_digest], asked.approvers[0])
+            return once()

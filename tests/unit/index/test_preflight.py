@@ -15,7 +15,7 @@ from ddr.index.engines import engine
 Kind, Metric = indexes.Kind, indexes.Metric
 
 _BUILD = """
-import resource, sys, tempfile, pathlib
+import sys, tempfile, pathlib
 import numpy as np
 from ddr.domain import indexes
 from ddr.index.engines import engine, faiss_engine, files
@@ -39,7 +39,8 @@ for number in range(parts):
     del made
 with (folder / "whole").open("wb") as file:
     files.merge_to(trained, paths, shape, file.write, threads=1)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Of this program alone: ru_maxrss survives an exec and starts at what the forking process held.
+print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
@@ -88,10 +89,10 @@ def test_seconds_follow_from_rates_measured_here() -> None:
         shape = shape_of(kind, 32)
         rates = preflight.rates(shape, 1)
         assert all(rate > 0 for rate in rates.values())
-        found = {stage.stage: stage.seconds for stage in preflight.estimates(shape, 1_000_000, 4, rates)}
+        found = {stage.stage: stage.seconds for stage in preflight.estimates(shape, 100_000_000, 4, rates)}
         assert found["parts"] > 0
         assert found["merge"] > 0
-        assert not any(stage.seconds for stage in preflight.estimates(shape, 1_000_000, 4, {}))
+        assert not any(stage.seconds for stage in preflight.estimates(shape, 100_000_000, 4, {}))
 
 
 def test_memory_of_the_machine_and_of_its_control_group(tmp_path: Path) -> None:

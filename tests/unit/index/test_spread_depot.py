@@ -19,7 +19,6 @@ from ddr.stores import retrying, s3
 from tests import servers
 from tests.unit.index import builds
 
-pytestmark = pytest.mark.xdist_group("moto")
 KINDS = [indexes.Kind.IVF_FLAT, indexes.Kind.IVF_PQ, indexes.Kind.HNSW]
 
 

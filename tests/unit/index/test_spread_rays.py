@@ -26,7 +26,6 @@ from tests.unit.index import builds, rayside
 
 pytestmark = [
     pytest.mark.skipif(util.find_spec("ray") is None, reason="ray is not installed: pip install 'ddr[ray]'"),
-    pytest.mark.xdist_group("ray"),
     pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning", "default::ResourceWarning"),
 ]
 CLUSTER = rays.Cluster(cpus=2, seen_s=0)
