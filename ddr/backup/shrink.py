@@ -27,6 +27,10 @@ _TRANSIENT = re.compile(r"(?i)(^|_)(locks?|leases?|queue|jobs?|sessions?|cache|h
 """Tables that are empty whenever nothing is going on (MLflow: job_locks, scheduler_leases, jobs, ..._rebuild_queue)."""
 
 
+_COLLECTED = ("records", "versions")
+"""Trees of versions, of which `ddr index gc` takes many at once: only that none is left is sudden."""
+
+
 @dataclass(frozen=True)
 class Shrink:
     """`part` is a table, tree or stream of the component; '' is the whole component."""
@@ -63,6 +67,8 @@ def of_component(now: snapshots.Component | None, before: snapshots.Component) -
 def _is_sudden(part: str, unit: Unit, before: int, after: int) -> bool:
     if unit == "rows" and _TRANSIENT.search(part):
         return False
+    if unit == "files" and part in _COLLECTED:
+        return before > 0 and after == 0
     return (before > 0 and after == 0) or (before >= FEWEST[unit] and after < before * SHARE_LEFT)
 
 

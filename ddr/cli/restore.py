@@ -31,10 +31,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="What to do with what is there already.",
 )
-@click.option("--only", multiple=True, metavar="KIND:NAME", help="One part: model:NAME, experiment:NAME, view:NAME.")
+@click.option(
+    "--only", multiple=True, metavar="KIND:NAME", help="One part: model:NAME, experiment:NAME, view:NAME, version:NAME."
+)
 @click.option("--rewrite", "rewrites", multiple=True, metavar="OLD=NEW", help="Replace the beginning of locations.")
 @click.option(
-    "--with", "more", multiple=True, metavar="KEY=VALUE", help="A wish: artifacts=FOLDER or none, auth or registry=URL."
+    "--with",
+    "more",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A wish: artifacts=FOLDER or none, auth or registry=URL, pointer=recorded.",
 )
 @click.option("--upgrade", is_flag=True, help="Then bring its schema to the installed program's (`mlflow db upgrade`).")
 @click.option("--apply", is_flag=True, help="Do it. Without this only the plan is shown.")
@@ -57,9 +63,9 @@ def command(
 ) -> int:
     """Restore from a backup: plan by default, --apply to do it.
 
-    COMPONENT is a connector's name, or `journal`. Without --apply nothing is touched: the plan says what would be
-    created, updated, left, rewritten, and which secrets have to be entered again. Cut off and called again it comes
-    to the same end. Afterwards every table and file is held against the snapshot, and only then, where all is equal,
+    COMPONENT is the name of a connector or an index, or `journal`. Without --apply nothing is touched: the plan says
+    what would be created, updated, left, rewritten, and which secrets have to be entered again. Cut off and called
+    again it comes to the same end. Afterwards every table and file is held against the snapshot, and only then, where all is equal,
     --upgrade does what it says.
 
     Exit codes: 0 planned, or restored and all is equal, 1 refused, 2 restored and something differs or, with --policy
@@ -167,6 +173,9 @@ def _restorer(made: backups.Backups, wanted: snapshots.Component) -> restorable.
     try:
         return made.restorer(wanted.name)
     except Missing as problem:
+        if wanted.kind == "vector-index":
+            said = f"{wanted.name}: {{home: '{wanted.source}', vectors: [WHERE ITS VECTORS LIE]}}"
+            raise Missing(problem.message, hint=f"under `indexes:` of ddr.yaml write `{said}`") from problem
         said = f"{wanted.name}: {{{', '.join([f'type: {wanted.kind}', *_settings(wanted)])}}}"
         beside = ", its place as it was then; passwords are in no snapshot: write ${env:NAME}"
         raise Missing(problem.message, hint=f"under `connectors:` of ddr.yaml write `{said}`{beside}") from problem

@@ -14,18 +14,29 @@ RECOVERY_WINDOW = retention.RECOVERY_WINDOW
 """`recoveryWindow` of ddr.yaml: how far back every plane can be taken; what that needs is kept."""
 
 
+Choice = Literal["serving", "pinned", "all", "records"]
+"""Whose bytes go in: of the version that serves; also of those that are pinned; of all; of none."""
+
+
+@dataclass(frozen=True)
+class IndexBackup:
+    versions: Choice = "serving"
+
+
 @dataclass(frozen=True)
 class BackupEntry:
     """As it is written. Exactly one of `passphrase`, `keyFile` and `encryption: none` says how it is opened.
 
-    `connectors` are the names of those to back up, all that can be by default. `allow` are fingerprints of findings of
-    the secret scanner that somebody looked at. `shrunkAccepted` is when a sudden shrinking was last said to be meant.
+    `connectors` are the names of those to back up, all that can be by default, `indexes` those of vector indexes, all
+    by default, each with whose bytes go in. `allow` are fingerprints of findings of the secret scanner that somebody
+    looked at. `shrunkAccepted` is when a sudden shrinking was last said to be meant.
     """
 
     passphrase: str = field(default="", repr=False)
     key_file: str = ""
     encryption: Literal["on", "none"] = "on"
     connectors: tuple[str, ...] = ()
+    indexes: Mapping[str, IndexBackup] | None = None
     keep: retention.Policy = retention.DEFAULT
     grace: timedelta = timedelta(hours=24)
     copies: Mapping[str, located.Node] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 import re
@@ -25,7 +26,7 @@ from ddr.lib import redact
 from ddr.ports import confidential, restorable
 from ddr.ports import store as stores
 from ddr.stores import memory, retrying
-from ddr.wiring import backup_settings, build, repository, repository_settings
+from ddr.wiring import backup_settings, build, index_backups, repository, repository_settings
 
 JOURNAL = "journal"
 """The component that is always there: releases, deployments, incidents, runs."""
@@ -181,6 +182,12 @@ class Backups:
         chosen = self.settings.connectors or tuple(able)
         kinds = {name: entry.type for name, entry in self.wired.config.connectors.items()}
         found = {name: capture.Origin(name, kinds[name], where_of(able[name]), able[name]) for name in chosen}
+        for name, index in index_backups.chosen(self.wired).items():
+            if name in found:
+                raise InputError(
+                    f"{name!r} is a connector that is backed up and an index too", hint="give one of them another name"
+                )
+            found[name] = capture.Origin(name, index_backups.KIND, index.where, index)
         source = self.wired.platform.store
         found[JOURNAL] = capture.Origin(JOURNAL, JOURNAL, source.name, journal_origin.JournalOrigin(source))
         return found
@@ -190,8 +197,11 @@ class Backups:
         if component == JOURNAL:
             return journal_origin.JournalOrigin(self.wired.platform.store)
         made = self.wired.connectors.get(component)
+        if not isinstance(made, restorable.Restorable) and component in index_backups.names(self.wired.config):
+            return index_backups.of(self.wired, component)
         if not isinstance(made, restorable.Restorable):
             able = [name for name, one in self.wired.connectors.items() if isinstance(one, restorable.Restorable)]
+            able += index_backups.names(self.wired.config)
             raise Missing(
                 f"no connector {component!r} in {self.wired.config.path} can restore",
                 hint=f"those that can: {', '.join([*able, JOURNAL])}; name the connector as the snapshot calls it",
@@ -205,9 +215,8 @@ class Backups:
             if component.name == JOURNAL:
                 found[JOURNAL] = journal_origin.JournalOrigin(memory.MemoryStore())
             else:
-                made = self.wired.connectors.get(component.name)
-                if isinstance(made, restorable.Restorable):
-                    found[component.name] = made
+                with contextlib.suppress(Missing):
+                    found[component.name] = self.restorer(component.name)
         return found
 
     def maker(self) -> capture.Maker:

@@ -302,6 +302,7 @@ class _Reader:
             if name not in connectors:
                 node = root.fields["backup"].fields["connectors"]
                 self._complain(node, "backup.connectors", f"{name!r} is no connector here; known: {known}")
+        self._check_backed_indexes(document, root, connectors)
         for name, service in document.services.items():
             node = root.fields["services"].fields[name]
             if service.serving and service.serving not in connectors:
@@ -310,6 +311,17 @@ class _Reader:
                 at = node.fields["signals"].fields[signal]
                 key = f"services.{name}.signals.{signal}"
                 self._check_signal(entry, at, key, connectors, known)
+
+    def _check_backed_indexes(
+        self, document: _Document, root: located.Node, connectors: Mapping[str, ConnectorEntry | None]
+    ) -> None:
+        serving = [name for name, entry in connectors.items() if entry is None or entry.type == "faiss-index"]
+        known = dict.fromkeys([*document.indexes, *serving])
+        for name in (document.backup.indexes or ()) if document.backup else ():
+            if name not in known:
+                node = root.fields["backup"].fields["indexes"].fields[name]
+                there = ", ".join(known) or "there are none"
+                self._complain(node, f"backup.indexes.{name}", f"is no index here; known: {there}")
 
     def _check_signal(
         self,

@@ -49,6 +49,7 @@ class _Glance:
 
     def stream(self, name: str, pieces: Iterable[bytes]) -> snapshots.Stream:
         size_bytes = sum(map(len, pieces))
+        self.seen = f"{name} can be read"
         return snapshots.Stream(name, size_bytes, "", ())
 
     def tree(self, name: str, files: restorable.FileTree) -> snapshots.Tree:
@@ -69,4 +70,4 @@ def at(made: restorable.Capturable) -> str:
         made.capture(sink)
     except _Enough:
         return sink.seen
-    return f"{sink.references} references to secrets"
+    return sink.seen or f"{sink.references} references to secrets"

@@ -304,16 +304,19 @@ def is_file(name: str | None) -> bool:
 
 def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, now: Callable[[], datetime]) -> Index:
     wanted = index_settings.wanted(name, entry, base)
-    made: home.Home
-    if wanted.home.startswith(_BUCKET):
-        made = bucket.BucketHome(_store(wanted.home, entry.s3), "", now, actor)
-    else:
-        made = folder.FolderHome(Path(wanted.home), now, actor)
+    made = home_of(wanted.home, now, actor, entry.s3)
     index = Index(wanted, entry, base, made, now, called=name)
     if entry.embed is None:
         return index
     embedding = index_embedding.Embedding(entry.embed, index.sources, index.embedded_folder, entry.device, _cores())
     return replace(index, wanted=embedding.sourced(wanted), embedding=embedding)
+
+
+def home_of(uri: str, now: Callable[[], datetime], actor: str, s3: index_settings.S3Entry | None = None) -> home.Home:
+    """A folder, or `s3://bucket/prefix`. Touches nothing."""
+    if uri.startswith(_BUCKET):
+        return bucket.BucketHome(_store(uri, s3 or index_settings.S3Entry()), "", now, actor)
+    return folder.FolderHome(Path(uri), now, actor)
 
 
 def _cores() -> int:

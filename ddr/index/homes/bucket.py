@@ -32,6 +32,9 @@ _KEPT_MOVES = 100
 _ABANDONED = timedelta(days=1)
 _LEASE = timedelta(hours=6)
 
+_Segments = dict[str, list[store.Entry]]
+"""Of each file, in order."""
+
 
 @dataclass(frozen=True)
 class Current:
@@ -82,11 +85,18 @@ class BucketHome:
             raise Missing(f"there is no version {version!r} in {self.name}", hint=f"there is: {known}") from problem
 
     def sizes(self, version: str) -> Mapping[str, int]:
-        found: dict[str, int] = {}
+        return {file: sum(entry.size_bytes for entry in those) for file, those in self._segments(version).items()}
+
+    def marks(self, version: str) -> Mapping[str, str]:
+        segments = self._segments(version).items()
+        return {file: digest.short(digest.of_value([one.version for one in those])) for file, those in segments}
+
+    def _segments(self, version: str) -> _Segments:
+        found: _Segments = {}
         for entry in self.store.list(self._of(version, "")):
             file, _, number = entry.key.removeprefix(self._of(version, "")).rpartition("/")
             if file and number:
-                found[file] = found.get(file, 0) + entry.size_bytes
+                found.setdefault(file, []).append(entry)
         return found
 
     def read(self, version: str, file: str) -> Iterator[bytes]:

@@ -68,10 +68,17 @@ class FolderHome:
         return naming.open_manifest(b"".join(self._blocks(path)), version, str(path))
 
     def sizes(self, version: str) -> Mapping[str, int]:
+        return {name: state.st_size for name, state in self._states(version).items()}
+
+    def marks(self, version: str) -> Mapping[str, str]:
+        states = self._states(version)
+        return {name: f"{one.st_ino:x}-{one.st_ctime_ns:x}-{one.st_mtime_ns:x}" for name, one in states.items()}
+
+    def _states(self, version: str) -> Mapping[str, os.stat_result]:
         with self._watched("read"):
             found = {path.name: path.lstat() for path in self._folder(version).iterdir()}
         return {
-            name: state.st_size
+            name: state
             for name, state in sorted(found.items())
             if stat.S_ISREG(state.st_mode) and name != naming.MANIFEST
         }

@@ -45,6 +45,10 @@ class Shelf(Protocol):
         """Every file that lies there but the manifest, in bytes. Nothing is read."""
         ...
 
+    def marks(self, version: str) -> Mapping[str, str]:
+        """For each of `sizes` a text that is another one when the file may have been written since. Nothing is read."""
+        ...
+
     def read(self, version: str, file: str) -> Iterator[bytes]:
         """The content in pieces, in order. Missing."""
         ...

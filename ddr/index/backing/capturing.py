@@ -1,0 +1,259 @@
+"""A home of indexes into a sink.
+
+A manifest says what every byte of its version must be, so bytes are hashed on their way and what is not as it was
+published does not go in: the version's record does, the component is partial, and its problem names the damage. A file
+that nobody has written since the parent snapshot took it is not read again; it was proved then. What rots on a disk
+without a write is found by `ddr index check`, and the backup still has the bytes that were proved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, Missing, Unavailable
+from ddr.index import codec
+from ddr.index.backing import record
+from ddr.index.homes import hashing, home, naming
+from ddr.lib import digest, jsonl
+from ddr.ports import restorable
+
+_KEPT_MOVES = 100
+_PIECE_BYTES = 1 << 20
+_FOREIGN = "was not published by `ddr index`, and nobody wrote down what its bytes must be: they are taken as they are"
+
+
+class VersionDamaged(Damaged):
+    """A file of `version` is not what was published."""
+
+    def __init__(self, version: str, file: str, what: str) -> None:
+        super().__init__(f"{version}/{file} {what}", hint="`ddr index repair`, then back up again")
+        self.version = version
+
+
+@dataclass(frozen=True)
+class _Seen:
+    version: record.Version
+    documents: Mapping[str, bytes]
+    marks: Mapping[str, str]
+    manifest: indexes.Manifest | None = None
+
+
+def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice, sink: restorable.Sink) -> None:
+    """Raises Damaged, with all else in the sink, for what is not as it was published; Unavailable, also where a home
+    that had versions has none: then it is gone."""
+    names = of.versions()
+    if not names and sink.parent is not None and sink.parent.files:
+        raise Unavailable(
+            f"{of.name} had versions and has none", hint="is its disk mounted? `ddr restore` brings them back"
+        )
+    troubles: list[str] = []
+    current = _current(of, troubles)
+    pins = dict(of.pins())
+    seen = [one for name in names if (one := _look(of, name, troubles, sink)) is not None]
+    chosen = _chosen(seen, choice, current, pins)
+    if current and choice != "records" and current not in {one.version.name for one in seen} and not troubles:
+        troubles.append(f"{current} is what {of.name} points at, and it is not there")
+    kept: set[str] = set()
+    if seen:
+        sink.tree(record.RECORDS, _Documents(seen))
+        kept = _bytes(of, chosen, troubles, sink)
+    versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
+    made = record.Record(
+        of.name, current, versions, pins, tuple(of.moves())[-_KEPT_MOVES:], wanted, tuple(troubles)
+    )  # fmt: skip
+    sink.stream(record.HOME, [codec.encode(made)])
+    _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
+    if troubles:
+        raise Damaged("; ".join(troubles), hint="`ddr index repair`, then back up again")
+
+
+def _current(of: home.Home, troubles: list[str]) -> str:
+    try:
+        return of.current() or ""
+    except Damaged as problem:
+        troubles.append(problem.message)
+        return ""
+
+
+def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
+    try:
+        return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, sink)
+    except Damaged as problem:
+        troubles.append(problem.message)
+    except Missing:
+        sink.warn(f"{name} was taken away before it could be looked at")
+    return None
+
+
+def _ours(of: home.Home, name: str) -> _Seen:
+    manifest = of.manifest(name)
+    version = record.Version(name, manifest.files)
+    return _Seen(version, {naming.MANIFEST: codec.encode(manifest)}, of.marks(name), manifest)
+
+
+def _foreign(of: home.Home, name: str, sink: restorable.Sink) -> _Seen | None:
+    folder = of.local(name)
+    if folder is None:
+        sink.warn(f"{name} was not published by `ddr index`: it is left out")
+        return None
+    documents = {}
+    for document in (record.CARD, naming.MANIFEST):
+        with contextlib.suppress(FileNotFoundError):
+            documents[document] = (folder / document).read_bytes()
+    known = _digests(folder)
+    sizes = {file: size for file, size in of.sizes(name).items() if file not in documents}
+    files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in sizes.items())
+    if not all(file.sha256 for file in files):
+        sink.warn(f"{name} {_FOREIGN}")
+    if lost := sorted(set(known) - {*sizes, *documents}):
+        raise VersionDamaged(name, lost[0], "is not there")
+    return _Seen(record.Version(name, files, tuple(sorted(documents)), is_ours=False), documents, of.marks(name))
+
+
+def _digests(folder: Path) -> Mapping[str, str]:
+    """`files: {name: sha256}` or `files: [{name, sha256}]` of its documents; nothing where nobody wrote them."""
+    found: dict[str, str] = {}
+    for document in (record.CARD, naming.MANIFEST):
+        files = (jsonl.of_file(folder / document) or {}).get("files")
+        if isinstance(files, dict):
+            pairs = list(files.items())
+        else:
+            listed = files if isinstance(files, list) else []
+            pairs = [(one.get("name"), one.get("sha256")) for one in listed if isinstance(one, dict)]
+        found |= {str(name): digest.PREFIX + str(said).removeprefix(digest.PREFIX) for name, said in pairs if said}
+    return found
+
+
+def _chosen(seen: Sequence[_Seen], choice: record.Choice, current: str, pins: Mapping[str, str]) -> dict[str, _Seen]:
+    wanted = {"records": set(), "serving": {current}, "pinned": {current, *pins}}.get(choice)
+    return {one.version.name: one for one in seen if wanted is None or one.version.name in wanted}
+
+
+def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[str], sink: restorable.Sink) -> set[str]:
+    """The versions that went in whole. What is found in one costs the others nothing but being read again."""
+    for name, one in list(chosen.items()):
+        if what := _misfit(of, one.version):
+            troubles.append(f"{what}; its bytes are not in this backup")
+            del chosen[name]
+    while chosen:
+        with contextlib.ExitStack() as leases:
+            for name in list(chosen):
+                if of.local(name) is not None:  # in a bucket a lease would be a write
+                    leases.enter_context(of.lease(name))
+            try:
+                made = sink.tree(record.VERSIONS, _Bytes(of, dict(chosen)))
+            except VersionDamaged as problem:
+                troubles.append(f"{problem.message}; its bytes are not in this backup")
+                del chosen[problem.version]
+                continue
+        if made.files == sum(len(one.version.files) for one in chosen.values()):
+            return set(chosen)
+        troubles.append(f"not all files of {', '.join(chosen)} could be read")
+        return set()
+    return set()
+
+
+def _misfit(of: home.Home, version: record.Version) -> str:
+    """Files that are not there or have another size: told without reading them."""
+    found = of.sizes(version.name) if version.is_ours else {file.name: file.size_bytes for file in version.files}
+    for file in version.files:
+        if file.name not in found:
+            return f"{version.name}/{file.name} is not there"
+        if found[file.name] != file.size_bytes:
+            return f"{version.name}/{file.name} has {found[file.name]:,} bytes, not {file.size_bytes:,}"
+    return ""
+
+
+def _facts(of: home.Home, made: record.Record, serving: _Seen | None, sink: restorable.Sink) -> None:
+    sink.fact("home", of.name)
+    sink.fact("serves", made.current or "nothing")
+    sink.fact("versions", str(len(made.versions)))
+    kept = [one.name for one in made.versions if one.is_kept]
+    sink.fact("bytes of", ", ".join(kept) or "no version")
+    if made.pins:
+        sink.fact("pinned", ", ".join(made.pins))
+    if serving is not None and serving.manifest is not None:
+        manifest = serving.manifest
+        sink.fact("rows", str(manifest.scan.kept))
+        sink.fact("kind", manifest.plan.shape.kind)
+        for recall in manifest.quality.recalls:
+            if recall.k == manifest.plan.wanted.k:
+                sink.fact(f"recall@{recall.k}", f"{recall.share:.4f}")
+        if manifest.embedder.fingerprint:
+            sink.fact("embedder", manifest.embedder.fingerprint)
+    if not kept and made.versions:
+        sink.warn("no bytes of an index are in this backup: what serves comes back by building it again")
+
+
+@dataclass(frozen=True)
+class _Documents:
+    """Implements FileTree: small, and in memory already."""
+
+    seen: Sequence[_Seen]
+
+    def entries(self) -> Iterator[restorable.FileSeen]:
+        for one in sorted(self.seen, key=lambda one: one.version.name):
+            yield restorable.FileSeen(one.version.name, "folder", mode=0o755)
+            for name, content in sorted(one.documents.items()):
+                yield restorable.FileSeen(f"{one.version.name}/{name}", "file", len(content), 0, 0o444)
+
+    def local(self, seen: restorable.FileSeen) -> Path | None:
+        return None
+
+    def read(self, seen: restorable.FileSeen) -> Iterator[bytes]:
+        version, _, name = seen.path.partition("/")
+        for one in self.seen:
+            if one.version.name == version and one.documents[name]:
+                yield one.documents[name]
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """Implements FileTree. `read` raises VersionDamaged behind the last byte when they are not what they must be."""
+
+    of: home.Home
+    chosen: Mapping[str, _Seen]
+
+    def entries(self) -> Iterator[restorable.FileSeen]:
+        for name in sorted(self.chosen):
+            one = self.chosen[name]
+            yield restorable.FileSeen(name, "folder", mode=0o755)
+            for file in sorted(one.version.files, key=lambda file: file.name):
+                mark = one.marks.get(file.name, "")
+                mark = f"{mark} {digest.short(file.sha256)}" if mark else ""
+                yield restorable.FileSeen(f"{name}/{file.name}", "file", file.size_bytes, 0, 0o444, mark)
+
+    def local(self, seen: restorable.FileSeen) -> Path | None:
+        return None  # every byte goes by here
+
+    def read(self, seen: restorable.FileSeen) -> Iterator[bytes]:
+        version, _, name = seen.path.partition("/")
+        file = next(one for one in self.chosen[version].version.files if one.name == name)
+        sha256 = hashlib.sha256()
+        try:
+            for piece in self._pieces(version, name):
+                sha256.update(piece)
+                yield piece
+        except Damaged as problem:  # the disk cannot read it
+            raise VersionDamaged(version, name, f"cannot be read: {problem.message}") from problem
+        if file.sha256 and digest.PREFIX + sha256.hexdigest() != file.sha256:
+            raise VersionDamaged(version, name, self._damage(version, file))
+
+    def _pieces(self, version: str, name: str) -> Iterator[bytes]:
+        for content in self.of.read(version, name):
+            for at in range(0, len(content), _PIECE_BYTES):
+                yield content[at : at + _PIECE_BYTES]
+
+    def _damage(self, version: str, file: indexes.File) -> str:
+        """Read once more, to say where."""
+        with hashing.Hashing() as hashes:
+            for piece in self.of.read(version, file.name):
+                hashes.add(piece)
+            found = hashes.file(file.name)
+        return home.difference(file, found) or "was read as other bytes once, and as its own then: look at the disk"

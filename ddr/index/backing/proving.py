@@ -1,0 +1,98 @@
+"""What a restored home is held against: digests of every file, manifests, a load in a limited child, probes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ddr.domain import indexes
+from ddr.errors import Damaged, Missing
+from ddr.index import check, child, loading
+from ddr.index.backing import record
+from ddr.index.homes import folder, home, naming, writing
+from ddr.lib import digest
+from ddr.ports import restorable
+
+_LOADED = "loaded in a child"
+
+
+def of_version(
+    source: restorable.Source, to: home.Home, version: record.Version, name: str
+) -> Iterator[restorable.Comparison]:
+    """`name` is what the version is called in the home."""
+    if version.is_ours:
+        yield from _ours(source, to, version, name)
+        return
+    assert isinstance(to, folder.FolderHome)
+    yield from _foreign(source, to.root / "versions" / name, version)
+
+
+def _ours(
+    source: restorable.Source, to: home.Home, version: record.Version, name: str
+) -> Iterator[restorable.Comparison]:
+    manifest = record.manifest(source, version.name)
+    found = check.check(to, name, check.Means())
+    wrong = {one.where: one.what for one in found.findings}
+    said = manifest.version.partition("-")[2]
+    whole = f"that of {said}"
+    yield restorable.Comparison(f"{name}/{naming.MANIFEST}", whole, wrong.pop(f"{name}/{naming.MANIFEST}", whole))
+    for file in manifest.files:
+        what = wrong.pop(f"{name}/{file.name}", "" if 1 in found.levels else "not read")
+        yield restorable.Comparison(f"{name}/{file.name}", file.sha256, what or file.sha256)
+    told = [text for text in found.passed if text.startswith("level 2: ")]
+    rows, dimension = manifest.scan.kept, manifest.plan.shape.dimension
+    expected = f"{rows:,} rows of {dimension}, {len(manifest.probes)} probes answered as published"
+    seen = told[0].removeprefix("level 2: ") if told else "; ".join(one.what for one in found.findings)
+    yield restorable.Comparison(f"{name} {_LOADED}", expected, seen or "not loaded")
+
+
+def _foreign(source: restorable.Source, place: Path, version: record.Version) -> Iterator[restorable.Comparison]:
+    trees = [(record.RECORDS, name) for name in version.documents]
+    trees += [(record.VERSIONS, file.name) for file in version.files]
+    for tree, name in trees:
+        path = place / name
+        same = path.is_file() and source.matches(tree, f"{version.name}/{name}", writing.blocks(path))
+        yield restorable.Comparison(f"{version.name}/{name}", "same bytes", "same bytes" if same else "other bytes")
+    if any(file.name == check.INDEX for file in version.files):
+        expected, found = "an index that can be read", ""
+        names = place / check.NAMES
+        question = loading.Question(str(place / check.INDEX), str(names) if names.is_file() else "")
+        limits = child.Limits.of_file(version.size_bytes)
+        try:
+            head = loading.ask(question, limits).head
+            if head.names not in (-1, head.rows):
+                found = f"{head.rows:,} rows and {head.names:,} names"
+        except Damaged as problem:
+            found = problem.message
+        yield restorable.Comparison(f"{version.name} {_LOADED}", expected, found or expected)
+
+
+def of_home(to: home.Home, pins: Mapping[str, str], goal: str) -> Iterator[restorable.Comparison]:
+    there = to.pins() if pins else {}
+    for name, why in pins.items():
+        yield restorable.Comparison(f"pin of {name}", why, there.get(name, "not pinned"))
+    if goal:
+        yield restorable.Comparison("pointer", goal, to.current() or "nothing")
+
+
+def of_documents(source: restorable.Source, said: record.Record, into: Path) -> Iterator[restorable.Comparison]:
+    """Each record as it was written; one of ours must also be the manifest that its version was named after."""
+    for version in said.versions:
+        for name in version.documents:
+            path, expected = into / version.name / name, "same bytes"
+            found = "not there"
+            if path.is_file():
+                content = path.read_bytes()
+                same = source.matches(record.RECORDS, f"{version.name}/{name}", [content])
+                found = _proved(content, version, str(path)) if same else "other bytes"
+            yield restorable.Comparison(f"record {version.name}/{name}", expected, found or expected)
+
+
+def _proved(content: bytes, version: record.Version, where: str) -> str:
+    if not version.is_ours:
+        return ""
+    try:
+        manifest: indexes.Manifest = naming.open_manifest(content, version.name, where)
+    except (Damaged, Missing) as problem:
+        return problem.message
+    return "" if manifest.files == version.files else f"other files than {digest.short(version.name)} was recorded with"
