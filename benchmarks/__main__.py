@@ -38,6 +38,8 @@ def main(names: list[str]) -> None:
         features.run()
     if not names or "index" in names:
         index.run()
+    if not names or "index-million" in names:
+        index.million()
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Telling:
 
     def _ended(self, progress: stages.Progress, spent: float) -> None:
         self._at_work.clear()
-        how = "done before" if progress.is_kept else f"{spent:.1f} s"
+        how = "there already" if progress.is_kept else f"{spent:.1f} s"
         self._session.notice(f"{output.mark('ok')} {progress.stage:<12} {progress.done:>12,} rows  {how}")
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def test_the_sandboxs_index_is_built_published_checked_and_gone_back_from(root: 
     again = calls.ddr(root, "index", "build", "--publish")
     assert again.code == 0
     assert f"serves {version} already" in again.out
-    assert "done before" in again.err
+    assert "there already" in again.err
 
     checked = calls.ddr(root, "index", "check", "--level", "4", "--json")
     assert checked.code == 0, checked.out
@@ -79,62 +78,6 @@ def test_the_sandboxs_index_is_built_published_checked_and_gone_back_from(root: 
     assert f"index lookalikes published: v1 → {version}" in journal.out
     doctor = calls.ddr(root, "doctor")
     assert f"serves {version}" in doctor.out
-
-
-def _flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0x10
-    path.write_bytes(content)
-
-
-def _cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def _zero_tail(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
-
-
-def _zero_block(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[4096:8192] = bytes(4096)
-    path.write_bytes(content)
-
-
-def _empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-HARMS: tuple[Callable[[Path], None], ...] = (_flip, _cut, _zero_tail, _zero_block, _empty, Path.unlink)
-
-
-def test_every_damage_of_a_version_is_found_repaired_and_gone_back_from(root: Path) -> None:
-    first = calls.ddr(root, "index", "build", "--publish", "--json").document["moved"]["after"]
-    tried = 0
-    for name in ("index.faiss", "ids.json"):
-        for harm in HARMS:
-            current = (root / "index" / "current").resolve()
-            path = current / name
-            path.chmod(0o644)
-            harm(path)
-            found = calls.ddr(root, "index", "check", "--json")
-            assert found.code == 10, (name, harm, found.out)
-            assert found.document["findings"][0]["trouble"] == "corrupt"
-            assert name in found.document["findings"][0]["where"]
-            assert 2 not in found.document["levels"], "what is damaged is not loaded"
-            if harm is _flip:
-                assert calls.ddr(root, "index", "repair").code == 2
-                assert (root / "index" / "current").resolve() == current
-            done = calls.ddr(root, "index", "repair", "--apply", "--json")
-            assert done.code == 0, (name, harm, done.out, done.err)
-            tried += 1
-    assert calls.ddr(root, "index", "check", "--level", "3").code == 0
-    print(f"{tried} damages found, told and repaired")
-    assert tried == 12
-    refused = calls.ddr(root, "index", "rollback", "--to", first, "--apply")
-    assert refused.code == 10
-    assert "still possible" in refused.err
 
 
 def test_a_manifest_edited_by_hand_is_believed_by_nobody(root: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_worker_ends_by_what_comes_next(place: Path) -> None:
     built = ddr(place, "index", "build", "small.index.yaml", "--publish")
     assert built.code == 0, built.err
     assert "part-00000" in built.err
-    assert "done before" in built.err
+    assert "there already" in built.err
 
 
 @pytest.mark.long
@@ -158,9 +158,9 @@ def test_a_manifest_of_a_depot_runs_as_it_says(place: Path, moto_server: servers
         assert made.code == 0, made.err
     built = ddr(place, "index", "build", "small.index.yaml", "--publish", **environ)
     assert built.code == 0, built.err
-    assert built.err.count("part-0000") == built.err.count("done before") - _before(built.err) == 2
+    assert built.err.count("part-0000") == built.err.count("there already") - _before(built.err) == 2
 
 
 def _before(told: str) -> int:
-    """Other stages that were done before."""
-    return sum("done before" in line and "part-" not in line for line in told.splitlines())
+    """Other stages that were there already."""
+    return sum("there already" in line and "part-" not in line for line in told.splitlines())

@@ -84,7 +84,7 @@ def test_texts_are_embedded_built_and_published_and_once_is_enough(shop: Shop) -
 
     code, out, err = shop.ddr("build", "--publish")
     assert code == 0, err
-    assert "embedded              120 rows  done before" in err
+    assert "embedded              120 rows  there already" in err
     assert "already" in out
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*-*")} == before
 

@@ -62,7 +62,10 @@ def variants(plan: indexes.Plan, place: str) -> list[tuple[str, Any]]:
 
 
 @pytest.mark.skipif(util.find_spec("kubernetes_validate") is None, reason="pip install kubernetes-validate")
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(one, marks=() if one in (VERSIONS[0], VERSIONS[-1]) else pytest.mark.long) for one in VERSIONS],
+)
 def test_kubernetes_own_schema_takes_it(plan: indexes.Plan, place: str, version: str) -> None:
     import kubernetes_validate  # type: ignore[import-not-found,unused-ignore]
 
