@@ -139,13 +139,17 @@ def check(
       12  another embedder   13  other search parameter or recall
       1   there is no such version, 64 usage, 69 a system is away
     """
-    from ddr.domain import index_records
+    from ddr.domain import index_records, indexes
     from ddr.errors import Missing
     from ddr.index import check as checks
 
     index = opened(session, name)
-    chosen = version or index.home.current()
-    if chosen is None:
+    chosen = version or checks.pointed(index.home)
+    if isinstance(chosen, indexes.Check):
+        lost = chosen
+        session.show(lost, lambda: index_text.checked(lost, index.called))
+        return lost.exit_code
+    if not chosen:
         raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
     plan = index.home.manifest(chosen).plan if level == _LEVELS else None
     with working.shown(session) as at_work:
@@ -175,13 +179,17 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, events
     Exit codes: 0 whole (or made so), 2 there is something to repair (the plan), 1 it cannot be repaired, 13 what was
     built is below the gate, 64 usage, 69 a system is away.
     """
+    from ddr.domain import indexes
     from ddr.errors import Missing
     from ddr.index import check as checks
     from ddr.index import repair as repairs
 
     index = opened(session, name)
-    current = index.home.current()
-    if current is None:
+    current = checks.pointed(index.home)
+    if isinstance(current, indexes.Check):
+        lost = current.findings[0]
+        raise Missing(f"index {index.name}: its pointer {lost.what}", hint=lost.next)
+    if not current:
         raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
     with index_progress.telling(session, is_json=events) as tell:
         shop = _Workshop(session, index, tell)

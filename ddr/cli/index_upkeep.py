@@ -90,7 +90,7 @@ def _version(index: wirings.Index, version: str) -> tuple[tuple[str, ...], dict[
 
 def show_list(session: sessions.Session, index: wirings.Index) -> int:
     """Rows of versions; 2 where a manifest is damaged."""
-    from ddr.errors import Damaged
+    from ddr.errors import Damaged, Missing
 
     current, pins = index.home.current(), index.home.pins()
     rows: list[tuple[str, ...]] = []
@@ -99,7 +99,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
     for version in index.home.versions():
         try:
             row, facts = _version(index, version)
-        except Damaged as problem:
+        except (Damaged, Missing) as problem:
             is_damaged = True
             row, facts = (output.mark("bad"), problem.message), {"damaged": problem.message}
         pinned = f"pinned: {pins[version]}" if version in pins else ""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from ddr.domain import indexes
 from ddr.errors import Damaged, DdrError, Missing
 from ddr.index import loading
-from ddr.index.homes import hashing, home
+from ddr.index.homes import hashing, home, naming
 from ddr.lib import digest
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ def check(
     """Never raises for what is wrong with the version. Missing where there is none of that name."""
     try:
         manifest = of.manifest(version)
-    except Damaged as problem:
+    except (Damaged, Missing) as problem:
+        if isinstance(problem, Missing) and not (naming.is_ours(version) and version in of.versions()):
+            raise  # others may put versions there that have no manifest
         finding = _corrupt(f"{version}/manifest.json", problem.message)
         return indexes.Check(version, (), (finding,), not_checked=("everything: what it must be is not known",))
     look = _Look(of, version, manifest, means, report)
@@ -77,6 +79,28 @@ def check(
             continue
         look.at(level)
     return indexes.Check(version, tuple(look.done), tuple(look.findings), tuple(look.passed), tuple(look.skipped))
+
+
+def pointed(of: home.Home) -> str | indexes.Check:
+    """The version that serves, "" where nothing ever did; a finding where the pointer was lost or leads nowhere."""
+    moves = of.moves()
+    try:
+        current = of.current()
+    except Damaged as problem:
+        return _lost("", problem.message, f"{problem.hint or 'move it away'}; then ", moves, of)
+    if current is None:
+        return _lost("", "is not there, and it was", "", moves, of) if moves else ""
+    if current not in of.versions():
+        return _lost(current, f"points at {current}, which is not there", "", moves, of)
+    return current
+
+
+def _lost(current: str, what: str, first: str, moves: Sequence[home.Move], of: home.Home) -> indexes.Check:
+    there = set(of.versions())
+    last = next((move.after for move in reversed(moves) if move.after in there), "")
+    then = f"{first}`ddr index rollback --to {last} --apply`" if last else f"{first}`ddr index build --publish`"
+    finding = indexes.Finding(indexes.Trouble.CORRUPT, "current", what, then)
+    return indexes.Check(current, (), (finding,), not_checked=("everything: which version serves is not known",))
 
 
 class _Look:
@@ -185,6 +209,8 @@ class _Look:
             if head.search and head.search != wanted:
                 what = f"searches with {name} {head.search}, was measured with {wanted}"
                 self._find(indexes.Trouble.LOW_RECALL, f"{self._version}/{INDEX}", what, _BETTER)
+                self.skipped.append("probes: whoever searches otherwise gets other answers")
+                return "level 2"
         self._probes(seen.head.found)
         return f"level 2: {head.rows:,} rows of {head.dimension}, {len(probes)} probes answered as published"
 
