@@ -65,8 +65,8 @@ def command(
 
     COMPONENT is the name of a connector or an index, or `journal`. Without --apply nothing is touched: the plan says
     what would be created, updated, left, rewritten, and which secrets have to be entered again. Cut off and called
-    again it comes to the same end. Afterwards every table and file is held against the snapshot, and only then, where all is equal,
-    --upgrade does what it says.
+    again it comes to the same end. Afterwards every table and file is held against the snapshot, and only then, where
+    all is equal, --upgrade does what it says.
 
     Exit codes: 0 planned, or restored and all is equal, 1 refused, 2 restored and something differs or, with --policy
     skip, was left different, or the journal does not know of it, 3 the world

@@ -24,6 +24,7 @@ from ddr.lib import digest, jsonl
 from ddr.ports import restorable
 
 _KEPT_MOVES = 100
+_COUNT = "versions"
 _PIECE_BYTES = 1 << 20
 _FOREIGN = "was not published by `ddr index`, and nobody wrote down what its bytes must be: they are taken as they are"
 
@@ -48,7 +49,7 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
     """Raises Damaged, with all else in the sink, for what is not as it was published; Unavailable, also where a home
     that had versions has none: then it is gone."""
     names = of.versions()
-    if not names and sink.parent is not None and sink.parent.files:
+    if not names and sink.parent is not None and sink.parent.facts.get(_COUNT, "0") != "0":
         raise Unavailable(
             f"{of.name} had versions and has none", hint="is its disk mounted? `ddr restore` brings them back"
         )
@@ -59,15 +60,12 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
     chosen = _chosen(seen, choice, current, pins)
     if current and choice != "records" and current not in {one.version.name for one in seen} and not troubles:
         troubles.append(f"{current} is what {of.name} points at, and it is not there")
-    kept: set[str] = set()
-    if seen:
-        sink.tree(record.RECORDS, _Documents(seen))
-        kept = _bytes(of, chosen, troubles, sink)
+    kept = _bytes(of, chosen, troubles, sink)
     versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
     made = record.Record(
         of.name, current, versions, pins, tuple(of.moves())[-_KEPT_MOVES:], wanted, tuple(troubles)
     )  # fmt: skip
-    sink.stream(record.HOME, [codec.encode(made)])
+    sink.tree(record.RECORDS, _Documents({"": {record.HOME: codec.encode(made)}, **_documents(seen)}))
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
     if troubles:
         raise Damaged("; ".join(troubles), hint="`ddr index repair`, then back up again")
@@ -87,7 +85,10 @@ def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) 
     except Damaged as problem:
         troubles.append(problem.message)
     except Missing:
-        sink.warn(f"{name} was taken away before it could be looked at")
+        if name in of.versions():
+            troubles.append(f"{name}/{naming.MANIFEST} is not there: what its bytes must be is not known")
+        else:
+            sink.warn(f"{name} was taken away before it could be looked at")
     return None
 
 
@@ -128,6 +129,10 @@ def _digests(folder: Path) -> Mapping[str, str]:
             pairs = [(one.get("name"), one.get("sha256")) for one in listed if isinstance(one, dict)]
         found |= {str(name): digest.PREFIX + str(said).removeprefix(digest.PREFIX) for name, said in pairs if said}
     return found
+
+
+def _documents(seen: Sequence[_Seen]) -> dict[str, Mapping[str, bytes]]:
+    return {one.version.name: one.documents for one in seen}
 
 
 def _chosen(seen: Sequence[_Seen], choice: record.Choice, current: str, pins: Mapping[str, str]) -> dict[str, _Seen]:
@@ -173,7 +178,7 @@ def _misfit(of: home.Home, version: record.Version) -> str:
 def _facts(of: home.Home, made: record.Record, serving: _Seen | None, sink: restorable.Sink) -> None:
     sink.fact("home", of.name)
     sink.fact("serves", made.current or "nothing")
-    sink.fact("versions", str(len(made.versions)))
+    sink.fact(_COUNT, str(len(made.versions)))
     kept = [one.name for one in made.versions if one.is_kept]
     sink.fact("bytes of", ", ".join(kept) or "no version")
     if made.pins:
@@ -195,22 +200,24 @@ def _facts(of: home.Home, made: record.Record, serving: _Seen | None, sink: rest
 class _Documents:
     """Implements FileTree: small, and in memory already."""
 
-    seen: Sequence[_Seen]
+    folders: Mapping[str, Mapping[str, bytes]]
+    """"" is what lies in none; no version has a name that sorts before that file's."""
 
     def entries(self) -> Iterator[restorable.FileSeen]:
-        for one in sorted(self.seen, key=lambda one: one.version.name):
-            yield restorable.FileSeen(one.version.name, "folder", mode=0o755)
-            for name, content in sorted(one.documents.items()):
-                yield restorable.FileSeen(f"{one.version.name}/{name}", "file", len(content), 0, 0o444)
+        for folder, documents in sorted(self.folders.items()):
+            if folder:
+                yield restorable.FileSeen(folder, "folder", mode=0o755)
+            for name, content in sorted(documents.items()):
+                path = f"{folder}/{name}" if folder else name
+                yield restorable.FileSeen(path, "file", len(content), 0, 0o444)
 
     def local(self, seen: restorable.FileSeen) -> Path | None:
         return None
 
     def read(self, seen: restorable.FileSeen) -> Iterator[bytes]:
-        version, _, name = seen.path.partition("/")
-        for one in self.seen:
-            if one.version.name == version and one.documents[name]:
-                yield one.documents[name]
+        folder, _, name = seen.path.rpartition("/")
+        if content := self.folders[folder][name]:
+            yield content
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ddr.domain import indexes
-from ddr.errors import Damaged, Missing
+from ddr.errors import Damaged
 from ddr.index import check, child, loading
 from ddr.index.backing import record
 from ddr.index.homes import folder, home, naming, writing
-from ddr.lib import digest
 from ddr.ports import restorable
 
 _LOADED = "loaded in a child"
@@ -77,22 +75,26 @@ def of_home(to: home.Home, pins: Mapping[str, str], goal: str) -> Iterator[resto
 
 def of_documents(source: restorable.Source, said: record.Record, into: Path) -> Iterator[restorable.Comparison]:
     """Each record as it was written; one of ours must also be the manifest that its version was named after."""
+    yield _same(source, record.HOME, into / record.HOME)
     for version in said.versions:
         for name in version.documents:
-            path, expected = into / version.name / name, "same bytes"
-            found = "not there"
-            if path.is_file():
-                content = path.read_bytes()
-                same = source.matches(record.RECORDS, f"{version.name}/{name}", [content])
-                found = _proved(content, version, str(path)) if same else "other bytes"
-            yield restorable.Comparison(f"record {version.name}/{name}", expected, found or expected)
+            path = into / version.name / name
+            yield _same(source, f"{version.name}/{name}", path)
+            if version.is_ours and path.is_file():
+                what, expected = f"{version.name} by its name", "the manifest it was named after"
+                yield restorable.Comparison(what, expected, _misnamed(path, version) or expected)
 
 
-def _proved(content: bytes, version: record.Version, where: str) -> str:
-    if not version.is_ours:
-        return ""
+def _same(source: restorable.Source, name: str, path: Path) -> restorable.Comparison:
+    found = "not there"
+    if path.is_file():
+        found = "same bytes" if source.matches(record.RECORDS, name, writing.blocks(path)) else "other bytes"
+    return restorable.Comparison(f"record {name}", "same bytes", found)
+
+
+def _misnamed(path: Path, version: record.Version) -> str:
     try:
-        manifest: indexes.Manifest = naming.open_manifest(content, version.name, where)
-    except (Damaged, Missing) as problem:
+        manifest = naming.open_manifest(path.read_bytes(), version.name, str(path))
+    except Damaged as problem:
         return problem.message
-    return "" if manifest.files == version.files else f"other files than {digest.short(version.name)} was recorded with"
+    return "" if manifest.files == version.files else "one that names other files than were recorded"

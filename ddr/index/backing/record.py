@@ -1,9 +1,8 @@
 """What a snapshot says of a home of indexes, beside the documents and the bytes of its versions.
 
-stream `home`      this record, as JSON
-tree   `records`   <version>/manifest.json of every version: plan, scan with id-set digest, golden documents, digests
-                   of files, quality, probes; of versions that others put there also card.json
-tree   `versions`  <version>/<file>: the bytes, of the versions that were chosen
+Two trees. `versions` has <version>/<file>: the bytes, of the versions that were chosen. `records` has this record as
+.home.json and the <version>/manifest.json of every version: plan, scan with id-set digest, golden documents, digests of
+files, quality, probes; of versions that others put there also card.json.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ddr.index import codec
 from ddr.index.homes import home, naming
 from ddr.ports import restorable
 
-HOME, RECORDS, VERSIONS = "home", "records", "versions"
+HOME, RECORDS, VERSIONS = ".home.json", "records", "versions"
 CARD = "card.json"
 
 Choice = Literal["serving", "pinned", "all", "records"]
@@ -66,7 +65,7 @@ class Record:
 
 def read(source: restorable.Source) -> Record:
     """Of a snapshot. Damaged; Missing where nothing of the home was captured."""
-    content = b"".join(source.stream(HOME))
+    content = b"".join(source.read(RECORDS, HOME))
     return codec.decode(Record, content, f"the record of {source.component.name} in the snapshot")
 
 

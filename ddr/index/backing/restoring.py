@@ -205,7 +205,7 @@ class Restoring:
                 lines.append(restorable.PlanLine("note", POINTER, what))
             return seen, ""
         goal = self._landing(wanted, steps)
-        if goal == seen:
+        if goal and goal == seen:
             return seen, ""
         why = "its bytes are neither there nor restored"
         if goal:
@@ -318,13 +318,17 @@ class Restoring:
 
     def _write_documents(self) -> None:
         into = self.options.more.get(DOCUMENTS, "")
-        for version in self.said.versions if into else ():
+        if not into:
+            return
+        paths = [record.HOME]
+        for version in self.said.versions:
             record.check_names(version)
-            for name in version.documents:
-                place = Path(into) / version.name / name
-                with _told_of(place):
-                    durable.make_folder(place.parent)
-                    writing.write_pieces(place, self.source.read(record.RECORDS, f"{version.name}/{name}"))
+            paths += [f"{version.name}/{name}" for name in version.documents]
+        for path in paths:
+            place = Path(into) / path
+            with _told_of(place):
+                durable.make_folder(place.parent)
+                writing.write_pieces(place, self.source.read(record.RECORDS, path))
 
     @contextlib.contextmanager
     def _staged(self) -> Iterator[Path]:
