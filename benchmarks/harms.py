@@ -148,7 +148,7 @@ _OF_BYTES = (
     Harm(BYTES, "index.faiss: a tail of zeros, its length kept", _to(INDEX, _tail_of_zeros), 1),
     Harm(BYTES, "index.faiss: empty", _to(INDEX, lambda content: b""), 0),
     Harm(BYTES, "index.faiss: gone", _gone(INDEX), 0),
-    Harm(BYTES, "index.faiss: that of another version", _of_another_version, 1),
+    Harm(BYTES, "index.faiss: that of another version", _of_another_version, 0),
     Harm(BYTES, "ids.json: one bit", _to(NAMES, flipped), 1),
     Harm(BYTES, "ids.json: two ids changed places", _to(NAMES, _two_ids), 1),
     Harm(BYTES, "ids.json: the last 100 bytes gone", _to(NAMES, _cut), 0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ddr.domain import indexes
 from ddr.errors import Damaged, InputError, Refused
 from ddr.index import choosing, codec, preflight
 from ddr.index import work as works
-from ddr.index.engines import picking
+from ddr.index.engines import cards, picking
 
 PART_CODE = "1"  # changes when equal plans give other bytes than before
 _PARTS_WANTED = 16
@@ -28,29 +28,41 @@ class Machine:
     threads: int
 
 
+@dataclass(frozen=True)
+class Look:
+    """How this machine is looked at."""
+
+    pick: Callable[[indexes.Wanted], picking.Picked] = picking.pick
+    free_mib: Callable[[str], int | None] = cards.free_mib
+
+
 def machine(wanted: indexes.Wanted) -> Machine:
     """This one: memory that is available now, or the limit that was given; cores that this process may use."""
     return Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)))
 
 
 def make(
-    wanted: indexes.Wanted, shards: Sequence[indexes.Shard], here: Machine, *, is_measured: bool = True
+    wanted: indexes.Wanted,
+    shards: Sequence[indexes.Shard],
+    here: Machine,
+    *,
+    is_measured: bool = True,
+    look: Look = Look(),
 ) -> indexes.Plan:
     """The plan for these shards. Refused, with what would fit, where it cannot be built here.
 
     `is_measured`: rates are measured for a moment, so that the estimates have seconds.
     """
     rows, dimension = sum(shard.rows for shard in shards), shards[0].dimension
-    engine = picking.pick(wanted)
-    shape, reasons = choosing.choose(
-        wanted, rows, dimension, here.memory_mib, has_gpu=engine.is_gpu, has_cuvs=engine.has_cuvs
-    )
+    engine = look.pick(wanted)
+    shape, reasons, on_gpu = _shaped(wanted, rows, dimension, here.memory_mib, engine, look)
     parts = cut(rows, wanted.rows_per_part or rows_per_part(rows, dimension, here.memory_mib))
     rates = preflight.rates(shape, here.threads) if is_measured else {}
     estimates = preflight.estimates(shape, rows, len(parts), rates)
     short = preflight.too_large(estimates, here.memory_mib)
     if short:
         raise Refused(short.what, hint=short.fits)
+    estimates = (*estimates, *on_gpu)
     return indexes.Plan(
         wanted,
         shape,
@@ -66,6 +78,32 @@ def make(
         estimates,
         _software(engine),
     )
+
+
+def _shaped(
+    wanted: indexes.Wanted, rows: int, dimension: int, memory_mib: int, engine: picking.Picked, look: Look
+) -> tuple[indexes.Shape, tuple[str, ...], tuple[indexes.Estimate, ...]]:
+    """Shape, reasons, and what a GPU holds. A graph that ddr would choose and the GPU has no room for is another kind;
+    what was asked for is refused."""
+
+    def chosen(*, has_cuvs: bool) -> tuple[indexes.Shape, tuple[str, ...]]:
+        return choosing.choose(wanted, rows, dimension, memory_mib, has_gpu=engine.is_gpu, has_cuvs=has_cuvs)
+
+    shape, reasons = chosen(has_cuvs=engine.has_cuvs)
+    if not engine.is_gpu:
+        return shape, reasons, ()
+    stage, free = preflight.on_gpu(shape, rows, engine.name), look.free_mib(engine.device)
+    short = preflight.too_large_for_gpu(stage, engine.device, free)
+    if short and wanted.kind is None and shape.kind is indexes.Kind.CAGRA:
+        shape, reasons = chosen(has_cuvs=False)
+        reasons = (*reasons, f"no cagra: {short.what}")
+        stage = preflight.on_gpu(shape, rows, engine.name)
+        short = preflight.too_large_for_gpu(stage, engine.device, free)
+    if short:
+        raise Refused(short.what, hint=short.fits)
+    if free is None:
+        reasons = (*reasons, f"how much memory of {engine.device} is free nobody says: {stage.memory_mib:,} MiB wanted")
+    return shape, reasons, (stage,)
 
 
 def begun(folder: Path, wanted: indexes.Wanted, shards: Sequence[indexes.Shard]) -> indexes.Plan | None:

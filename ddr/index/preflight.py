@@ -28,6 +28,16 @@ WRITE_MIB = 130
 SCAN_ROW_BYTES = 48
 """Hashes of vectors and of ids, while they are sorted."""
 
+GPU = "gpu"
+"""The estimate that is of the GPU's memory, not of the machine's."""
+GPU_SHARE = 0.6
+"""Of a GPU's free memory, what a build may count on: its libraries cut it into pieces, and others may take some."""
+GPU_BASE_MIB = 600
+"""Context and handles of the libraries."""
+FAISS_GPU_MIB = 1536
+"""What faiss takes for its own use as soon as it touches a GPU of 8 GiB and more."""
+GPU_BATCH_MIB = 64
+
 _MIB = 1 << 20
 _ROUNDS_S = 0.15
 _PROBE_ROWS, _PROBE_LISTS, _PROBE_GRAPH = 4096, 512, 2000
@@ -103,6 +113,38 @@ def _estimate(stage: str, size: float, seconds: float) -> indexes.Estimate:
 
 def _per(amount: float, rate: float) -> float:
     return amount / rate if rate else 0.0
+
+
+def on_gpu(shape: indexes.Shape, rows: int, engine_name: str) -> indexes.Estimate:
+    """What a GPU must hold at once. Lists lie in the machine's memory, and products of rows and centres take what is
+    left; of CAGRA everything is on the GPU."""
+    vector = shape.dimension * 4
+    if shape.kind is indexes.Kind.CAGRA:
+        degree = 2 * (shape.links or 32)
+        # vectors, their codes while neighbours are looked for, and two graphs of numbers, one twice as wide
+        size = rows * (vector + vector // 4 + 3 * degree * 4)
+        return indexes.Estimate(GPU, GPU_BASE_MIB + FAISS_GPU_MIB + int(size / _MIB), 0.0)
+    if shape.kind not in engine.IVF:
+        return indexes.Estimate(GPU, 0, 0.0)
+    centres = 3 * shape.lists * vector
+    if engine_name == "faiss":  # rows come and go in pages
+        return indexes.Estimate(GPU, GPU_BASE_MIB + FAISS_GPU_MIB + GPU_BATCH_MIB + int(centres / _MIB), 0.0)
+    held = 1.5 * min(rows, shape.lists * shape.points_per_list) * vector  # the half of the first rounds with them
+    if shape.kind is indexes.Kind.IVF_PQ:  # residuals, what is taken from them, and both by places
+        held = max(held, 3 * min(shape.code_points or engine.CODE_POINTS, _trained(shape, rows)) * vector)
+    batches = 3 * GPU_BATCH_MIB
+    return indexes.Estimate(GPU, GPU_BASE_MIB + batches + int((centres + held) / _MIB), 0.0)
+
+
+def too_large_for_gpu(stage: indexes.Estimate, device: str, free_mib: int | None) -> TooLarge | None:
+    """None where it fits, and where nobody knows what is free."""
+    if free_mib is None or stage.memory_mib <= GPU_SHARE * free_mib:
+        return None
+    return TooLarge(
+        f"the build holds about {stage.memory_mib:,} MiB on {device}, of whose {free_mib:,} MiB that are free it may "
+        f"count on {int(GPU_SHARE * free_mib):,}",
+        "end what else runs on that GPU, or take device cpu; quality fast and fewer lists need less, kind cagra most",
+    )
 
 
 def _trained(shape: indexes.Shape, rows: int) -> int:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ddr.domain import indexes
 from ddr.errors import InputError, Unavailable
-from ddr.index.engines import blank, codebooks, engine, files, library
+from ddr.index.engines import blank, codebooks, engine, files, kmeans, library
 from ddr.lib import redact
 
 Assign = Callable[[engine.Vectors], npt.NDArray[np.int64]]
@@ -38,7 +38,8 @@ class FaissEngine:
             index = blank.index(shape)
             if shape.kind in engine.IVF:
                 try:
-                    self._train(index, sample, shape)
+                    with kmeans.in_memory(self.device, "train"):
+                        self._train(index, sample, shape)
                 except RuntimeError as problem:
                     raise InputError(f"faiss cannot train {shape.kind.value}: {redact.foreign(problem)}") from problem
             return files.serialize(index)
@@ -87,14 +88,18 @@ class FaissEngine:
         return index
 
     def _assign(self, index: engine.Index) -> Assign:
-        finder = _on_gpu(files.inner(index.quantizer), self.device)
+        with kmeans.in_memory(self.device, "hold the centres"):
+            finder = _on_gpu(files.inner(index.quantizer), self.device)
+        blocks = kmeans.Blocks(_GPU_BATCH_ROWS)
 
         def assign(vectors: engine.Vectors) -> npt.NDArray[np.int64]:
-            pieces = [
-                finder.search(vectors[start : start + _GPU_BATCH_ROWS], 1)[1].ravel()
-                for start in range(0, len(vectors), _GPU_BATCH_ROWS)
-            ]
-            return np.concatenate(pieces)
+            found = np.empty(len(vectors), np.int64)
+
+            def work(start: int, stop: int) -> None:
+                found[start:stop] = finder.search(vectors[start:stop], 1)[1].ravel()
+
+            blocks.over(len(vectors), 1, work)
+            return found
 
         return assign
 

@@ -8,6 +8,7 @@ index are always made in full precision.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -27,6 +28,7 @@ CPU_PRODUCTS = 1 << 20
 GPU_SHARE = 0.25
 """Of the GPU's free memory, what a block of products may take: as much again is for what torch makes beside it."""
 _EXACT_ROUNDS = 2
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "cudaMalloc", "cudaErrorMemoryAllocation")
 
 
 @dataclass
@@ -59,14 +61,28 @@ class Blocks:
 
 
 def is_out_of_memory(problem: BaseException) -> bool:
-    """torch has a class for its GPUs' and words for the CPU's."""
-    torch = library.torch()
-    return isinstance(problem, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(problem)
+    """torch has a class for its GPUs', words for the CPU's; faiss has words for both. torch is not loaded for it."""
+    is_known = isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError"
+    return is_known or any(words in str(problem) for words in _OUT_OF_MEMORY)
+
+
+@contextlib.contextmanager
+def in_memory(device: str, doing: str) -> Iterator[None]:
+    """Unavailable, with a way out, where what cannot be cut into blocks does not fit."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as problem:
+        if not is_out_of_memory(problem):
+            raise
+        raise Unavailable(
+            f"{device} has no memory to {doing}: {redact.foreign(problem)}",
+            hint="the same command goes on when there is; or device cpu, quality fast, fewer lists",
+        ) from problem
 
 
 def _free() -> None:
-    torch = library.torch()
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 

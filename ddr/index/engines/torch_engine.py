@@ -16,6 +16,8 @@ import numpy.typing as npt
 from ddr.domain import indexes
 from ddr.index.engines import blank, engine, faiss_engine, files, kmeans, library
 
+_BATCH_ROWS = 1 << 30
+
 
 @dataclass(frozen=True)
 class TorchEngine:
@@ -30,7 +32,7 @@ class TorchEngine:
             return files.serialize(index)
         torch = library.torch()
         sample = engine.check_sample(sample, shape)
-        with _threads(threads), torch.inference_mode():
+        with _threads(threads), torch.inference_mode(), kmeans.in_memory(self.device, "train"):
             blocks = kmeans.blocks_of(self.device)
             centres = kmeans.train(sample, shape, self.device, blocks)
             index.quantizer.add(centres.cpu().numpy())
@@ -68,6 +70,8 @@ class _Adder:
     blocks: kmeans.Blocks
     device: str
     is_l2: bool
+    batches: kmeans.Blocks
+    """Rows that are on the device at once: a batch, or what fits of it."""
 
     @classmethod
     def of(cls, index: engine.Index, shape: indexes.Shape, device: str) -> _Adder:
@@ -78,18 +82,28 @@ class _Adder:
             flat = faiss.vector_to_array(index.pq.centroids)
             books = kmeans.on_device(flat.reshape(shape.code_bytes, engine.CODEWORDS, -1), device)
         is_l2 = shape.metric is indexes.Metric.L2
-        return cls(index, centres, books, kmeans.blocks_of(device), device, is_l2)
+        rows = kmeans.Blocks(_BATCH_ROWS)
+        return cls(index, centres, books, kmeans.blocks_of(device), device, is_l2, rows)
 
     def add(self, vectors: engine.Vectors, labels: engine.Labels) -> None:
-        rows = kmeans.on_device(vectors, self.device)
-        with kmeans.precision(is_exact=True):
-            nearest = kmeans.assign(rows, self.centres, self.blocks, is_l2=self.is_l2)
-        found = nearest.cpu().numpy()
+        """All are found before one goes in: what is tried again is not there twice."""
+        found = np.empty(len(vectors), np.int64)
+        codes = np.empty((len(vectors), 0 if self.books is None else len(self.books)), np.uint8)
+
+        def work(start: int, stop: int) -> None:
+            rows = kmeans.on_device(vectors[start:stop], self.device)
+            with kmeans.precision(is_exact=True):
+                nearest = kmeans.assign(rows, self.centres, self.blocks, is_l2=self.is_l2)
+            found[start:stop] = nearest.cpu().numpy()
+            if self.books is not None:
+                rows -= self.centres[nearest]
+                codes[start:stop] = kmeans.encode(rows, self.books, self.blocks).cpu().numpy()
+
+        self.batches.over(len(vectors), 1, work)
         if self.books is None:
             faiss_engine.add_assigned(self.index, vectors, labels, found)
-            return
-        codes = kmeans.encode(rows - self.centres[nearest], self.books, self.blocks).cpu().numpy()
-        _add_codes(self.index, found, codes, labels)
+        else:
+            _add_codes(self.index, found, codes, labels)
 
 
 def _add_codes(

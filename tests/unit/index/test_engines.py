@@ -223,6 +223,7 @@ def test_a_gpu_that_is_not_there_is_said(corpus: tuple[engine.Labels, engine.Vec
         files.merge(CPU.train(corpus[1], shape_of(Kind.CAGRA), 1), [], shape_of(Kind.CAGRA))
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", [Kind.IVF_FLAT, Kind.IVF_SQ8, Kind.IVF_PQ, Kind.CAGRA])
 def test_on_a_gpu_recall_is_that_of_the_cpu(
     kind: indexes.Kind, corpus: tuple[engine.Labels, engine.Vectors], tmp_path: Path

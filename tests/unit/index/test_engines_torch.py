@@ -131,6 +131,7 @@ def test_a_process_that_may_not_have_the_memory_finishes_with_smaller_blocks() -
     assert int(done.stdout) < 1 << 28
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", [Kind.IVF_FLAT, Kind.IVF_SQ8, Kind.IVF_PQ])
 def test_on_a_gpu_recall_is_that_of_the_cpu(kind: indexes.Kind) -> None:
     if not library.torch().cuda.is_available():
