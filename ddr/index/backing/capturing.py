@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, Missing, Unavailable
-from ddr.index import codec
+from ddr.index import check, codec
 from ddr.index.backing import record
 from ddr.index.homes import hashing, home, naming
 from ddr.lib import digest, jsonl
@@ -54,16 +54,16 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
             f"{of.name} had versions and has none", hint="is its disk mounted? `ddr restore` brings them back"
         )
     troubles: list[str] = []
+    moves = tuple(of.moves())
     current = _current(of, troubles)
     pins = dict(of.pins())
     seen = [one for name in names if (one := _look(of, name, troubles, sink)) is not None]
-    chosen = _chosen(seen, choice, current, pins)
-    if current and choice != "records" and current not in {one.version.name for one in seen} and not troubles:
-        troubles.append(f"{current} is what {of.name} points at, and it is not there")
+    served = current or (moves[-1].after if troubles and moves else "")  # of a lost pointer what it named last
+    chosen = _chosen(seen, choice, served, pins)
     kept = _bytes(of, chosen, troubles, sink)
     versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
     made = record.Record(
-        of.name, current, versions, pins, tuple(of.moves())[-_KEPT_MOVES:], wanted, tuple(troubles)
+        of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, tuple(troubles)
     )  # fmt: skip
     sink.tree(record.RECORDS, _Documents({"": {record.HOME: codec.encode(made)}, **_documents(seen)}))
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
@@ -72,11 +72,11 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
 
 
 def _current(of: home.Home, troubles: list[str]) -> str:
-    try:
-        return of.current() or ""
-    except Damaged as problem:
-        troubles.append(problem.message)
-        return ""
+    found = check.pointed(of)
+    if isinstance(found, str):
+        return found
+    troubles += [f"the pointer of {of.name}: {one.what}" for one in found.findings]
+    return found.version
 
 
 def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:

@@ -61,13 +61,13 @@ def test_before_the_first_backup_there_is_none(root: Path, plain: str) -> None:
         assert done.code == 1, (words, done)
         assert "ddr backup run" in done.err
     assert calls.ddr(root, "backup", "run", "--dry-run", "--json").document == {
-        "would_capture": ["registry", "journal"]
+        "would_capture": ["registry", "lookalikes", "journal"]
     }
 
 
 def test_a_snapshot_has_every_row_and_file(root: Path, first: str) -> None:
     shown = calls.ddr(root, "backup", "show", first[:8], "--files", "--json").document
-    (registry, journal) = shown["snapshot"]["components"]
+    (registry, _, journal) = shown["snapshot"]["components"]
     with sqlite3.connect(root / "mlflow" / "mlflow.db") as database:
         names = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
         counts = {name: database.execute(f"select count(*) from {name}").fetchone()[0] for name in names}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ddr.backup import repository as repositories
 from ddr.errors import Damaged, DdrError
 from ddr.index import check
 from ddr.index.backing import record
@@ -163,7 +164,7 @@ def test_a_drill_passes_and_fails_as_it_should(tmp_path: Path, made: published.M
     content = vault.store.get(key)
     vault.store.delete(key)
     vault.store.create(key, content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
-    vault.repository = house.repositories.open_(vault.store, house.OPEN)
+    vault.repository = repositories.open_(vault.store, house.OPEN)
     older = vault.source(0)
     with pytest.raises(Damaged):
         backed.restored(mine, older, backed.options(str(tmp_path / "elsewhere")))
