@@ -17,8 +17,8 @@ _BENEATH = (
 def command() -> None:
     """Back up the control plane, look into backups, prove them.
 
-    What is backed up: every connector of ddr.yaml that can be (or those named under `backup.connectors`), and the
-    journal. The repository lies in the store of ddr.yaml.
+    What is backed up: every connector of ddr.yaml that can be (or those named under `backup.connectors`), vector
+    indexes (or those under `backup.indexes`), and the journal. The repository lies in the store of ddr.yaml.
     """
 
 

@@ -8,6 +8,7 @@
     gate       exact search, recall with its interval, search parameters
     embedders/ text to vectors by a torch model; fingerprint and golden documents
     homes/     immutable versions and what points at one, in a folder or a bucket
+    backing/   a home as a component of a backup
     check, repair                 levels 0 to 4
     spread/    the same worker call on Ray and in a Kubernetes Indexed Job
 
