@@ -215,30 +215,36 @@ def run(count: int = GLOSSES, packages: Path | None = None, base: Path | None = 
         return EXIT_UNAVAILABLE
     with tempfile.TemporaryDirectory() as name:
         try:
-            shop = prepare(base or Path(name), count, packages)
-            rows = tell(shop)
+            rows, wrong = told(prepare(base or Path(name), count, packages))
         except wordnet.Unavailable as problem:
             print(f"corpus: not run: {problem}")
             return EXIT_UNAVAILABLE
         except story.Wrong as problem:
             print(f"corpus: not as it must be: {problem}")
             return EXIT_WRONG
-    print(f"{story.table(rows)}\n{len(rows)} harms, all found and mended; questions were answered as before each time")
-    return 0
+    print(f"{story.table(rows)}\n\n{story.short(rows)}")
+    for what in wrong:
+        print(f"corpus: not as it must be: {what}")
+    return EXIT_WRONG if wrong else 0
 
 
-def tell(shop: shops.Shop) -> list[story.Told]:
-    """Build, then harm after harm. story.Wrong."""
-    build(shop, print)
+def told(shop: shops.Shop) -> tuple[list[story.Told], list[str]]:
+    """Build, then harm after harm; what was not as it must be. story.Wrong where it cannot go on."""
+    build(shop, lambda line: print(line, flush=True))
     made = story.Story(shop.place, shop.say, questions(shop))
     for question, answer in list(zip(QUESTIONS, made.answers(), strict=True))[:3]:
-        print(f"  {question!r}: {', '.join(shop.words(answer[:3]))}")
-    rows = []
-    for harm in (*harms.all_of(), harms.NARROWED, *own_harms(shop)):
-        rows.append(made.told(harm))
-        print(f"  {rows[-1].harm}: exit {rows[-1].code}", file=sys.stderr, flush=True)
+        print(f"  {question!r}: {' / '.join(shop.words(answer[:3]))}", flush=True)
+    rows, wrong = [], []
+    for harm in (*own_harms(shop), *harms.all_of(), harms.NARROWED):
+        try:
+            rows.append(made.told(harm))
+        except story.Wrong as problem:
+            wrong.append(str(problem))
+            shops.well(shop.say("build", "--publish"))
+            shops.well(shop.say("check", "--level", "3"))
         made.swept()
-    return [*rows, *interrupted.all_of(shop, made)]
+        print(f"  {harm.name}: {'WRONG' if wrong and wrong[-1].startswith(harm.name) else 'mended'}", file=sys.stderr)
+    return [*rows, *interrupted.all_of(shop, made)], wrong
 
 
 def main() -> int:

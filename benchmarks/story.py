@@ -75,13 +75,12 @@ class Story:
         """Do it, find it, mend it, and see the answers of before. Wrong."""
         version, answers = self.place.live.name, self.answers()
         undo = harm.do(self.place)
-        if harm.level:
-            lower = self.said(f"check below level {harm.level}", "check", "--level", str(harm.level - 1))
-            _must(lower.code == 0, harm, "a lower level found it", lower)
         began = time.perf_counter()
         found = self.said(harm.name, "check", "--level", str(max(harm.level, harm.look)))
         found_s = time.perf_counter() - began
         _must(found.code == harm.code, harm, f"a check ended with {found.code}, not {harm.code}", found)
+        level = level_of(found.document)
+        _must(not level.isdigit() or level == str(harm.level), harm, f"level {level} found it, not {harm.level}", found)
         is_loaded = bool(set(found.document["levels"]) & {2, 3, 4})
         _must(harm.level > 1 or harm.look > 1 or not is_loaded, harm, "it was loaded", found)
         began = time.perf_counter()
@@ -97,7 +96,7 @@ class Story:
         same = alike(answers, self.answers())
         _must(same >= (ALIKE if harm.kind == harms.CORPUS else 1), harm, f"{same:.0%} of the answers are alike", whole)
         mend = ", ".join(filter(None, ("by hand" if undo is not None else "", harm.mend)))
-        return Told(harm.kind, harm.name, level_of(found.document), found.code, mend, same, found_s, mended_s)
+        return Told(harm.kind, harm.name, level, found.code, mend, same, found_s, mended_s)
 
     def _mend(self, harm: harms.Harm, version: str) -> None:
         command, *words = harm.mend.split()
@@ -157,3 +156,20 @@ def table(rows: Sequence[Told]) -> str:
         head = f"{row.harm:<52}{row.level:>19}{row.code:>6}  {row.mend:<27}"
         lines.append(f"{head}{row.alike:>6.0%}{row.found_s:>6.1f}s{row.mended_s:>7.1f}s")
     return "\n".join(lines)
+
+
+def short(rows: Sequence[Told]) -> str:
+    """A line for each kind of harm."""
+    lines = [f"{'damage':<18}{'ways':>5}  {'found at level':<32}{'exit':<11}mended by"]
+    for kind in dict.fromkeys(row.kind for row in rows):
+        those = [row for row in rows if row.kind == kind]
+        levels, codes, mends = (
+            ", ".join(dict.fromkeys(sorted(str(getattr(row, name)) for row in those)))
+            for name in ("level", "code", "mend")
+        )
+        lines.append(f"{kind:<18}{len(those):>5}  {levels:<32}{codes:<11}{mends}")
+    least = min((row.alike for row in rows), default=1.0)
+    last = (
+        f"{'in all':<18}{len(rows):>5}  all found; afterwards {least:.0%} of the answers at least are those of before"
+    )
+    return "\n".join([*lines, last])
