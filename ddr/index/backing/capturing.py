@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddr.domain import indexes
+from ddr.domain import indexes, snapshots
 from ddr.errors import Damaged, Missing, Unavailable
 from ddr.index import check, codec
 from ddr.index.backing import record
@@ -24,9 +24,8 @@ from ddr.lib import digest, jsonl
 from ddr.ports import restorable
 
 _KEPT_MOVES = 100
-_COUNT = "versions"
+_COUNT, _HAD = "versions", "had versions"
 _PIECE_BYTES = 1 << 20
-_FOREIGN = "was not published by `ddr index`, and nobody wrote down what its bytes must be: they are taken as they are"
 
 
 class VersionDamaged(Damaged):
@@ -49,9 +48,11 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
     """Raises Damaged, with all else in the sink, for what is not as it was published; Unavailable, also where a home
     that had versions has none: then it is gone."""
     names = of.versions()
-    if not names and sink.parent is not None and sink.parent.facts.get(_COUNT, "0") != "0":
+    if not names and (had := _had(sink.parent)):
+        sink.fact(_HAD, had)  # so that the next backup knows it, too
         raise Unavailable(
-            f"{of.name} had versions and has none", hint="is its disk mounted? `ddr restore` brings them back"
+            f"{of.name} had {had} version{'' if had == '1' else 's'} and has none",
+            hint="is its disk mounted? `ddr restore` brings them back; `backup.indexes` leaves it out",
         )
     troubles: list[str] = []
     moves = tuple(of.moves())
@@ -69,6 +70,12 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
     if troubles:
         raise Damaged("; ".join(troubles), hint="`ddr index repair`, then back up again")
+
+
+def _had(parent: snapshots.Component | None) -> str:
+    """How many versions the home had when it was last there, "" for none."""
+    found = "" if parent is None else parent.facts.get(_COUNT) or parent.facts.get(_HAD, "")
+    return found if found != "0" else ""
 
 
 def _current(of: home.Home, troubles: list[str]) -> str:
@@ -110,8 +117,6 @@ def _foreign(of: home.Home, name: str, sink: restorable.Sink) -> _Seen | None:
     known = _digests(folder)
     sizes = {file: size for file, size in of.sizes(name).items() if file not in documents}
     files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in sizes.items())
-    if not all(file.sha256 for file in files):
-        sink.warn(f"{name} {_FOREIGN}")
     if lost := sorted(set(known) - {*sizes, *documents}):
         raise VersionDamaged(name, lost[0], "is not there")
     return _Seen(record.Version(name, files, tuple(sorted(documents)), is_ours=False), documents, of.marks(name))
@@ -181,6 +186,8 @@ def _facts(of: home.Home, made: record.Record, serving: _Seen | None, sink: rest
     sink.fact(_COUNT, str(len(made.versions)))
     kept = [one.name for one in made.versions if one.is_kept]
     sink.fact("bytes of", ", ".join(kept) or "no version")
+    if unproved := [one.name for one in made.versions if one.is_kept and not all(file.sha256 for file in one.files)]:
+        sink.fact("as they are", f"{', '.join(unproved)}: nobody wrote down what its bytes must be")
     if made.pins:
         sink.fact("pinned", ", ".join(made.pins))
     if serving is not None and serving.manifest is not None:

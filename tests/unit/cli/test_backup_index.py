@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import sandboxes
+from tests import sandboxes, servers
 from tests.unit.cli import calls
 from tests.unit.index import corpora
 
@@ -105,6 +105,33 @@ def test_whose_bytes_is_said_in_ddr_yaml(root: Path) -> None:
     assert "must be one of" in calls.ddr(root, "backup", "run").err
 
 
+def test_from_a_bucket_into_a_folder_and_into_another_bucket(
+    tmp_path: Path, moto_server: servers.S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INDEX_KEY", moto_server.key)
+    monkeypatch.setenv("INDEX_SECRET", moto_server.secret)
+    (tmp_path / "corpus").mkdir()
+    np.save(tmp_path / "corpus" / "a.npy", corpora.clustered(300, 8))
+    home, other = (f"s3://{moto_server.new_bucket()}/docs" for _ in range(2))
+    access = f"endpoint: '{moto_server.endpoint}', region: us-east-1"
+    access += ", accessKey: '${env:INDEX_KEY}', secretKey: '${env:INDEX_SECRET}'"
+    said = _PLAIN.replace("home: home", f"home: '{home}', s3: {{{access}}}")
+    (tmp_path / "ddr.yaml").write_text(said + "backup: {encryption: none}\n")
+    built = calls.ddr(tmp_path, "index", "build", "--publish", "--json")
+    assert built.code == 0, built.err
+    assert calls.ddr(tmp_path, "backup", "run").code == 0
+    for target in (str(tmp_path / "folder"), other):
+        done = calls.ddr(tmp_path, "restore", "docs", "--to", target, "--apply")
+        assert done.code == 0, done
+        assert "compared equal" in done.out
+    version = (tmp_path / "folder" / "current").readlink().name
+    listed = calls.ddr(tmp_path, "index", "list", "--json").document
+    assert listed["current"] == version
+    names = [entry["Key"] for entry in moto_server.client().list_objects_v2(Bucket=other.split("/")[2])["Contents"]]
+    assert f"docs/versions/{version}/manifest.json" in names
+    assert "docs/current" in names
+
+
 def test_an_index_that_was_never_built_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     np.save(tmp_path / "corpus" / "a.npy", corpora.clustered(100, 16))
@@ -128,7 +155,7 @@ def test_the_first_index_of_a_sandbox(tmp_path: Path, pristine_sandbox: Path) ->
     (root / "index").rename(root / "gone")
     away = calls.ddr(root, "backup", "run")
     assert away.code == 2
-    assert "had versions and has none" in away.out
+    assert "had 1 version and has none" in away.out
     back = calls.ddr(root, "restore", "lookalikes", "--apply")
     assert back.code == 0, back
     for name in ("index.faiss", "ids.json", "card.json"):
