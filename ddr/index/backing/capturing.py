@@ -63,9 +63,7 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice,
     chosen = _chosen(seen, choice, served, pins)
     kept = _bytes(of, chosen, troubles, sink)
     versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
-    made = record.Record(
-        of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, tuple(troubles)
-    )  # fmt: skip
+    made = record.Record(of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, tuple(troubles))
     sink.tree(record.RECORDS, _Documents({"": {record.HOME: codec.encode(made)}, **_documents(seen)}))
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
     if troubles:

@@ -60,9 +60,7 @@ class IndexHome:
             restoring.NAMED + step.version.name: step.name for step in decided.steps if step.name != step.version.name
         }
         options = dataclasses.replace(options, more=more)
-        return restorable.RestorePlan(
-            source.component.name, made.to.name, options, decided.lines, decided.refusals
-        )  # fmt: skip
+        return restorable.RestorePlan(source.component.name, made.to.name, options, decided.lines, decided.refusals)
 
     def restore(
         self, plan: restorable.RestorePlan, source: restorable.Source, progress: restorable.Progress | None = None

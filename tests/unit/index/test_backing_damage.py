@@ -103,6 +103,34 @@ def test_what_was_proved_once_is_not_read_again(tmp_path: Path, made: published.
     assert read[2:] == [f"{second}/index.faiss"], "written again with the same bytes and times: read again"
 
 
+def test_every_segment_of_a_bucket(tmp_path: Path, made: published.Made) -> None:
+    """Fetched once; fetched again, and told, when somebody wrote one; told when one is gone or too many."""
+    inner = memory.MemoryStore()
+    counting = house.Faulty(inner, house.no_rule, ("get",))
+    version = published.published(_bucket(inner), made)
+    vault, mine = backed.Vault(), backed.of(_bucket(counting))
+    assert vault.captured(mine).problem == ""
+    keys = [entry.key for entry in inner.list(f"versions/{version}/") if not entry.key.endswith(".json")]
+    assert len(keys) > 2
+    assert {key for _, key in counting.calls} >= set(keys)
+    counting.calls.clear()
+    assert vault.captured(mine).problem == ""
+    assert not {key for _, key in counting.calls} & set(keys), "nothing of it is fetched twice"
+    for key in keys:
+        content = inner.get(key)
+        for changed in (content[:-1] + bytes([content[-1] ^ 1]), content[:-1], content + b"x", None):
+            inner.delete(key)
+            if changed is not None:
+                inner.create(key, changed)
+            found = vault.captured(mine)
+            assert f"{version}/{key.split('/')[2]}" in found.problem, (key, found.problem)
+            assert backed.files(vault.source()) == []
+        inner.delete(key)
+        inner.create(key, content)
+    assert vault.captured(mine).problem == ""
+    print(f"{4 * len(keys)} kinds of damage")
+
+
 def test_a_snapshot_with_the_damaged_one_restores_the_others(tmp_path: Path, made: published.Made) -> None:
     at, first, second = two(tmp_path / "home", made)
     path = at.root / "versions" / second / "index.faiss"
