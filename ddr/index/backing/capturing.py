@@ -151,15 +151,18 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[str], sink: r
             del chosen[name]
     while chosen:
         with contextlib.ExitStack() as leases:
-            for name in list(chosen):
-                if of.local(name) is not None:  # in a bucket a lease would be a write
-                    leases.enter_context(of.lease(name))
             try:
+                for name in chosen:
+                    if of.local(name) is not None:  # in a bucket a lease would be a write
+                        leases.enter_context(of.lease(name))
                 made = sink.tree(record.VERSIONS, _Bytes(of, dict(chosen)))
             except VersionDamaged as problem:
                 troubles.append(f"{problem.message}; its bytes are not in this backup")
                 del chosen[problem.version]
                 continue
+            except Missing as problem:
+                troubles.append(f"a version was taken away while it was backed up: {problem.message}")
+                return set()
         if made.files == sum(len(one.version.files) for one in chosen.values()):
             return set(chosen)
         troubles.append(f"not all files of {', '.join(chosen)} could be read")
