@@ -116,8 +116,8 @@ class Restoring:
             lines.append(restorable.PlanLine("leave", what, trouble))
         elif self.options.policy == "fail" or not version.is_ours:
             lines.append(restorable.PlanLine("conflict", what, trouble))
-            never = "" if version.is_ours else "; it is not overwritten: move it away"
-            refusals.append(f"{self.to.name} has another {name}: {trouble}{never}")
+            way = "--policy update puts its bytes under the next number" if version.is_ours else "move it away"
+            refusals.append(f"{self.to.name} has another {name}: {trouble}; it is never overwritten, {way}")
         else:
             taken = [*self.to.versions(), *(step.name for step in steps)]
             name = naming.seal(dataclasses.replace(self._manifest(version), version=""), taken).version
