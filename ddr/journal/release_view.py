@@ -14,23 +14,19 @@ class ReleaseFold:
     """Takes ReleaseRecorded, RevisionMarked and PlanesObserved, in order."""
 
     def __init__(self) -> None:
-        self._releases: dict[str, dict[str, releases.Release]] = {}
+        self._sighted: dict[str, dict[str, releases.Sighting]] = {}
         self._bad: dict[tuple[str, planes.Plane, str], dict[Name, str]] = {}
-        self._observed: dict[str, list[releases.Observation]] = {}
 
     def observe(self, event: events.Event, seen: records.PlanesObserved) -> None:
         """What was looked at for another reason, as a game day does, is no part of the ledger."""
         if seen.moment == releases.OBSERVED:
             found = releases.Observation(event.at, {one.plane: one for one in seen.revisions})
-            self._observed.setdefault(seen.service, []).append(found)
-
-    def observed(self) -> dict[str, list[releases.Observation]]:
-        """By service, oldest first."""
-        return {name: sorted(found, key=lambda each: each.at) for name, found in self._observed.items()}
+            sighted = self._sighted.setdefault(seen.service, {})
+            sighted[f"look {len(sighted)}"] = found
 
     def record(self, release: releases.Release) -> None:
         """A release that was recorded before under the same id is replaced: it may have become known good since."""
-        self._releases.setdefault(release.service, {})[release.id] = release
+        self._sighted.setdefault(release.service, {})[release.id] = release
 
     def mark(self, mark: records.RevisionMarked) -> None:
         bad = self._bad.setdefault((mark.service, mark.plane, mark.object), {})
@@ -41,9 +37,17 @@ class ReleaseFold:
             if name == mark.name and (digest == mark.digest or not mark.digest):
                 del bad[name, digest]
 
+    def sighted(self) -> dict[str, list[releases.Sighting]]:
+        """By service, oldest first; of one instant (a clock that stands, a release right behind a look) as written."""
+        return {name: sorted(found.values(), key=lambda each: each.at) for name, found in self._sighted.items()}
+
     def releases(self) -> dict[str, list[releases.Release]]:
-        """By service, oldest first."""
-        return {name: sorted(found.values(), key=lambda each: each.at) for name, found in self._releases.items()}
+        """By service, oldest first; a service of which nothing was released is left out."""
+        found = {
+            name: [one for one in sighted if isinstance(one, releases.Release)]
+            for name, sighted in self.sighted().items()
+        }
+        return {name: recorded for name, recorded in found.items() if recorded}
 
     def bad(self) -> dict[tuple[str, planes.Plane, str], dict[Name, str]]:
         """By service, plane and object: why nothing may bring this revision back."""
@@ -63,7 +67,8 @@ def last_good(
     recorded: Iterable[releases.Release], bad: Mapping[tuple[str, planes.Plane, str], Mapping[Name, str]]
 ) -> releases.Release | None:
     """The newest that was recorded known good and has no revision that is marked bad."""
-    for release in sorted(recorded, key=lambda each: each.at, reverse=True):
+    by_time = sorted(recorded, key=lambda each: each.at)
+    for release in by_time[::-1]:  # of one instant the one written last
         if release.known_good and not any(
             is_bad(revision, bad.get((release.service, plane, revision.object), {}))
             for plane, revision in release.revisions.items()

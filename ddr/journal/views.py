@@ -41,7 +41,7 @@ class Board:
     diagnoses: dict[str, list[diagnoses_.Diagnosis]] = field(default_factory=dict)
     messages: dict[str, records.MessagePosted] = field(default_factory=dict)
     gamedays: dict[str, GameDay] = field(default_factory=dict)
-    observed: dict[str, list[releases_.Observation]] = field(default_factory=dict)
+    sighted: dict[str, list[releases_.Sighting]] = field(default_factory=dict)
     bad: dict[tuple[str, planes.Plane, str], dict[release_view.Name, str]] = field(default_factory=dict)
     backups: backup_view.Backups = field(default_factory=lambda: backup_view.BackupFold().backups())
     newest: events_.Event | None = None
@@ -50,9 +50,8 @@ class Board:
     foreign: int = 0
 
     def sightings(self, service: str) -> list[releases_.Sighting]:
-        """Releases and observations, oldest first."""
-        found: list[releases_.Sighting] = [*self.releases.get(service, []), *self.observed.get(service, [])]
-        return sorted(found, key=lambda sighting: sighting.at)
+        """Releases and observations, oldest first; those of one instant in the order of the journal."""
+        return list(self.sighted.get(service, []))
 
     def last_good(self, service: str) -> releases_.Release | None:
         """The newest release recorded known good, none of whose revisions was marked bad since."""
@@ -207,7 +206,7 @@ class Fold:
             diagnoses={service: list(found) for service, found in self._diagnoses.items()},
             messages=dict(self._messages),
             gamedays=self._gamedays.days(),
-            observed=self._releases.observed(),
+            sighted=self._releases.sighted(),
             bad=self._releases.bad(),
             backups=self._backups.backups(),
             newest=self._newest,
@@ -264,7 +263,7 @@ LEDGER: tuple[type[records.Record], ...] = (
     records.ChangeRecorded,
     records.PlanesObserved,
 )
-"""What `releases`, `observed`, `changes` and `bad` of a Board are folded from: for a reader who wants only these."""
+"""What `releases`, `sighted`, `changes` and `bad` of a Board are folded from: for a reader who wants only these."""
 
 ENDS: tuple[type[records.Record], ...] = (
     records.RunStarted,

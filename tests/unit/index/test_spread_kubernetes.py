@@ -67,7 +67,7 @@ def variants(plan: indexes.Plan, place: str) -> list[tuple[str, Any]]:
     [pytest.param(one, marks=() if one in (VERSIONS[0], VERSIONS[-1]) else pytest.mark.long) for one in VERSIONS],
 )
 def test_kubernetes_own_schema_takes_it(plan: indexes.Plan, place: str, version: str) -> None:
-    import kubernetes_validate  # type: ignore[import-not-found,unused-ignore]
+    import kubernetes_validate  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     for name, job in variants(plan, place):
         assert kubernetes_validate.validate(job, version, strict=True) == version, name

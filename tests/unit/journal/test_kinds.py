@@ -103,7 +103,7 @@ def test_records_of_before_there_was_lineage_decode() -> None:
     assert (changed.change.layer, changed.change.link, changed.change.detail) == ("", "", "")
     assert isinstance(observed, records.PlanesObserved)
     board = views.fold([codec.decode((head + text).encode(), "sha256:0") for text in (release, change, seen)])
-    assert board.observed == {}  # a game day's look is no part of the ledger
+    assert board.sightings("digits") == board.releases["digits"]  # a game day's look is no part of the ledger
     assert board.last_good("digits") == recorded.release
 
 

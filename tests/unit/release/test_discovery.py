@@ -54,6 +54,24 @@ def test_an_alias_moved_by_hand_is_found_once(world: worlds.World) -> None:
     assert (told.name, told.recorded) == ("model:digit 2 → 3", False)
 
 
+def test_where_the_clock_stands_the_order_of_the_journal_counts(world: worlds.World) -> None:
+    """A look, a move, a look, a release, all at one instant; then the plane is away and nothing has moved."""
+    on = platforms.platform(world)
+    ledger.record(on, "digits")
+    discovery.observe(on, "digits")
+    world.clock.sleep(60)
+    world.planes[CONFIG].live = "debug"
+    assert [one.name for one in discovery.observe(on, "digits").found] == ["config:serving.yaml info → debug"]
+    world.move_by_hand("3")
+    assert [one.name for one in discovery.observe(on, "digits").found] == ["model:digit 2 → 3"]
+    ledger.record(on, "digits")
+    assert views.fold(on.journal.events()).sightings("digits")[-1].revisions[MODEL].name == "3"
+    assert discovery.observe(on, "digits").found == ()
+    world.planes[MODEL].down = "the registry is away"
+    seen = discovery.observe(on, "digits")
+    assert (seen.found, bool(seen.live.note)) == ((), True)
+
+
 def test_back_and_forth_is_two_changes(world: worlds.World) -> None:
     on = platforms.platform(world)
     ledger.record(on, "digits")
@@ -246,4 +264,4 @@ def test_a_release_that_is_recorded_says_who_brought_it(world: worlds.World) -> 
     (told,) = timeline.changes(on, "digits", worlds.START).changes
     assert (told.recorded, told.actor, told.link) == (True, "tester", "https://ci/42")
     assert made.id in told.summary
-    assert views.fold(on.journal.events()).observed == {}
+    assert views.fold(on.journal.events()).sightings("digits") == views.fold(on.journal.events()).releases["digits"]
