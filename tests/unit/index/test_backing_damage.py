@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ddr.backup import repository as repositories
-from ddr.errors import Damaged, DdrError
+from ddr.errors import Damaged, DdrError, Refused
 from ddr.index import check
 from ddr.index.backing import record
 from ddr.index.homes import bucket, folder, home
@@ -101,6 +101,54 @@ def test_what_was_proved_once_is_not_read_again(tmp_path: Path, made: published.
     put(touched, touched.read_bytes(), touched.stat())
     vault.captured(mine)
     assert read[2:] == [f"{second}/index.faiss"], "written again with the same bytes and times: read again"
+
+
+def test_who_collects_and_publishes_meanwhile(tmp_path: Path, made: published.Made) -> None:
+    """What is being backed up is not taken away; a pointer that moves meanwhile is the next backup's."""
+    refused: list[str] = []
+
+    class Busy(folder.FolderHome):
+        def read(self, version: str, file: str) -> Iterator[bytes]:
+            if not refused:
+                with pytest.raises(Refused) as problem:
+                    at.remove(first)
+                refused.append(problem.value.message)
+                at.point(first, published.published(at, made.as_another(7)))
+            return super().read(version, file)
+
+    at = published.at(tmp_path / "home")
+    first, second = (published.published(at, made.as_another(number)) for number in range(2))
+    at.point(second, first)
+    vault = backed.Vault()
+    found = vault.captured(backed.of(Busy(at.root, published.Clock()), "all"))
+    assert (found.problem, found.facts["serves"], found.facts["versions"]) == ("", first, "2")
+    assert refused
+    later = vault.captured(backed.of(at, "all"))
+    assert (later.problem, later.facts["serves"], later.facts["versions"]) == ("", at.current(), "3")
+    assert at.remove(first), "and behind it it goes"
+
+
+@pytest.mark.long
+def test_killed_anywhere_the_pointer_names_what_was_proved(tmp_path: Path, made: published.Made) -> None:
+    at, _, second = two(tmp_path / "home", made)
+    vault = backed.Vault()
+    vault.run(backed.of(at))
+    source = vault.source()
+
+    def restore(root: Path) -> None:
+        mine = backed.of(published.at(root / "home"))
+        mine.restore(mine.plan_restore(source, backed.options()), source)
+
+    deaths = 0
+    for root, what in dying.each_death(tmp_path, lambda root: None, restore):
+        into = published.at(root / "home")
+        is_whole(into)
+        assert into.current() in (None, second), what
+        restore(root)
+        assert (into.versions(), into.current()) == ((second,), second), what
+        deaths += 1
+    print(f"{deaths} deaths")
+    assert deaths > 60
 
 
 def test_every_segment_of_a_bucket(tmp_path: Path, made: published.Made) -> None:
