@@ -14,7 +14,7 @@ from ddr.cli import session as sessions
 if TYPE_CHECKING:
     from ddr.domain import planes, services
     from ddr.ports import platform
-    from ddr.rollback import book, moments, proposal
+    from ddr.rollback import book, proposal, when
     from ddr.runbook import engine, parse
 
 
@@ -159,14 +159,14 @@ def _roll_back(
     return carry_out(session, document, service.name, incident=incident, break_glass=break_glass)
 
 
-def _past(on: platform.Platform) -> moments.Past:
+def _past(on: platform.Platform) -> when.Past:
     """What `ddr release show --at` says: a rollback to a time goes by the same."""
     from ddr.release import past
-    from ddr.rollback import moments
+    from ddr.rollback import when
 
-    def recalled(service: str, at: datetime) -> moments.Recalled:
+    def recalled(service: str, at: datetime) -> when.Recalled:
         found = past.at(on, service, at)
-        return moments.Recalled(found.planes, found.silent)
+        return when.Recalled(found.planes, found.silent)
 
     return recalled
 

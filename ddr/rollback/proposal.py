@@ -16,7 +16,7 @@ from ddr.journal import views
 from ddr.lib import digest, timetext
 from ddr.ports import connector
 from ddr.ports import platform as platforms
-from ddr.rollback import apply, fits, moments, planner, reverting, targets
+from ddr.rollback import apply, fits, planner, reverting, targets, when
 
 ORDER = (planes.Plane.DATA, planes.Plane.FEATURES, planes.Plane.INDEX, planes.Plane.MODEL, planes.Plane.CODE)
 """Data before what reads it; the server loads all of it at once afterwards."""
@@ -61,7 +61,7 @@ class _Looked:
     unread: Mapping[planes.Plane, str]
     good: tuple[releases.Release, ...]
     again: bool
-    past: moments.Past | None
+    past: when.Past | None
 
     def acting(self, plane: planes.Plane) -> apply.Acting:
         return apply.switchable(self.on, self.service, plane)
@@ -85,7 +85,7 @@ def propose(
     wanted: Mapping[planes.Plane, str],
     *,
     again: bool = False,
-    past: moments.Past | None = None,
+    past: when.Past | None = None,
 ) -> Proposal:
     """`wanted` says for each plane where to: last-good, a revision, a time, or '' for what fits the others.
 
@@ -117,19 +117,19 @@ def propose(
     return dataclasses.replace(_proposal(looked, moves, checks), there="; ".join(there))
 
 
-def _named(looked: _Looked, plane: planes.Plane, to: str) -> tuple[str, moments.LiveThen | None]:
+def _named(looked: _Looked, plane: planes.Plane, to: str) -> tuple[str, when.LiveThen | None]:
     """What is typed as the name of a revision: a time is first turned into what was live then."""
     if looked.past is None or to in (planner.LAST_GOOD, looked.live[plane].name):
         return to, None
     try:
-        at = moments.parse(to, looked.on.clock.now())
+        at = when.parse(to, looked.on.clock.now())
     except InputError:
         if not isinstance(looked.find(plane, to), revisions.Revision):
             raise
         return to, None
     if at is None or isinstance(looked.find(plane, to), revisions.Revision):
         return to, None  # a revision may be called like a time
-    then = moments.live_at(looked.past, looked.service, plane, at)
+    then = when.live_at(looked.past, looked.service, plane, at)
     return then.revision.name, then
 
 
@@ -139,7 +139,7 @@ def _look(
     wanted: Mapping[planes.Plane, str],
     *,
     again: bool,
-    past: moments.Past | None,
+    past: when.Past | None,
 ) -> _Looked:
     board = views.fold(platform.journal.events())
     live, unread = {}, {}
@@ -193,7 +193,7 @@ def _companion(looked: _Looked, plane: planes.Plane, chosen: Mapping[planes.Plan
 
 
 def _target(
-    looked: _Looked, plane: planes.Plane, to: str, then: moments.LiveThen | None
+    looked: _Looked, plane: planes.Plane, to: str, then: when.LiveThen | None
 ) -> tuple[revisions.Revision, list[plans.Check]]:
     """Raises Missing where there is none, with what is still possible."""
     live, blocked = looked.live[plane], looked.blocked(plane)
@@ -209,7 +209,7 @@ def _target(
         if to != planner.LAST_GOOD and found is None and not _was_seen(looked, plane, to):
             raise UnknownName(
                 f"{looked.service}: there is no {live.object} {to}; nothing was touched",
-                hint=f"known good: {_vouched_for(looked, plane, left)}; a time is written like {moments.FORMS}",
+                hint=f"known good: {_vouched_for(looked, plane, left)}; a time is written like {when.FORMS}",
             )
         hint = f"still possible: {', '.join(f'--to {name}' for name in left)}" if left else ""
         raise Missing(
@@ -220,7 +220,7 @@ def _target(
         )
     told = list(checks)
     if then is not None:
-        told.append(moments.as_then(target, then))
+        told.append(when.as_then(target, then))
     return target, told
 
 

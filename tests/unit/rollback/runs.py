@@ -13,7 +13,7 @@ from ddr.domain import planes, records
 from ddr.errors import ApprovalRequired
 from ddr.ports import platform as platforms
 from ddr.release import past
-from ddr.rollback import book, moments, proposal
+from ddr.rollback import book, proposal, when
 from ddr.runbook import approval, engine, parse
 from tests import recovery
 
@@ -36,12 +36,12 @@ def propose(world: recovery.World, wanted: Mapping[planes.Plane, str]) -> propos
     return proposal.propose(on, "postcode", wanted, past=recalled(on))
 
 
-def recalled(on: platforms.Platform) -> moments.Past:
+def recalled(on: platforms.Platform) -> when.Past:
     """As the command does it."""
 
-    def ask(service: str, at: datetime) -> moments.Recalled:
+    def ask(service: str, at: datetime) -> when.Recalled:
         found = past.at(on, service, at)
-        return moments.Recalled(found.planes, found.silent)
+        return when.Recalled(found.planes, found.silent)
 
     return ask
 

@@ -14,7 +14,7 @@ from hypothesis import strategies
 from ddr.domain import changes, planes, records, releases, revisions, services, signals
 from ddr.errors import Conflict, InputError, Interrupted, Missing, Refused, UnknownName
 from ddr.lib import decode
-from ddr.rollback import book, moments, proposal
+from ddr.rollback import book, proposal, when
 from ddr.runbook import engine, parse
 from tests import recovery
 from tests.unit.rollback import runs
@@ -358,17 +358,17 @@ NOW = recovery.START + timedelta(hours=30)
     ],
 )
 def test_times(text: str, hours: float) -> None:
-    assert moments.parse(text, NOW) == recovery.START + timedelta(hours=hours)
+    assert when.parse(text, NOW) == recovery.START + timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("text", ["2026-13-45", "soonish ago", "yesterday", "2027-01-01T00:00Z", "today 29:00"])
 def test_times_that_cannot_be(text: str) -> None:
     with pytest.raises(InputError):
-        moments.parse(text, NOW)
+        when.parse(text, NOW)
 
 
 def test_names_are_no_times() -> None:
-    assert [moments.parse(text, NOW) for text in ("v2", "3", "1.4.0", "soon")] == [None] * 4
+    assert [when.parse(text, NOW) for text in ("v2", "3", "1.4.0", "soon")] == [None] * 4
 
 
 def test_back_to_what_was_live_at_a_time() -> None:
