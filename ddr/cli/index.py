@@ -12,7 +12,6 @@ from ddr.cli import index_progress, index_proof, index_spread, index_text, index
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
-    from ddr.domain import indexes
     from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
 
@@ -60,6 +59,7 @@ def plan(session: sessions.Session, name: str | None, write: bool) -> int:
 @click.option("--publish", "is_published", is_flag=True, help="Serve it when it is good enough.")
 @click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
 @click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
+@click.option("--rescan", is_flag=True, help="Read every row again, also of files with the same size and time.")
 @click.option(
     "--on", type=click.Choice(["here", "ray"]), default="here", show_default=True, help="Who makes the parts."
 )
@@ -72,21 +72,24 @@ def build(
     is_published: bool,
     force: str,
     model_also: bool,
+    rescan: bool,
     on: str,
     events: bool,
 ) -> int:
     """Build the index and prove its recall; with --publish it serves then.
 
     Cut off at any moment, the same command goes on: every part that is done stays done. As long as the corpus is the
-    same the plan is, too.
+    same the plan is, too; whether it is the sizes and times of its files say, or with --rescan their rows.
 
     \b
     Exit codes:
       0   built (and published)
-      1   cannot be built here: too little memory
+      1   cannot be built here: too little memory, or a recall that so few queries cannot show
       3   somebody else moved the pointer, or the corpus changed meanwhile: the same command again
-      12  the embedder of the queries is another one (--model-also)
-      13  built, and its recall is below the gate: not published
+      10  the pointer is damaged (`ddr index check` says the way back), or what was written is not what is read
+      12  the embedder is another one than that of what serves, or that is not known (--model-also)
+      13  built and not good enough, so not published: its recall is below the gate, or its rows cannot be told apart
+          (more than half are equal to others, or too few find themselves)
       15  another build works by this plan
       64  usage, or rows that the corpus should not have
       69  a system is away
@@ -98,30 +101,32 @@ def build(
     with index_progress.telling(session, is_json=events) as tell:
         index = index.embedded(tell)
         bench = index.bench(index.plan(is_measured=False), tell)
+        if rescan:
+            builds.rescan(bench)
         built = builds.build(bench, index_spread.spread(on, index, bench))
     manifest = builds.manifest(bench, built, index.embedder(), index.now())
-    refusals = index_proof.refusals(index, manifest)
+    refusals, uncompared = index_proof.refusals(index, manifest), index_proof.uncompared(index, manifest)
     took_s = time.monotonic() - began
     index.record(index_proof.built_record(index, manifest, took_s))
     moved = None
     if is_published:
         moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
-    document = {"manifest": manifest, "refusals": refusals, "moved": moved, "took_s": round(took_s, 3)}
-    session.show(document, lambda: _said(index, manifest, refusals, took_s, moved))
+    document = {
+        "manifest": manifest,
+        "refusals": refusals,
+        "uncompared": uncompared,
+        "moved": moved,
+        "took_s": round(took_s, 3),
+    }
+    text = index_text.built(manifest, refusals, took_s, uncompared)
+    session.show(document, lambda: _said(index, text, moved, is_refused=bool(refusals)))
     return 0 if moved or not refusals else 13
 
 
-def _said(
-    index: wirings.Index,
-    manifest: indexes.Manifest,
-    refusals: tuple[str, ...],
-    took_s: float,
-    moved: publishing.Moved | None,
-) -> str:
-    text = index_text.built(manifest, refusals, took_s)
+def _said(index: wirings.Index, text: str, moved: publishing.Moved | None, *, is_refused: bool) -> str:
     if moved is not None:
         return f"{text}\n{index_text.moved(index.called, moved, index.services)}"
-    return text if refusals else f"{text}\nnot published; next: ddr index publish {index.called}"
+    return text if is_refused else f"{text}\nnot published; next: ddr index publish {index.called}"
 
 
 @command.command(short_help="Make one part, anywhere that sees plan and corpus.")
@@ -201,7 +206,7 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
 def list_(session: sessions.Session, name: str | None) -> int:
     """Versions, newest last: what serves, when it was made, rows, recall, pins.
 
-    Exit codes: 0 done, 2 a version's manifest is damaged, 64 usage, 69 a system is away.
+    Exit codes: 0 done, 2 a version's manifest or the pointer is damaged, 64 usage, 69 a system is away.
     """
     return index_upkeep.show_list(session, index_proof.opened(session, name))
 

@@ -36,26 +36,32 @@ def opened(session: sessions.Session, name: str | None) -> wirings.Index:
     return wirings.Indexes(wired, wired.config.indexes).get(name)
 
 
-def live_quality(index: wirings.Index, manifest: indexes.Manifest) -> indexes.Quality | None:
-    """Of the version that serves, where it was measured with the same queries."""
+def live(index: wirings.Index) -> indexes.Manifest | None:
+    """Of the version that serves, where it can be read."""
     from ddr.errors import DdrError
 
-    current = index.home.current()
-    if current is None:
-        return None
     try:
-        live = index.home.manifest(current)
+        current = index.home.current()
+        return index.home.manifest(current) if current else None
     except DdrError:
         return None
-    same = [probe.vector for probe in live.probes] == [probe.vector for probe in manifest.probes]
-    return live.quality if same else None
 
 
 def refusals(index: wirings.Index, manifest: indexes.Manifest) -> tuple[str, ...]:
     """Why it must not serve; () when it may."""
     from ddr.index import gate
 
-    return gate.passes(manifest.quality, manifest.plan.wanted, live_quality(index, manifest))
+    before = live(index)
+    is_comparable = before is not None and not gate.uncompared(manifest, before)
+    return gate.passes(manifest, before.quality if before is not None and is_comparable else None)
+
+
+def uncompared(index: wirings.Index, manifest: indexes.Manifest) -> str:
+    """Why its recall was not held against that of what serves; "" where it was, or nothing serves."""
+    from ddr.index import gate
+
+    before = live(index)
+    return gate.uncompared(manifest, before) if before is not None else ""
 
 
 def built_record(index: wirings.Index, manifest: indexes.Manifest, took_s: float) -> index_records.IndexBuilt:

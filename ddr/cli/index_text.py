@@ -71,22 +71,35 @@ def quality(found: indexes.Quality) -> list[tuple[str, str]]:
     return rows
 
 
-def built(manifest: indexes.Manifest, refusals: Sequence[str], took_s: float) -> str:
+def built(manifest: indexes.Manifest, refusals: Sequence[str], took_s: float, uncompared: str = "") -> str:
+    """`uncompared`: why its recall was not held against that of what serves."""
+    from ddr.index import gate
+
     scan = manifest.scan
     left_out = ", ".join(f"{count:,} {why}" for why, count in scan.dropped.items() if count)
+    copies = 0 if scan.dropped.get("duplicate") else scan.anomalies.get("duplicate", 0)
     files = ", ".join(f"{file.name} {output.size(file.size_bytes)}" for file in manifest.files)
     mark = output.mark("bad" if refusals else "ok")
     lines = [
         f"{mark} {output.heading(f'index {manifest.name}')} built in {took_s:.1f} s",
         output.table(
             [
-                ("rows", f"{scan.kept:,}" + (f", left out: {left_out}" if left_out else "")),
+                (
+                    "rows",
+                    f"{scan.kept:,}"
+                    + (f", {copies:,} with the vector of an earlier one" if copies else "")
+                    + (f", left out: {left_out}" if left_out else ""),
+                ),
                 ("kind", shape_of(manifest.plan.shape)),
                 ("files", files),
                 *quality(manifest.quality),
             ]
         ),
     ]
+    if exactness := gate.exactness(manifest):
+        lines.append(f"  {output.mark('ok')} {exactness}")
+    if uncompared:
+        lines.append(f"  {output.mark('unknown')} not compared: {uncompared}")
     lines += [f"  not good enough: {reason}" for reason in refusals]
     return "\n".join(lines)
 
@@ -124,9 +137,14 @@ def checked(check: indexes.Check, name: str) -> str:
     return "\n".join(lines)
 
 
-def listed(name: str, shelf: home.Home, rows: Sequence[Sequence[str]]) -> str:
+def listed(
+    name: str, shelf: home.Home, rows: Sequence[Sequence[str]], bad: Sequence[str] = (), hints: Sequence[str] = ()
+) -> str:
+    """`bad` stands below the table: what is wrong is longer than a column."""
+    below = [f"  {output.mark('bad')} {one}" for one in bad] + [f"next: {one}" for one in dict.fromkeys(hints)]
     if not rows:
-        return f"index {name}: nothing published in {shelf.name}\nnext: ddr index build {name} --publish"
+        nothing = f"index {name}: nothing published in {shelf.name}"
+        return "\n".join([nothing, *(below or [f"next: ddr index build {name} --publish"])])
     most = max(len(row) for row in rows)
     even = [(*row, *[""] * (most - len(row))) for row in rows]
-    return f"{output.heading(f'index {name}')}  {shelf.name}\n{output.table(even)}"
+    return "\n".join([f"{output.heading(f'index {name}')}  {shelf.name}", output.table(even), *below])

@@ -10,21 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, DdrError, Missing
+from ddr.errors import Damaged, DdrError, InputError, Missing
 from ddr.index import codec, exact, gate, measuring, stages, worker
 from ddr.index import work as works
 from ddr.index.engines import engine
 from ddr.index.engines import files as faiss_files
 from ddr.index.sources import sample as samples
 from ddr.index.sources import scan as scans
+from ddr.lib import digest
 
 if TYPE_CHECKING:
     from ddr.index.sources import corpus
 
 INDEX, TRAINED, NAMES = "index.faiss", "trained.faiss", "ids.json"
-QUERIES = 1000
+QUERIES = gate.QUERIES
+_ASKED = "asked"
 _NAMES = 65536
 _SELVES_SEED = 0x5E1F
 
@@ -63,6 +66,26 @@ def build(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] 
         return measured(bench)
 
 
+def merged_again(bench: stages.Bench) -> Built:
+    """Of parts that are whole: nothing of the corpus is read. DamagedPart."""
+    with bench.work.held():
+        merged(bench)
+        return measured(bench)
+
+
+def rescan(bench: stages.Bench) -> None:
+    """Let every row be read again, whatever sizes and times say of the files. What comes of rows that are the same is
+    not made again."""
+    with bench.work.held():
+        bench.work.discard(stages.SCAN)
+
+
+def scanned(bench: stages.Bench) -> indexes.Scan:
+    """What the scan found."""
+    receipt = worker.required(bench, stages.SCAN)
+    return codec.decode(indexes.Scan, bench.work.verified(receipt.file("scan.json")).read_bytes(), "scan")
+
+
 class DamagedPart(Damaged):
     """Its bytes are not those that were written, or it is gone: it is made again."""
 
@@ -81,8 +104,11 @@ def prepare(bench: stages.Bench) -> None:
 def is_built(bench: stages.Bench) -> bool:
     """Whether all stages are done: `build` then only reads."""
     done = bench.work.receipt(stages.MERGE)
-    if done is None:
+    if done is None or bench.work.receipt(stages.SCAN) is None:
         return False
+    asked, _ = _given(bench)
+    if bench.work.done(stages.QUERIES, _queries_key(bench, asked), is_read=False) is None:
+        return False  # the queries are others by now
     return bench.work.done(stages.MEASURE, stages.key_of([file.sha256 for file in done.files])) is not None
 
 
@@ -131,20 +157,46 @@ def _write_names(rows: corpus.Corpus, write: Callable[[memoryview], None]) -> No
     write(memoryview(b"\n]\n"))
 
 
-def _queries(bench: stages.Bench) -> None:
+def _given(bench: stages.Bench) -> tuple[str, NDArray[np.float32] | None]:
+    """The digest of the queries that were given, and themselves; "" and None where rows of the corpus are asked.
+
+    Where their file is gone those of the last time stand: what is built is repaired without it. InputError.
+    """
+    wanted = bench.plan.wanted
+    if not wanted.queries:
+        return "", None
+    try:
+        asked = gate.given(bench.sources.corpus(bench.plan), wanted, QUERIES)
+    except InputError:
+        receipt = bench.work.receipt(stages.QUERIES)
+        if receipt is None or _ASKED not in receipt.facts:
+            raise
+        return receipt.facts[_ASKED], None
+    return digest.of_bytes(asked.tobytes()), asked
+
+
+def _queries_key(bench: stages.Bench, asked: str) -> str:
+    """Given queries count by their content: a file of the same name may have others."""
     scanned, wanted = worker.required(bench, stages.SCAN), bench.plan.wanted
-    key = stages.key_of([file.sha256 for file in scanned.files], wanted.queries, QUERIES)
+    return stages.key_of([file.sha256 for file in scanned.files], wanted.queries, QUERIES, *filter(None, [asked]))
+
+
+def _queries(bench: stages.Bench) -> None:
+    wanted = bench.plan.wanted
+    digested, given = _given(bench)
+    key = _queries_key(bench, digested)
     if bench.done(stages.QUERIES, key, QUERIES):
         return
     rows, left_out = bench.sources.corpus(bench.plan), worker.dropped(bench)
-    asked = gate.queries(rows, wanted, QUERIES, left_out)
+    asked = gate.queries(rows, wanted, QUERIES, left_out) if given is None else given
     at = samples.positions(rows, QUERIES, wanted.seed ^ _SELVES_SEED, left_out)
     files = (
         worker.save(bench, "queries.npy", asked),
         worker.save(bench, "selves.npy", samples.scaled(rows.take(at), wanted.metric)),
         worker.save(bench, "selves.labels.npy", rows.labels_at(at)),
     )
-    bench.work.sign(works.Receipt(stages.QUERIES, key, files))
+    facts = {_ASKED: digested} if digested else {}
+    bench.work.sign(works.Receipt(stages.QUERIES, key, files, facts))
     bench.report(stages.Progress(stages.QUERIES, len(asked), len(asked)))
 
 
@@ -235,15 +287,15 @@ def measured(bench: stages.Bench) -> Built:
     """What a reader of the file will find, and everything that goes into a version."""
     done = bench.work.receipt(stages.MERGE)
     assert done is not None
-    scanned, asked, trained = (worker.required(bench, name) for name in (stages.SCAN, stages.QUERIES, stages.TRAIN))
+    asked, trained = worker.required(bench, stages.QUERIES), worker.required(bench, stages.TRAIN)
     key = stages.key_of([file.sha256 for file in done.files])
     measure = bench.done(stages.MEASURE, key, QUERIES) or _measure(bench, done, asked, key)
     quality = codec.decode(indexes.Quality, bench.work.verified(measure.file("quality.json")).read_bytes(), "quality")
     probes = codec.decode(Probes, bench.work.verified(measure.file("probes.json")).read_bytes(), "probes").probes
-    scan = codec.decode(indexes.Scan, bench.work.verified(scanned.file("scan.json")).read_bytes(), "scan")
-    kept = {done.file(INDEX), trained.file(TRAINED), *(file for file in scanned.files if file.name == NAMES)}
+    scan, seen = scanned(bench), worker.required(bench, stages.SCAN)
+    kept = {done.file(INDEX), trained.file(TRAINED), *(file for file in seen.files if file.name == NAMES)}
     if scan.kept != scan.rows:
-        kept.add(scanned.file("dropped.npy"))
+        kept.add(seen.file("dropped.npy"))
     receipts = worker.made(bench)
     files = {file.name: (file, bench.work.path(file.name)) for file in kept}
     return Built(scan, quality, probes, files, tuple(receipt.files[0].sha256 for receipt in receipts))

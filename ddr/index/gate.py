@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,16 @@ from ddr.index import exact as exacts
 from ddr.index.sources import corpus as corpora
 from ddr.index.sources import sample
 
+_WHOLE = frozenset({indexes.Kind.FLAT, indexes.Kind.IVF_FLAT, indexes.Kind.HNSW, indexes.Kind.CAGRA})
+"""Kinds that keep vectors as they are."""
+
 Z_95 = 1.959963984540054
+QUERIES = 1000
+"""Asked at most: of rows of the corpus, and of those that are given."""
+MOST_COPIES = 0.5
+"""Share of rows that may be equal to an earlier one. Every row twice is a corpus; more is rather a broken embedder."""
+LEAST_SELVES = 0.9
+"""Share of different rows that must find themselves first; less where less recall is wanted."""
 SLACK = 0.01
 """How much of the previous version's share a new one may lose on the same queries."""
 TIES = 28
@@ -54,7 +63,7 @@ def queries(
     Where the metric is cosine they have length 1. InputError for given ones that are no vectors of this corpus.
     """
     if wanted.queries:
-        return _given(corpus, wanted, count)
+        return given(corpus, wanted, count)
     rows = sample.sample(corpus, max(count, _NEIGHBOURS), wanted.seed ^ _QUERY_SEED, dropped, wanted.metric)
     found = rows[:count].copy()
     draw = np.random.default_rng(wanted.seed ^ _QUERY_SEED)
@@ -64,25 +73,31 @@ def queries(
     return sample.scaled(found, wanted.metric)
 
 
-def _given(corpus: corpora.Corpus, wanted: indexes.Wanted, count: int) -> NDArray[np.float32]:
-    given = corpus.beside(indexes.Source((wanted.queries,), column=wanted.source.column))
-    if given.dimension != corpus.dimension:
-        raise InputError(
-            f"{wanted.queries} has the dimension {given.dimension}, the corpus {corpus.dimension}",
-            hint="queries come from the embedder of the corpus",
-        )
-    chosen = np.sort(sample.positions(given, count, wanted.seed, np.empty(0, np.int64)))
-    found = given.take(chosen)
+def given(corpus: corpora.Corpus, wanted: indexes.Wanted, count: int) -> NDArray[np.float32]:
+    """At most `count` of the queries that are given. The corpus itself is not read. InputError."""
+    found, at = _drawn(corpus, wanted, count)
     squares = corpora.squared_lengths(found)
     is_bad = ~np.isfinite(squares)
     if wanted.metric == indexes.Metric.COSINE:
         is_bad |= squares == 0
     if is_bad.any():
         raise InputError(
-            f"{wanted.queries}: row {int(chosen[is_bad.argmax()])} is no query: zero, NaN or infinite",
+            f"{wanted.queries}: row {int(at[is_bad.argmax()])} is no query: zero, NaN or infinite",
             hint="leave such rows out",
         )
     return sample.scaled(found, wanted.metric)
+
+
+def _drawn(corpus: corpora.Corpus, wanted: indexes.Wanted, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Rows of the file with queries, and where they stand in it."""
+    there = corpus.beside(indexes.Source((wanted.queries,), column=wanted.source.column))
+    if there.dimension != corpus.dimension:
+        raise InputError(
+            f"{wanted.queries} has the dimension {there.dimension}, the corpus {corpus.dimension}",
+            hint="queries come from the embedder of the corpus",
+        )
+    chosen = np.sort(sample.positions(there, count, wanted.seed, np.empty(0, np.int64)))
+    return there.take(chosen), chosen
 
 
 def _step(rows: NDArray[np.float32]) -> float:
@@ -179,13 +194,24 @@ def settle(
     return ladder[high], measured[high]
 
 
-def passes(quality: indexes.Quality, wanted: indexes.Wanted, previous: indexes.Quality | None) -> tuple[str, ...]:
+def provable(queries: int) -> float:
+    """The most that so many queries can show: the lower bound where every answer is right."""
+    return wilson(queries, queries)[0]
+
+
+def queries_for(recall: float) -> int:
+    """The fewest queries that can show it, `recall` below 1: `provable` turned round."""
+    return math.ceil(Z_95 * Z_95 * recall / (1 - recall))
+
+
+def passes(made: indexes.Manifest, previous: indexes.Quality | None) -> tuple[str, ...]:
     """Why it must not be published; () when it may. `previous` was measured with the same queries."""
+    quality, wanted = made.quality, made.plan.wanted
     found = _at(quality, wanted.k)
     if found is None:
         return (f"recall@{wanted.k} was not measured",)
     reasons = []
-    if not found.low >= wanted.recall:
+    if not found.low >= wanted.recall and not _is_exact(made, found):
         reasons.append(
             f"recall@{found.k} is {found.share:.4f} over {found.queries} queries, at least {found.low:.4f}: "
             f"below the {wanted.recall:.4f} that is wanted"
@@ -197,7 +223,54 @@ def passes(quality: indexes.Quality, wanted: indexes.Wanted, previous: indexes.Q
             f"recall@{found.k} is {found.share:.4f}, that of the previous version {before.share:.4f} "
             f"(more than {SLACK} less)"
         )
-    return tuple(reasons)
+    return (*reasons, *_collapsed(made))
+
+
+def exactness(made: indexes.Manifest) -> str:
+    """Why it passes though its queries alone would not show the recall; "" where they do."""
+    found, wanted = _at(made.quality, made.plan.wanted.k), made.plan.wanted
+    if found is None or found.low >= wanted.recall or not _is_exact(made, found):
+        return ""
+    return (
+        f"every row is compared, and all answers to {found.queries} queries are right; "
+        f"as a sample they would show {found.low:.4f}"
+    )
+
+
+def _is_exact(made: indexes.Manifest, found: indexes.Recall) -> bool:
+    """Nothing is estimated where every row is compared: one wrong answer, and it is not what it should be."""
+    return made.plan.shape.kind is indexes.Kind.FLAT and found.queries > 0 and found.share == 1
+
+
+def _collapsed(made: indexes.Manifest) -> Iterator[str]:
+    """Signs that the vectors tell nothing apart, as those of an embedder that failed. Recall does not see it: any of
+    many equal rows is as near as the others."""
+    scan, quality = made.scan, made.quality
+    copies = scan.anomalies.get("duplicate", 0)
+    if copies > MOST_COPIES * scan.rows:
+        yield (
+            f"{copies:,} of {scan.rows:,} rows have the vector of an earlier row (more than {MOST_COPIES:.0%}): "
+            f"look at what made them"
+        )
+        return
+    shape = made.plan.shape
+    if shape.kind not in _WHOLE or shape.metric is indexes.Metric.IP or not scan.kept:
+        return  # codes round rows to one another; by inner product a longer row comes before the row itself
+    kept_copies = 0 if scan.dropped.get("duplicate") else copies
+    least = min(LEAST_SELVES, made.plan.wanted.recall) * (1 - kept_copies / scan.kept)
+    if quality.self_hits < least:
+        yield (
+            f"only {quality.self_hits:.1%} of rows find themselves first, {least:.1%} are wanted: "
+            f"many rows are the same but for rounding; look at what made them"
+        )
+
+
+def uncompared(made: indexes.Manifest, live: indexes.Manifest) -> str:
+    """Why the recall is not held against that of the version that serves; "" where it is."""
+    if [probe.vector for probe in live.probes] == [probe.vector for probe in made.probes]:
+        return ""
+    hint = "" if made.plan.wanted.queries else "; `queries:` of your own stay the same when the corpus changes"
+    return f"the recall of {live.version} was measured with other queries{hint}"
 
 
 def _at(quality: indexes.Quality, k: int) -> indexes.Recall | None:

@@ -140,8 +140,13 @@ def probes(queries: NDArray[np.float32], answer: exact.Answer, found: NDArray[np
     return tuple(
         indexes.Probe(
             tuple(queries[at].tolist()),
-            tuple(answer.labels[at, :PROBE_NEIGHBOURS].tolist()),
-            tuple(found[at].tolist()),
+            _there(answer.labels[at, :PROBE_NEIGHBOURS]),
+            _there(found[at]),
         )
         for at in range(min(PROBES, len(queries)))
     )
+
+
+def _there(labels: NDArray[np.int64]) -> tuple[int, ...]:
+    """Without the -1 that stand for no answer, where there are fewer rows."""
+    return tuple(labels[labels >= 0].tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, InputError, Refused
-from ddr.index import choosing, codec, preflight
+from ddr.index import choosing, codec, gate, preflight
 from ddr.index import work as works
 from ddr.index.engines import cards, picking
 
@@ -48,14 +49,17 @@ def make(
     *,
     is_measured: bool = True,
     look: Look = Look(),
+    queries: int | None = None,
 ) -> indexes.Plan:
-    """The plan for these shards. Refused, with what would fit, where it cannot be built here.
+    """The plan for these shards. Refused, with what would fit, where it cannot be built here, or its recall never
+    be shown.
 
-    `is_measured`: rates are measured for a moment, so that the estimates have seconds.
+    `is_measured`: rates are measured for a moment, so that the estimates have seconds. `queries`: how many are given.
     """
     rows, dimension = sum(shard.rows for shard in shards), shards[0].dimension
     engine = look.pick(wanted)
     shape, reasons, on_gpu = _shaped(wanted, rows, dimension, here.memory_mib, engine, look)
+    proof = _proof(shape, wanted, min(gate.QUERIES, rows if queries is None else queries))
     parts = cut(rows, wanted.rows_per_part or rows_per_part(rows, dimension, here.memory_mib))
     rates = preflight.rates(shape, here.threads) if is_measured else {}
     estimates = preflight.estimates(shape, rows, len(parts), rates)
@@ -73,6 +77,7 @@ def make(
         (
             *reasons,
             *engine.reasons,
+            *proof,
             f"{len(parts)} part{'' if len(parts) == 1 else 's'} of up to {parts[0].stop:,} rows: a kill costs one",
         ),
         estimates,
@@ -104,6 +109,23 @@ def _shaped(
     if free is None:
         reasons = (*reasons, f"how much memory of {engine.device} is free nobody says: {stage.memory_mib:,} MiB wanted")
     return shape, reasons, (stage,)
+
+
+def _proof(shape: indexes.Shape, wanted: indexes.Wanted, queries: int) -> tuple[str, ...]:
+    """What the gate can show at all. Refused where that is less than what is wanted."""
+    most = gate.provable(queries)
+    if most >= wanted.recall:
+        return ()
+    if shape.kind is indexes.Kind.FLAT:
+        return (f"flat is exact: all answers to {queries:,} queries must be right",)
+    told = f"recall {math.floor(most * 10_000) / 10_000:g} or less"
+    needed = gate.queries_for(wanted.recall) if wanted.recall < 1 else 0
+    if wanted.queries and 0 < needed <= gate.QUERIES:
+        told += f", {needed:,} queries or more"
+    raise Refused(
+        f"recall {wanted.recall:g} cannot be shown: {queries:,} queries that are all answered right show {most:.4f}",
+        hint=f"{told}, or kind flat, which is exact",
+    )
 
 
 def begun(folder: Path, wanted: indexes.Wanted, shards: Sequence[indexes.Shard]) -> indexes.Plan | None:

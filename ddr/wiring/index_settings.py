@@ -89,8 +89,8 @@ class IndexEntry:
             raise ValueError("either vectors or embed says where vectors come from; one of them")
         if self.embed is not None and (self.ids or self.embedder):
             raise ValueError("ids and embedder are not given with embed: both are known from it")
-        if not 0 < self.recall < 1:
-            raise ValueError(f"recall is {self.recall:g}; a share between 0 and 1, such as 0.95")
+        if not 0 < self.recall <= 1:
+            raise ValueError(f"recall is {self.recall:g}; a share such as 0.95, at most 1: exact search")
         if not 1 <= self.k <= 1000:
             raise ValueError(f"k is {self.k}; 1 to 1000 neighbours")
         for name in ("memory_mib", "bytes_per_vector", "rows_per_part"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ddr.domain import indexes, planes
 from ddr.errors import Damaged, InputError, Missing, UnknownName
-from ddr.index import build, check, codec, plans, stages, worker
+from ddr.index import build, check, codec, gate, plans, stages, worker
 from ddr.index import work as works
 from ddr.index.homes import bucket, collecting, folder, home
 from ddr.index.sources import corpus, opening
@@ -79,8 +79,17 @@ class Index:
     def plan(self, *, is_measured: bool = True) -> indexes.Plan:
         """That of a build which was begun, else a new one. Touches nothing. Refused where it cannot be built here."""
         shards = self._shards_now()
+        queries = self._given(shards)
         begun = plans.begun(self.work_folder, self.wanted, shards)
-        return begun or plans.make(self.wanted, shards, plans.machine(self.wanted), is_measured=is_measured)
+        here = plans.machine(self.wanted)
+        return begun or plans.make(self.wanted, shards, here, is_measured=is_measured, queries=queries)
+
+    def _given(self, shards: tuple[indexes.Shard, ...]) -> int | None:
+        """How many queries are given, each of them looked at: None where rows of the corpus are asked. InputError."""
+        if not self.wanted.queries:
+            return None
+        rows = corpus.opened(shards, self.wanted.source, self.sources.base, self.sources.buckets)
+        return len(gate.given(rows, self.wanted, gate.QUERIES))
 
     def _shards_now(self) -> tuple[indexes.Shard, ...]:
         """Missing when texts or model are others than when they were embedded."""

@@ -117,7 +117,7 @@ def test_an_index_that_is_out_of_step_with_its_corpus_is_told(own: Path) -> None
 
 
 def test_below_the_gate_nothing_is_published_unless_somebody_says_why(own: Path) -> None:
-    (own / "own.yaml").write_text(_OWN.replace("ivf-flat", "ivf-pq") + "recall: 0.999\n")
+    (own / "own.yaml").write_text(_OWN.replace("ivf-flat", "ivf-pq") + "recall: 0.99\n")
     refused = calls.ddr(own, "index", "build", str(own / "own.yaml"), "--publish")
     assert refused.code == 13, refused.err
     assert not (own / "home" / "current").exists()

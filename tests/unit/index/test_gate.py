@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -133,26 +134,71 @@ def test_settle_finds_the_smallest_rung_that_holds() -> None:
     assert gate.settle(lambda _: labels, whole, wanted(), [16])[0] == 16
 
 
-def quality(share: float, low: float, k: int = 10) -> indexes.Quality:
-    return indexes.Quality((indexes.Recall(k, 1000, share, low, 1.0),))
+def quality(share: float, low: float, k: int = 10, selves: float = 1.0) -> indexes.Quality:
+    return indexes.Quality((indexes.Recall(k, 1000, share, low, 1.0),), self_hits=selves)
+
+
+def made(
+    found: indexes.Quality,
+    asked: indexes.Wanted | None = None,
+    kind: indexes.Kind = indexes.Kind.IVF_FLAT,
+    rows: int = 3000,
+    copies: int = 0,
+) -> indexes.Manifest:
+    asked = asked or wanted()
+    plan = indexes.Plan(asked, indexes.Shape(kind, 4, asked.metric), "faiss", "cpu", (), ())
+    scan = indexes.Scan(rows, rows, indexes.IdSet(rows), (), anomalies={"duplicate": copies} if copies else {})
+    return indexes.Manifest("v", "n", datetime(2026, 11, 1, tzinfo=UTC), "sha256:0", plan, scan, (), found)
 
 
 def test_the_verdict() -> None:
     good = quality(0.97, 0.96)
-    assert gate.passes(good, wanted(), None) == ()
-    assert gate.passes(good, wanted(), quality(0.98, 0.97)) == ()
-    assert gate.passes(good, wanted(), quality(0.98, 0.97, k=1)) == ()
+    assert gate.passes(made(good), None) == ()
+    assert gate.passes(made(good), quality(0.98, 0.97)) == ()
+    assert gate.passes(made(good), quality(0.98, 0.97, k=1)) == ()
     cases = {
-        "below the 0.9500": gate.passes(quality(0.94, 0.93), wanted(), None),
-        "more queries": gate.passes(quality(0.96, 0.94), wanted(), None),
-        "previous version 0.9900": gate.passes(good, wanted(), quality(0.99, 0.98)),
-        "not measured": gate.passes(good, wanted(k=5), None),
+        "below the 0.9500": gate.passes(made(quality(0.94, 0.93)), None),
+        "more queries": gate.passes(made(quality(0.96, 0.94)), None),
+        "previous version 0.9900": gate.passes(made(good), quality(0.99, 0.98)),
+        "not measured": gate.passes(made(good, wanted(k=5)), None),
     }
     for told, reasons in cases.items():
         assert len(reasons) == 1
         assert told in reasons[0]
-    assert len(gate.passes(quality(0.5, 0.4), wanted(), good)) == 2
-    assert len(gate.passes(quality(math.nan, math.nan), wanted(), good)) == 2
+    assert len(gate.passes(made(quality(0.5, 0.4)), good)) == 2
+    assert len(gate.passes(made(quality(math.nan, math.nan)), good)) == 2
+
+
+def test_exact_search_needs_no_sample_to_be_exact() -> None:
+    few = quality(1.0, gate.provable(3))
+    flat = made(few, kind=indexes.Kind.FLAT)
+    assert gate.passes(flat, None) == ()
+    assert "all answers to 1000 queries are right" in gate.exactness(flat)
+    assert gate.passes(made(few, wanted(recall=1.0), indexes.Kind.FLAT), None) == ()
+    assert gate.passes(made(few), None), "of a kind that is not exact, three right answers show little"
+    assert gate.passes(made(quality(0.9999, 0.99, selves=1.0), wanted(recall=1.0), indexes.Kind.FLAT), None)
+    assert gate.exactness(made(quality(1.0, 0.99), kind=indexes.Kind.FLAT)) == "", "it passes as all do"
+
+
+def test_vectors_that_tell_nothing_apart_are_no_index() -> None:
+    """Copies and rows that do not find themselves: recall is 1 for both."""
+    perfect = quality(1.0, 0.996)
+    assert gate.passes(made(perfect, copies=1500), None) == (), "every row twice"
+    assert "1,501 of 3,000 rows" in gate.passes(made(perfect, copies=1501), None)[0]
+    blurred = quality(1.0, 0.996, selves=0.4)
+    assert "find themselves" in gate.passes(made(blurred), None)[0]
+    assert gate.passes(made(quality(1.0, 0.996, selves=0.61), copies=1000), None) == (), "a third are copies"
+    for kind in (indexes.Kind.IVF_PQ, indexes.Kind.IVF_SQ8):
+        assert gate.passes(made(blurred, kind=kind), None) == (), "codes round rows to one another"
+    assert gate.passes(made(blurred, wanted(metric=indexes.Metric.IP)), None) == (), "a longer row comes first"
+
+
+def test_what_a_number_of_queries_can_show() -> None:
+    for recall in (0.5, 0.9, 0.95, 0.99, 0.996, 0.9999):
+        fewest = gate.queries_for(recall)
+        assert gate.provable(fewest) >= recall - 1e-12
+        assert gate.provable(fewest - 1) < recall
+    assert gate.provable(1000) == pytest.approx(0.99617, abs=1e-5)
 
 
 @pytest.mark.parametrize("metric", list(indexes.Metric))
