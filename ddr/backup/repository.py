@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +69,8 @@ class Repository:
     def heads(self, among: str = layout.SNAPSHOTS) -> tuple[Head, ...]:
         """Every snapshot, oldest first; among `layout.KEPT` the kept states of planes.
 
-        Names that are none are left to `verify`.
+        Names that are none are left to `verify`. Names have whole seconds: of the snapshots of one second it is read
+        which was made last, so that `latest` means that one.
         """
         found = []
         for entry in self.store.list(among):
@@ -76,7 +78,17 @@ class Repository:
                 found.append(Head(entry.key, layout.hash_in(entry.key)[: layout.ID_DIGITS], layout.time_in(entry.key)))
             except ValueError:
                 continue
+        if among == layout.SNAPSHOTS:
+            second = Counter(head.at for head in found)
+            found.sort(key=lambda head: (head.at, self._made_at(head) if second[head.at] > 1 else head.at, head.key))
         return tuple(found)
+
+    def _made_at(self, head: Head) -> datetime:
+        """To the microsecond; the beginning of its second where it cannot be read."""
+        try:
+            return self._read(head).at
+        except (Damaged, Missing):
+            return head.at
 
     def all_heads(self) -> tuple[Head, ...]:
         """Everything that needs chunks: snapshots, and the kept states of planes."""
@@ -108,7 +120,7 @@ class Repository:
     def _older(self, than: Head) -> str:
         """The move of who wanted a snapshot that is damaged."""
         among = than.key[: than.key.rindex("/") + 1]
-        for head in reversed([one for one in self.heads(among) if one.key < than.key]):
+        for head in reversed([one for one in self.heads(among) if one.at <= than.at and one.key != than.key]):
             try:
                 self._read(head)
             except (Damaged, Missing):

@@ -237,3 +237,20 @@ def test_a_backup_that_slept_through_the_grace_gives_way(days: Days) -> None:
         left = {head.id for head in repository.heads()}
         assert left == (set() if is_late else {outcome})
         assert verify.verify(repository, "full").findings == ()
+
+
+def test_of_the_snapshots_of_one_second_the_last_made_is_the_latest(tmp_path: Path) -> None:
+    """Names have whole seconds, and the rest of a name is by chance."""
+    shop = house.small_shop(tmp_path / "shop")
+    for first in range(6):
+        place = memory.MemoryStore()
+        repository = repositories.create(place, house.OPEN, house.NOW)
+        made = []
+        for number in range(4):
+            at = house.NOW + timedelta(microseconds=100_000 * number + first)
+            made.append(house.backup(repository, {"shop": shop}, lambda at=at: at).id)  # type: ignore[misc]
+        assert [head.id for head in repository.heads()] == made
+        assert repository.head("latest").id == made[-1]
+        newest = repository.newest()
+        assert newest is not None
+        assert newest.id == made[-1]
