@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ddr.domain import index_records, indexes
     from ddr.index import build as builds
     from ddr.index import repair as repairs
-    from ddr.index import stages
     from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
 
@@ -34,6 +33,29 @@ def opened(session: sessions.Session, name: str | None) -> wirings.Index:
         return wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"))
     wired = session.wired()
     return wirings.Indexes(wired, wired.config.indexes).get(name)
+
+
+def serving(index: wirings.Index) -> str | None:
+    """The version that serves, None where nothing ever did. LostPointer where that is not known."""
+    from ddr.domain import indexes
+    from ddr.index import check as checks
+    from ddr.index.homes import home
+
+    found = checks.pointed(index.home)
+    if isinstance(found, indexes.Check):
+        lost = found.findings[0]
+        raise home.LostPointer(f"index {index.name}: its pointer {lost.what}", then=lost.next)
+    return found or None
+
+
+def served(index: wirings.Index) -> str:
+    """As `serving`. Missing where nothing is served."""
+    from ddr.errors import Missing
+
+    found = serving(index)
+    if found is None:
+        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+    return found
 
 
 def live(index: wirings.Index) -> indexes.Manifest | None:
@@ -143,7 +165,9 @@ def check(
       0   nothing found
       10  damaged            11  out of step with the corpus
       12  another embedder   13  other search parameter or recall
-      1   there is no such version, 64 usage, 69 a system is away
+      1   there is no such version, or it serves nothing
+      64  usage, or a part that it has not
+      69  a system is away
     """
     from ddr.domain import index_records, indexes
     from ddr.errors import Missing
@@ -157,7 +181,7 @@ def check(
         return lost.exit_code
     if not chosen:
         raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
-    plan = index.home.manifest(chosen).plan if level == _LEVELS else None
+    plan = index.plan_of(chosen) if level == _LEVELS else None
     with working.shown(session) as at_work:
         found = checks.check(
             index.home,
@@ -175,41 +199,63 @@ def check(
 @click.command(short_help="Make what serves whole again: a plan, --apply does it.")
 @click.argument("name", required=False)
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without it the plan is shown.")
+@click.option(
+    "--level", type=click.IntRange(2, 3), default=2, show_default=True, help="3: held against its corpus too."
+)
 @index_progress.events_option
 @sessions.json_option
 @sessions.pass_session
-def repair(session: sessions.Session, name: str | None, is_applied: bool, events: bool) -> int:
+def repair(session: sessions.Session, name: str | None, is_applied: bool, level: int, events: bool) -> int:
     """Make what serves whole again, by the least that helps: point at a version with the same bytes, merge its parts
-    again, make damaged parts again, build all of it, or go back to the newest version that is whole.
+    again, make damaged parts again, build all of it, or go back to the newest version that is whole. It mends what
+    `ddr index check` finds at levels 0 to 2, with --level 3 also an index that does not fit its corpus.
 
-    Exit codes: 0 whole (or made so), 2 there is something to repair (the plan), 1 it cannot be repaired, 13 what was
-    built is below the gate, 64 usage, 69 a system is away.
+    \b
+    Exit codes:
+      0   whole as far as it looked, or made so
+      2   there is something to repair (the plan)
+      1   nothing here can repair it (the message says what can), or it serves nothing
+      3   the pointer was moved meanwhile
+      10  the pointer is lost, or what it would go back to is damaged by now
+      12  what made the vectors that serve is not known
+      13  what was built is below the gate
+      15  a build works by this plan
+      64  usage, 69 a system is away
     """
-    from ddr.domain import indexes
-    from ddr.errors import Missing
     from ddr.index import check as checks
     from ddr.index import repair as repairs
+    from ddr.index import workshop
 
     index = opened(session, name)
-    current = checks.pointed(index.home)
-    if isinstance(current, indexes.Check):
-        lost = current.findings[0]
-        raise Missing(f"index {index.name}: its pointer {lost.what}", hint=lost.next)
-    if not current:
-        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+    current = served(index)
     with index_progress.telling(session, is_json=events) as tell:
-        shop = _Workshop(session, index, tell)
-        found = checks.check(index.home, current, index.means())
-        chosen = repairs.decide(index.home, found, lambda: shop.left(index.home.manifest(current)), index.prove)
+        shop = workshop.Workshop(index, functools.partial(_republished, session, index), tell)
+        means, embedder = index.means(version=current), index.live_embedder()
+        found = checks.check(index.home, current, means, range(level + 1))
+        chosen = repairs.decide(index.home, found, lambda: shop.left(current), index.prove, embedder)
         moved = None
         if is_applied:
-            moved = repairs.apply(index.home, chosen, shop, index.prove)
+            moved = repairs.apply(index.home, chosen, shop, index.prove, embedder=embedder)
     if moved is not None:
         record_move(index, moved, "repaired")
     moved = moved or shop.moved
     document = {"check": found, "repair": chosen, "moved": moved, "applied": is_applied}
     session.show(document, lambda: _repaired(index, found, chosen, moved, is_applied=is_applied))
+    if chosen.step is repairs.Step.HELPLESS:
+        return 1
     return 0 if is_applied or chosen.step is repairs.Step.NOTHING else 2
+
+
+def _republished(
+    session: sessions.Session,
+    index: wirings.Index,
+    built: builds.Built,
+    manifest: indexes.Manifest,
+    force: str,
+    is_same_model: bool,
+) -> publishing.Moved:
+    refused = refusals(index, manifest)
+    return published(session, index, built, manifest, refused, force, model_also=is_same_model)
 
 
 def _repaired(
@@ -223,39 +269,8 @@ def _repaired(
     lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
     if moved is not None:
         lines.append(index_text.moved(index.called, moved, index.services))
+    elif chosen.next:
+        lines.append(f"next: {chosen.next}")
     elif not is_applied and found.findings:
         lines.append(f"next: ddr index repair {index.called} --apply")
     return "\n".join(lines)
-
-
-class _Workshop:
-    """Builds by the plan of a version that was published."""
-
-    def __init__(self, session: sessions.Session, index: wirings.Index, tell: stages.Report) -> None:
-        self._session, self._index, self._tell = session, index, tell
-        self.moved: publishing.Moved | None = None
-
-    def left(self, manifest: indexes.Manifest) -> repairs.Left:
-        """Digests of the work folder's parts, and whether the corpus is the plan's."""
-        from ddr.index import build as builds
-        from ddr.index import repair as repairs
-
-        there = self._index.left_of(manifest.plan)
-        is_same = self._index.shards() == manifest.plan.shards
-        if there is None:
-            return repairs.Left(is_source_same=is_same)
-        parts, is_trained = builds.whole_parts(there)
-        return repairs.Left(parts, is_trained, is_same)
-
-    def rebuild(self, manifest: indexes.Manifest, parts: Sequence[int] | None) -> None:
-        """Make these parts again, merge, measure, publish."""
-        from ddr.index import build as builds
-
-        bench = self._index.bench(manifest.plan if parts is not None else self._index.plan(), self._tell)
-        builds.forget(bench, parts)
-        built = builds.build(bench)
-        is_new = parts is None and self._index.embedding is not None
-        embedder = self._index.embedder() if is_new else manifest.embedder
-        made = builds.manifest(bench, built, embedder, self._index.now())
-        refused = refusals(self._index, made)
-        self.moved = published(self._session, self._index, built, made, refused, manifest.forced, model_also=False)

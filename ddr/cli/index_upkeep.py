@@ -29,8 +29,15 @@ def rollback(
 
     For a service `ddr rollback index SERVICE` does the same with approvals, marks and proof from fresh traffic.
 
-    Exit codes: 0 done (or it can be), 1 there is none, 3 somebody else moved it, 10 the target is damaged, 12 it is of
-    another embedder (--model-also), 64 usage, 69 a system is away.
+    \b
+    Exit codes:
+      0   done, or it can be
+      1   there is none that is whole
+      3   somebody else moved the pointer
+      10  the one that was named is damaged, or the pointer is (--to a version points it back)
+      11  it has other ids than its manifest says     13  it searches otherwise than it was measured
+      12  it is of another embedder than the queries, or what made the vectors that serve is not known (--model-also)
+      64  usage, 69 a system is away
     """
     from ddr.index.homes import publishing
 
@@ -91,23 +98,31 @@ def _version(index: wirings.Index, version: str) -> tuple[tuple[str, ...], dict[
 def show_list(session: sessions.Session, index: wirings.Index) -> int:
     """Rows of versions; 2 where a manifest is damaged."""
     from ddr.errors import Damaged, Missing
+    from ddr.index.homes import home
 
-    current, pins = index.home.current(), index.home.pins()
+    lost, bad, hints = "", [], []
+    try:
+        current = index_proof.serving(index)
+    except home.LostPointer as problem:
+        current, lost = None, problem.message
+        bad.append(problem.message)
+        hints.append(problem.hint)
+    pins = index.home.pins()
     rows: list[tuple[str, ...]] = []
     document = []
-    is_damaged = False
     for version in index.home.versions():
         try:
             row, facts = _version(index, version)
         except (Damaged, Missing) as problem:
-            is_damaged = True
-            row, facts = (output.mark("bad"), problem.message), {"damaged": problem.message}
+            bad.append(f"{version}: {problem.message}")
+            hints.append(problem.hint)
+            row, facts = (output.mark("bad"), "damaged"), {"damaged": problem.message}
         pinned = f"pinned: {pins[version]}" if version in pins else ""
         rows.append((version, "serves" if version == current else "", *row, *filter(None, [pinned])))
         document.append({"version": version, "serves": version == current, **facts, "pinned": pins.get(version, "")})
-    shown = {"index": index.name, "home": index.home.name, "current": current, "versions": document}
-    session.show(shown, lambda: index_text.listed(index.called, index.home, rows))
-    return 2 if is_damaged else 0
+    shown = {"index": index.name, "home": index.home.name, "current": current, "pointer": lost, "versions": document}
+    session.show(shown, lambda: index_text.listed(index.called, index.home, rows, bad, hints))
+    return 2 if bad else 0
 
 
 @click.command(short_help="Remove old versions and work folders.")
@@ -120,33 +135,37 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     """Remove old versions, and work folders of corpora that are no more.
 
     Never removed: what serves, is pinned, is being read, is needed by a known-good release of the recovery window, or
-    was made or served within a day.
+    was made or served within a day. Work folders all stay while the corpus is away.
 
-    Exit codes: 0 done, 1 it serves nothing and something is odd, 64 usage, 69 a system is away.
+    Exit codes: 0 done, 10 the pointer is lost: what serves is not known, and nothing goes, 64 usage, 69 a system is
+    away.
     """
     from ddr.domain import index_records
     from ddr.index.homes import collecting
 
     index = index_proof.opened(session, name)
+    index_proof.serving(index)
     chosen = index.spared(collecting.plan(index.home, index.now(), keep))
-    folders = index.old_work()
+    old = index.old_work()
     if not dry_run:
         with working.shown(session) as at_work:
             chosen = collecting.apply(index.home, chosen, lambda text: at_work.told(text, 0, 0))
-        for folder in folders:
+        for folder in old.gone:
             folder.forget()
         if chosen.gone:
             index.record(index_records.IndexRemoved(index.name, index.home.name, chosen.gone))
     document = {
         "gone": chosen.gone,
         "kept": [{"version": version, "why": why} for version, why in chosen.kept],
-        "work": [str(folder.folder) for folder in folders],
+        "work": [str(folder.folder) for folder in old.gone],
+        "work_kept": old.why,
         "dry_run": dry_run,
     }
     verb = "would go" if dry_run else "removed"
     lines = [f"{verb}: {version}" for version in chosen.gone] or [f"nothing {'would go' if dry_run else 'to remove'}"]
     lines += [f"kept: {version}: it {why}" for version, why in chosen.kept]
-    lines += [f"{verb}: work folder {folder.folder}" for folder in folders]
+    lines += [f"{verb}: work folder {folder.folder}" for folder in old.gone]
+    lines += [f"kept: work folders: {old.why}"] if old.why else []
     session.show(document, lambda: "\n".join(lines))
     return 0
 

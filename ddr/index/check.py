@@ -22,24 +22,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, DdrError, Missing
+from ddr.errors import Damaged, DdrError, Missing, UnknownName
 from ddr.index import loading
 from ddr.index.homes import hashing, home, naming
 from ddr.lib import digest
 
 if TYPE_CHECKING:
+    from ddr.index import syncing
     from ddr.index.embedders import fingerprint
     from ddr.index.sources import corpus as corpora
 
 INDEX, NAMES = "index.faiss", "ids.json"
 QUICK = (0, 1, 2)
+_REBUILD = 4
 _ALIKE = 0.99
 """Share of the probes' answers that must be those of the publication. Another processor adds in another order, and
 turns a tie now and then; damage that shows at all changes more (reference/index.md, 0.1)."""
+CORPUS = "the corpus"
 _BETTER = "`ddr index repair`, or `ddr index rollback` to another version"
-_AGAIN = "`ddr index plan` and `build` again: the corpus is another one by now"
+_AGAIN = "`ddr index build --publish`: the corpus is another one by now"
+_RESCAN = "`ddr index build --rescan --publish`: the corpus was rewritten under the same sizes and times"
+_WRONG = "`ddr index repair --level 3 --apply`: the corpus has the rows it had, so the index is what is wrong"
+_BRING = "bring the corpus back, or `ddr index build --publish` from what it is now"
 
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Again:
+    """A part that was made again: the digest of its file, and those of the shards it was made of."""
+
+    sha256: str
+    digests: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,8 @@ class Means:
     """The golden documents embedded again by the live model. DdrError where that cannot be done here."""
     corpus: Callable[[], corpora.Corpus] | None = None
     """Opened over the files as they are now, not as the plan saw them."""
-    rebuild: Callable[[int], str] | None = None
-    """Make a part again, elsewhere; the digest of its file."""
+    rebuild: Callable[[int], Again] | None = None
+    """Make a part again, elsewhere."""
     part: int = 0
     scratch: Path | None = None
     """Where what is not local is fetched to."""
@@ -64,7 +78,8 @@ class Means:
 def check(
     of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda text: None
 ) -> indexes.Check:
-    """Never raises for what is wrong with the version. Missing where there is none of that name."""
+    """Never raises for what is wrong with the version. Missing where there is none of that name, UnknownName where it
+    has no such part."""
     try:
         manifest = of.manifest(version)
     except (Damaged, Missing) as problem:
@@ -72,6 +87,8 @@ def check(
             raise  # others may put versions there that have no manifest
         finding = _corrupt(f"{version}/manifest.json", problem.message)
         return indexes.Check(version, (), (finding,), not_checked=("everything: what it must be is not known",))
+    if _REBUILD in levels and manifest.parts and not 0 <= means.part < len(manifest.parts):
+        raise UnknownName(f"{version} has no part {means.part}", hint=f"parts are 0 to {len(manifest.parts) - 1}")
     look = _Look(of, version, manifest, means, report)
     for level in sorted(set(levels)):
         if level > 0 and look.is_corrupt:
@@ -86,8 +103,10 @@ def pointed(of: home.Home) -> str | indexes.Check:
     moves = of.moves()
     try:
         current = of.current()
+    except home.LostPointer as problem:
+        return _lost("", problem.message, problem.first, moves, of)
     except Damaged as problem:
-        return _lost("", problem.message, f"{problem.hint or 'move it away'}; then ", moves, of)
+        return _lost("", problem.message, "", moves, of)
     if current is None:
         return _lost("", "is not there, and it was", "", moves, of) if moves else ""
     if current not in of.versions():
@@ -294,8 +313,7 @@ class _Look:
             corpus = self._means.corpus()
             wanted = syncing.wanted(corpus, self._manifest, self._means.sample)
         except DdrError as problem:
-            where = "the corpus"
-            self._find(indexes.Trouble.OUT_OF_SYNC, where, f"cannot be read as it was: {problem.message}", _AGAIN)
+            self._find(indexes.Trouble.OUT_OF_SYNC, CORPUS, f"cannot be read as it was: {problem.message}", _BRING)
             return "level 3"
         with self._local() as folder:
             if folder is None:
@@ -305,8 +323,14 @@ class _Look:
             seen = self._ask(folder, sample=tuple(labels.tolist()), wants_labels=True)
         if seen is not None:
             for what in syncing.differences(self._manifest, wanted, seen, names, rows):
-                self._find(indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{INDEX}", what, _AGAIN)
+                self._find(indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{INDEX}", what, self._remedy(wanted))
         return f"level 3: {wanted.scan.kept:,} ids are those of the corpus, {len(rows)} sampled vectors are theirs"
+
+    def _remedy(self, wanted: syncing.Wanted) -> str:
+        """By the rows that were read and what the build went by."""
+        if wanted.scan.digests == self._manifest.scan.digests:
+            return _WRONG
+        return _RESCAN if wanted.corpus.shards == self._manifest.plan.shards else _AGAIN
 
     def _rebuild(self) -> str:
         parts, number = self._manifest.parts, self._means.part
@@ -316,8 +340,6 @@ class _Look:
         if not self._manifest.is_deterministic:
             self.skipped.append("level 4: this kind is not the same bytes each time; only its recall proves it")
             return ""
-        if not 0 <= number < len(parts):
-            raise Missing(f"{self._version} has no part {number}", hint=f"parts are 0 to {len(parts) - 1}")
         try:
             found = self._means.rebuild(number)
         except DdrError as problem:
@@ -325,7 +347,11 @@ class _Look:
                 indexes.Trouble.OUT_OF_SYNC, f"part {number}", f"cannot be made again: {problem.message}", _AGAIN
             )
             return "level 4"
-        if found != parts[number]:
+        if found.digests and found.digests != self._manifest.scan.digests:
+            self._find(
+                indexes.Trouble.OUT_OF_SYNC, CORPUS, "its shards have other rows than when it was built", _RESCAN
+            )
+        elif found.sha256 != parts[number]:
             self._broken(f"part {number}", "made again it has other bytes: the source, the software or this machine")
         return f"level 4: part {number} made again has the same bytes"
 

@@ -4,14 +4,16 @@
     another whole version has the same bytes point at it
     the work folder still has its parts      merge again; those that are damaged are made again first
     only the corpus is left                  build all of it again
-    not even that                            go back to the newest whole version
+    not even that                            go back to the newest whole version of the same embedder
 
-Deciding touches nothing. A repaired version is a new one: published things are never changed, and the damaged one stays
-as it is until it is collected.
+The work folder of a version whose manifest is damaged is found by the record of moves. Deciding touches nothing. A
+repaired version is a new one: published things are never changed, and the damaged one stays as it is until it is
+collected.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,14 @@ from typing import Protocol
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused
+from ddr.index import check
 from ddr.index.homes import home, naming, publishing
+
+_CORPUS_LEVEL = 3
+_EMBED = (
+    "`ddr index build --publish --model-also` with the embedder of the queries, or go back to the embedder that made it"
+)
+_BRING = "bring back its corpus or its work folder, then this again; `ddr restore` brings versions back from a backup"
 
 
 class Step(enum.StrEnum):
@@ -34,13 +43,15 @@ class Step(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Repair:
-    """`version` is what is repaired, `to` where the pointer goes without a build; `parts` are made again."""
+    """`version` is what is repaired, `to` where the pointer goes without a build; `parts` are made again. `next` is
+    what a person can do where nothing here can."""
 
     version: str
     step: Step
     why: str
     to: str = ""
     parts: tuple[int, ...] = ()
+    next: str = ""
 
     @property
     def sentence(self) -> str:
@@ -60,49 +71,63 @@ class Repair:
 @dataclass(frozen=True)
 class Left:
     """What there is to repair with. `parts`: of the work folder of its plan, whether each is whole; () where the folder
-    is gone. `is_source_same`: whether the corpus is still what the plan was made of."""
+    is gone. `is_source_same`: whether the corpus is still what the plan was made of; `has_source`: it can be read."""
 
     parts: tuple[bool, ...] = ()
     is_trained: bool = False
     is_source_same: bool = False
+    has_source: bool = False
 
 
 class Workshop(Protocol):
     """What builds: the caller's. Every method may be repeated and goes on where it was cut off."""
 
-    def left(self, manifest: indexes.Manifest) -> Left:
+    def left(self, version: str) -> Left:
         """Looked at now, digests included. Touches nothing."""
         ...
 
-    def rebuild(self, manifest: indexes.Manifest, parts: Sequence[int] | None) -> None:
-        """Make these parts again (None: everything, () none), merge, measure and publish."""
+    def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
+        """Make these parts again (None: everything, () none), merge, measure and publish. `manifest` is that of the
+        version, None where it cannot be read."""
         ...
 
 
-def decide(of: home.Home, found: indexes.Check, left: Callable[[], Left], prove: publishing.Prove) -> Repair:
-    """The least that helps. `left` and `prove` are asked only where their answer counts."""
+def decide(
+    of: home.Home, found: indexes.Check, left: Callable[[], Left], prove: publishing.Prove, embedder: str = ""
+) -> Repair:
+    """The least that helps. `left` and `prove` are asked only where their answer counts. `embedder`: fingerprint of the
+    one that makes the queries now."""
     if not found.findings:
-        return Repair(found.version, Step.NOTHING, "it is whole")
+        return Repair(found.version, Step.NOTHING, _whole(found))
     troubles = {finding.trouble for finding in found.findings}
     first = f"{found.findings[0].where}: {found.findings[0].what}"
     manifest = _manifest(of, found.version)
     if troubles == {indexes.Trouble.OTHER_EMBEDDER}:
-        return _back(of, found, prove, first)
-    if indexes.Trouble.OUT_OF_SYNC in troubles and manifest is not None:
-        return Repair(found.version, Step.BUILD, f"{first}; its plan is another one by now")
-    if manifest is not None:
-        if twin := _twin(of, found.version, manifest, prove):
-            return Repair(found.version, Step.POINT, first, twin)
-        there = left()
-        if there.parts and there.is_trained:
-            damaged = tuple(number for number, is_whole in enumerate(there.parts) if not is_whole)
-            if not damaged:
-                return Repair(found.version, Step.MERGE, first)
-            if there.is_source_same:
-                return Repair(found.version, Step.PARTS, first, parts=damaged)
+        return _back(of, found, prove, embedder, Repair(found.version, Step.HELPLESS, first, next=_EMBED))
+    there = left()
+    helpless = Repair(found.version, Step.HELPLESS, first, next=_BRING)
+    if all(one.where == check.CORPUS for one in found.findings):
+        return helpless
+    if indexes.Trouble.OUT_OF_SYNC in troubles and there.has_source:
+        return Repair(found.version, Step.BUILD, first)
+    if manifest is not None and (twin := _twin(of, found.version, manifest, prove)):
+        return Repair(found.version, Step.POINT, first, twin)
+    if there.parts and there.is_trained:
+        damaged = tuple(number for number, is_whole in enumerate(there.parts) if not is_whole)
+        if not damaged:
+            return Repair(found.version, Step.MERGE, first)
         if there.is_source_same:
-            return Repair(found.version, Step.BUILD, first)
-    return _back(of, found, prove, first)
+            return Repair(found.version, Step.PARTS, first, parts=damaged)
+    if there.is_source_same or (manifest is None and there.has_source):
+        return Repair(found.version, Step.BUILD, first)
+    corpus = "its corpus is another one by now" if there.has_source else "its corpus is not at hand"
+    return _back(of, found, prove, embedder, dataclasses.replace(helpless, why=f"{first}; {corpus}"))
+
+
+def _whole(found: indexes.Check) -> str:
+    looked = ", ".join(str(level) for level in found.levels)
+    more = "" if _CORPUS_LEVEL in found.levels else "; whether it fits its corpus: `ddr index repair --level 3`"
+    return f"levels {looked} found nothing{more}"
 
 
 def apply(
@@ -111,14 +136,15 @@ def apply(
     workshop: Workshop,
     prove: publishing.Prove,
     report: publishing.Report = lambda text: None,
+    embedder: str = "",
 ) -> publishing.Moved | None:
     """Does what was decided; None where the pointer is the workshop's to move, or nobody's. Refused when helpless,
-    Conflict when the pointer is not where it was."""
+    Conflict when the pointer is not where it was, OtherEmbedder where nobody knows what made the vectors that serve."""
     report(repair.sentence)
     if repair.step is Step.NOTHING:
         return None
     if repair.step is Step.HELPLESS:
-        raise Refused(repair.sentence, hint="bring back corpus or work folder, or `ddr backup restore` a version")
+        raise Refused(repair.sentence, hint=repair.next)
     if repair.step in (Step.POINT, Step.ROLL_BACK):
         if of.current() not in (repair.version, repair.to):
             raise Conflict(
@@ -127,10 +153,10 @@ def apply(
                 found=of.current() or "",
                 hint="check what serves now",
             )
-        return publishing.roll_back(of, publishing.way_back(of, repair.to, prove, report=report), report)
-    manifest = of.manifest(repair.version)
+        way = publishing.way_back(of, repair.to, prove, embedder=embedder, report=report)
+        return publishing.roll_back(of, way, report)
     parts = {Step.MERGE: (), Step.PARTS: repair.parts, Step.BUILD: None}[repair.step]
-    workshop.rebuild(manifest, parts)
+    workshop.rebuild(repair.version, _manifest(of, repair.version), parts)
     return None
 
 
@@ -152,14 +178,20 @@ def _twin(of: home.Home, version: str, manifest: indexes.Manifest, prove: publis
     return ""
 
 
-def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, why: str) -> Repair:
+def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder: str, helpless: Repair) -> Repair:
+    """The newest whole version whose embedder is that of the queries, as far as both are known."""
     if of.current() != found.version:
-        return Repair(found.version, Step.HELPLESS, f"{why}; it does not serve, and can be collected")
+        return dataclasses.replace(helpless, why=f"{helpless.why}; it does not serve, and can be collected")
+    others = []
     for name in publishing.earlier(of, found.version):
         try:
+            made = of.manifest(name).embedder.fingerprint
             is_whole = not prove(name).findings
         except DdrError:
-            is_whole = False
-        if is_whole:
-            return Repair(found.version, Step.ROLL_BACK, f"{why}; its corpus or plan is not at hand", name)
-    return Repair(found.version, Step.HELPLESS, f"{why}; no other version is whole")
+            continue
+        if is_whole and (not embedder or not made or made == embedder):
+            return dataclasses.replace(helpless, step=Step.ROLL_BACK, to=name, next="")
+        others += [name] if is_whole else []
+    if others:
+        return dataclasses.replace(helpless, why=f"{helpless.why}; other whole versions are of other embedders")
+    return dataclasses.replace(helpless, why=f"{helpless.why}; no other version is whole")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes, planes
-from ddr.errors import Damaged, InputError, Missing, UnknownName
-from ddr.index import build, check, codec, gate, plans, stages, worker
+from ddr.errors import DdrError, InputError, Missing, UnknownName
+from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
-from ddr.index.homes import bucket, collecting, folder, home
+from ddr.index.homes import bucket, collecting, folder, home, publishing
 from ddr.index.sources import corpus, opening
 from ddr.lib import clock as clocks
 from ddr.ports import store
@@ -121,7 +121,7 @@ class Index:
         self, live_embedder: str = "", plan: indexes.Plan | None = None, part: int = 0, version: str = ""
     ) -> check.Means:
         """What a check of `version` may use. `plan` is its own, for `part` made again."""
-        rebuild = None if plan is None else lambda number: self._rebuilt(plan, number)
+        rebuild = None if plan is None else functools.partial(workshop.part_again, functools.partial(self._bench, plan))
         return check.Means(
             embedder=live_embedder or self.live_embedder(),
             golden=None if self.embedding is None else self.embedding.golden,
@@ -138,12 +138,9 @@ class Index:
         if self.embedding is None:
             return lambda: corpus.opened(self.shards(), self.wanted.source, base, buckets)
         embedding = self.embedding
-        try:
-            made_by = self.home.manifest(version).embedder.fingerprint if version else self.wanted.embedder
-        except Damaged:
-            return None
+        made_by = publishing.embedder_of(self.home, version) if version else self.wanted.embedder
         source = embedding.source_of(made_by) if made_by else None
-        if source is None:
+        if source is None or made_by is None:
             return None
 
         def opened() -> corpus.Corpus:
@@ -153,12 +150,16 @@ class Index:
 
         return opened
 
-    def _rebuilt(self, plan: indexes.Plan, part: int) -> str:
-        """In a folder of its own, away from what a build goes on with."""
-        with tempfile.TemporaryDirectory(prefix="ddr-rebuild-") as folder:
-            made = bench(works.opened(Path(folder), plan), self.sources, lambda progress: None)
-            build.prepare(made)
-            return worker.part(made, part).files[0].sha256
+    def _bench(self, plan: indexes.Plan, folder: Path) -> stages.Bench:
+        return bench(works.opened(folder, plan), self.sources, lambda progress: None)
+
+    @property
+    def _folders(self) -> workfolders.Folders:
+        return workfolders.Folders(self.work_folder, self.depot)
+
+    def plan_of(self, version: str) -> indexes.Plan | None:
+        """By which a version was built, as far as its manifest or the record of moves tell."""
+        return self._folders.plan_of(self.home, version)
 
     def left_of(self, plan: indexes.Plan) -> stages.Bench | None:
         """What is left of the work by a plan; None when its folder is gone."""
@@ -166,20 +167,19 @@ class Index:
             return None
         return self.bench(plan, lambda progress: None)
 
-    def old_work(self) -> tuple[works.Stages, ...]:
-        """Work folders of other plans than that of the corpus as it is now and that of the version that serves, and
-        vectors of other embedders than theirs."""
-        current = self.home.current()
-        live = self.home.manifest(current) if current else None
-        kept = {codec.key(live.plan)} if live else set()
-        begun = plans.begun(self.work_folder, self.wanted, self.shards())
-        if begun is not None:
-            kept.add(codec.key(begun))
-        found = works.all_of(self.work_folder, self.depot)
-        embedded: tuple[works.Stages, ...] = ()
-        if self.embedding is not None:
-            embedded = self.embedding.folders_but((self.wanted.embedder, live.embedder.fingerprint if live else ""))
-        return (*(one for one in found if codec.key(one.plan) not in kept), *embedded)
+    def old_work(self) -> workfolders.Old:
+        """Work folders, and vectors of other embedders, that are of no use any more."""
+        try:
+            shards = self.shards()
+        except DdrError:
+            shards = None  # not at hand, for whatever reason
+        old = self._folders.old(self.home, self.wanted, shards)
+        if self.embedding is None or old.why:
+            return old
+        live = publishing.embedder_of(self.home, self.home.current() or "")
+        if live is None:
+            return old
+        return workfolders.Old((*old.gone, *self.embedding.folders_but((self.wanted.embedder, live))))
 
     def spared(self, chosen: collecting.Collection) -> collecting.Collection:
         """Without those that a known-good release of the recovery window is made of."""

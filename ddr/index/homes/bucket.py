@@ -227,7 +227,10 @@ class BucketHome:
         entry = self.store.head(key)
         if entry is None:
             return None, ""
-        return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}"), entry.version
+        try:
+            return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}"), entry.version
+        except Damaged as problem:
+            raise home.LostPointer(problem.message, first=f"delete the object {key}, then ") from problem
 
     def _moved(self, found: str | None, expect: str | None) -> Conflict:
         return Conflict(

@@ -96,18 +96,19 @@ class FolderHome:
         except FileNotFoundError:
             return None
         except OSError as problem:
-            raise Damaged(
+            raise home.LostPointer(
                 f"{self.link} is no symbolic link: {problem.strerror}",
-                hint="something was copied there by hand: move it away, then `ddr index rollback --to` a version",
+                first=f"somebody put it there: `mv {self.link} {self.link}.old`, then ",
             ) from problem
         place = Path(os.path.normpath(self.link.parent / target))
         if place.parent.resolve() != self._versions.resolve():
-            raise Damaged(f"{self.link} points at {target}, outside {self._versions}", hint="point it back by hand")
+            what = f"{self.link} points at {target}, outside {self._versions}"
+            raise home.LostPointer(what, target=str(place))
         return place.name
 
     def point(self, expect: str | None, to: str, why: str = "") -> str:
         with self._watched("change"), self._alone():
-            found = self.current()
+            found = self._pointed()
             if found == to:
                 return self._note(expect, to, why) if expect != to and self._last() != to else ""
             if found != expect:
@@ -120,6 +121,14 @@ class FolderHome:
             target = self._folder(to)
             durable.point(self.link, os.path.relpath(target, self.link.parent))
             return self._note(found, to, why)
+
+    def _pointed(self) -> str | None:
+        try:
+            return self.current()
+        except home.LostPointer as problem:
+            if not problem.target:
+                raise
+            return problem.target  # a whole path, as no version is
 
     def moves(self) -> Sequence[home.Move]:
         found = []
@@ -180,9 +189,7 @@ class FolderHome:
                 if self.current() == version:
                     raise Refused(f"{version} serves: {self.link} points at it", hint="go to another version first")
                 if version in self.pins():
-                    raise Refused(
-                        f"{version} is pinned: {self.pins()[version]}", hint="`ddr index gc --unpin` it first"
-                    )
+                    raise Refused(f"{version} is pinned: {self.pins()[version]}", hint="`ddr index unpin` it first")
                 gone = self._trash / f"{version}.{secrets.token_hex(4)}"
                 durable.make_folder(self._trash)
                 with self._unread(version):

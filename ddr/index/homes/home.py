@@ -13,6 +13,8 @@ from ddr.domain import indexes
 from ddr.errors import Damaged
 from ddr.index.homes import writing
 
+_BACK = "`ddr index rollback --to VERSION --apply`; `ddr index check` says to which"
+
 
 @dataclass(frozen=True)
 class Move:
@@ -23,6 +25,17 @@ class Move:
     after: str
     actor: str = ""
     summary: str = ""
+
+
+class LostPointer(Damaged):
+    """`current` is none, or leads out of the home. `target` is the path that the link names, "" where it is no link;
+    `first` what a person has to do before a command can point it back."""
+
+    exit_code = indexes.EXIT_CODES[indexes.Trouble.CORRUPT]
+
+    def __init__(self, message: str, *, target: str = "", first: str = "", then: str = "") -> None:
+        super().__init__(message, hint=then or f"{first}{_BACK}")
+        self.target, self.first = target, first
 
 
 class Shelf(Protocol):
@@ -62,14 +75,15 @@ class Pointing(Protocol):
     """What says which version serves."""
 
     def current(self) -> str | None:
-        """The version it names, also where that is gone; None where there is no pointer. Damaged when it is none."""
+        """The version it names, also where that is gone; None where there is no pointer. LostPointer."""
         ...
 
     def point(self, expect: str | None, to: str, why: str = "") -> str:
         """Compare and set, in one step for every reader; a second time it is no error.
 
-        Conflict when it points at something else than `expect` (None: nowhere), and nothing was changed; Missing when
-        `to` is not there. What it returns is a warning: the move was made, and could not be written down.
+        `expect` is a version, None for nowhere, or the target of a LostPointer. Conflict when it points at something
+        else, and nothing was changed; Missing when `to` is not there. What it returns is a warning: the move was made,
+        and could not be written down.
         """
         ...
 

@@ -8,6 +8,7 @@ same command finds and uses.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +16,7 @@ from pathlib import Path
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, DdrError, Missing, Refused
-from ddr.index.homes import home, naming
-from ddr.lib import digest
+from ddr.index.homes import home, naming, notes
 
 Prove = Callable[[str], indexes.Check]
 """Levels 0 to 2 of a version of the home: `check.check` with all but the version given."""
@@ -98,7 +98,7 @@ def publish(
         if proof.findings:
             _take_away(to, version)
             raise _not_proved(f"{version} is not published", proof, "build it again; this disk may be failing")
-    warning = to.point(before, version, f"publish: plan {digest.short(manifest.plan_digest)}")
+    warning = to.point(before, version, notes.of_publication(manifest))
     report(f"{to.name} serves {version}")
     return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
 
@@ -117,15 +117,17 @@ def way_back(
     `embedder` is the fingerprint of the one that makes the queries now, "" takes that of the current version. Missing,
     NotProved, OtherEmbedder: the hint names what is still possible.
     """
-    before = to.current()
+    before = to.current() if version is None else _left(to)
+    warnings: tuple[str, ...] = ()
     if version is None:
         version, warnings, proof = _newest_whole(to, before, prove, embedder, report, model_also=model_also)
     else:
-        warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
+        with contextlib.suppress(Damaged):  # the proof says so
+            warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
         report(f"proving {version}: digests, load in a child, probes")
         proof = prove(version)
     if proof.findings:
-        others = [name for name in earlier(to, before) if name != version and _is_whole_at_a_glance(to, name)]
+        others = [name for name in earlier(to, before) if name != version and is_whole_at_a_glance(to, name)]
         hint = f"still possible: {', '.join(others)}" if others else "no other version is there: `ddr index repair`"
         raise _not_proved(f"{version} is not gone to, {to.name} stays at {before or 'nothing'}", proof, hint)
     return Moved(before or "", version, proof, tuple(warnings))
@@ -151,22 +153,40 @@ def earlier(shelf: home.Home, current: str | None) -> tuple[str, ...]:
 def _newest_whole(
     to: home.Home, before: str | None, prove: Prove, embedder: str, report: Report, *, model_also: bool
 ) -> tuple[str, tuple[str, ...], indexes.Check]:
-    tried = []
+    tried: list[str] = []
+    others: list[str] = []
     for version in earlier(to, before):
         try:
             warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
             proof = prove(version)
-        except (Damaged, Missing, OtherEmbedder) as problem:
+        except OtherEmbedder as problem:
+            tried.append(f"{version}: {problem.message}")
+            if is_whole_at_a_glance(to, version):
+                others.append(version)
+        except (Damaged, Missing) as problem:
             tried.append(f"{version}: {problem.message}")
         else:
             if not proof.findings:
                 return version, warnings, proof
             tried.append(f"{version}: {proof.findings[0].where} {proof.findings[0].what}")
         report(f"passed over {tried[-1]}")
-    found = "; ".join(tried) or "there is no other version"
-    raise Missing(
-        f"{to.name} stays at {before or 'nothing'}: no version to go back to ({found})", hint="`ddr index repair`"
-    )
+    found = "".join(f"\n  {one}" for one in tried) or " there is no other version"
+    stays = f"{to.name} stays at {before or 'nothing'}: no version to go back to:{found}"
+    if others:
+        raise OtherEmbedder(
+            stays, hint=f"with the embedder of then: `ddr index rollback --to {others[0]} --model-also`"
+        )
+    raise Missing(stays, hint="`ddr index repair`")
+
+
+def _left(to: home.Home) -> str | None:
+    """What the pointer names, also when that is no version of this home: a named version puts it right."""
+    try:
+        return to.current()
+    except home.LostPointer as problem:
+        if not problem.target:
+            raise
+        return problem.target
 
 
 def _manifest_of(to: home.Home, version: str) -> indexes.Manifest:
@@ -184,10 +204,14 @@ def _embedder(
     """Warnings. Equal dimensions prove nothing: only fingerprints that are both known and equal do."""
     wanted = manifest.embedder.fingerprint
     if not live and before is not None:
-        try:
-            live = to.manifest(before).embedder.fingerprint
-        except (Damaged, Missing):
-            live = ""
+        found = embedder_of(to, before)
+        if found is None and wanted and not model_also:
+            raise OtherEmbedder(
+                f"{manifest.version or manifest.name} was made by embedder {wanted}, and what made the vectors that "
+                f"serve is not known: the manifest of {before} cannot be read",
+                hint="`--model-also`, when the queries are made by that one from now on",
+            )
+        live = found or ""
     if live and wanted and live != wanted and not model_also:
         raise OtherEmbedder(
             f"{manifest.version or manifest.name} was made by embedder {wanted}, queries are made by {live}",
@@ -196,6 +220,15 @@ def _embedder(
     if (live or before is not None) and bool(live) != bool(wanted):
         return ("whether the embedder of the queries made these vectors is not known: only one fingerprint is",)
     return ()
+
+
+def embedder_of(to: home.Home, version: str) -> str | None:
+    """Fingerprint of what made the vectors of a version, by its manifest, else by the record of moves; "" for none, or
+    where somebody else put it there, None where it was known and is not any more."""
+    try:
+        return to.manifest(version).embedder.fingerprint
+    except (Damaged, Missing):
+        return notes.embedder(to.moves(), version) if naming.is_ours(version) else ""
 
 
 def _there_already(
@@ -221,7 +254,7 @@ def _says(manifest: indexes.Manifest) -> tuple[object, ...]:
     return (manifest.plan_digest, manifest.files, manifest.embedder, manifest.forced, manifest.quality.search)
 
 
-def _is_whole_at_a_glance(to: home.Home, version: str) -> bool:
+def is_whole_at_a_glance(to: home.Home, version: str) -> bool:
     try:
         manifest = to.manifest(version)
     except (Damaged, Missing):
@@ -237,8 +270,9 @@ def _take_away(to: home.Home, version: str) -> None:
 
 
 def _not_proved(what: str, proof: indexes.Check, hint: str) -> NotProved:
-    found = "; ".join(f"{finding.where}: {finding.what}" for finding in proof.findings)
-    return NotProved(f"{what}: {found}", proof, hint=hint)
+    found = [f"{finding.where}: {finding.what}" for finding in proof.findings]
+    told = "".join(f"\n  {one}" for one in found) if len(found) > 1 else f" {found[0]}"
+    return NotProved(f"{what}:{told}", proof, hint=hint)
 
 
 def pin(to: home.Home, version: str, why: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, InputError, Missing
-from ddr.index import build, check, child, measuring, plans, stages, worker
+from ddr.index import build, check, child, measuring, plans, stages, worker, workshop
 from ddr.index import work as works
 from ddr.index.homes import folder as folders
 from ddr.index.homes import publishing
@@ -246,19 +246,15 @@ def test_a_build_is_published_checked_at_every_level_and_gone_back_from(kind: in
         served.append(moved.after)
         means = check.Means(
             corpus=lambda chosen=chosen: builds.sources().corpus(chosen),  # type: ignore[misc]
-            rebuild=lambda part, chosen=chosen: _rebuilt(corpus, chosen, part),  # type: ignore[misc]
+            rebuild=lambda part, chosen=chosen: workshop.part_again(  # type: ignore[misc]
+                lambda folder: builds.bench(chosen, folder), part
+            ),
         )
         found = check.check(home, moved.after, means, range(5))
         assert found.levels == (0, 1, 2, 3, 4), found
         assert not found.findings
     way = publishing.way_back(home, None, lambda version: check.check(home, version, check.Means()))
     assert publishing.roll_back(home, way).after == served[0] == home.current()
-
-
-def _rebuilt(corpus: Path, chosen: indexes.Plan, part: int) -> str:
-    bench = builds.bench(chosen, corpus / "again")
-    build.prepare(bench)
-    return worker.part(bench, part).files[0].sha256
 
 
 def test_the_file_has_the_search_parameter_that_was_measured(corpus: Path) -> None:

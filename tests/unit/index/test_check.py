@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Missing
+from ddr.errors import Missing, UnknownName
 from ddr.index import check
 from ddr.index.engines import files as faiss_files
 from ddr.index.homes import writing
@@ -169,11 +169,15 @@ def test_what_the_levels_need(tmp_path: Path) -> None:
     found = check.check(home, version, check.Means(embedder="sha256:two"), (0, 1))
     assert found.exit_code == 12
     assert found.levels == (0, 1), "another embedder does not end the check"
-    found = check.check(home, version, check.Means(embedder="sha256:one", rebuild=lambda part: digest, part=1), (4,))
+    means = check.Means(embedder="sha256:one", rebuild=lambda part: check.Again(digest), part=1)
+    found = check.check(home, version, means, (4,))
     assert (found.exit_code, found.levels, found.not_checked) == (0, (4,), ())
-    found = check.check(home, version, check.Means(rebuild=lambda part: "sha256:other"), (4,))
+    found = check.check(home, version, check.Means(rebuild=lambda part: check.Again("sha256:other")), (4,))
     assert found.exit_code == 10
-    with pytest.raises(Missing):
-        check.check(home, version, check.Means(rebuild=lambda part: digest, part=2), (4,))
+    turned = check.Again("sha256:other", ("sha256:rows",))
+    found = check.check(home, version, check.Means(rebuild=lambda part: turned), (4,))
+    assert found.exit_code == 11, "it is the corpus that has other rows"
+    with pytest.raises(UnknownName, match="no part 2"):
+        check.check(home, version, check.Means(rebuild=lambda part: check.Again(digest), part=2), (0, 4))
     with pytest.raises(Missing):
         check.check(home, "v000009-0123456789ab", check.Means())

@@ -103,8 +103,9 @@ def test_what_is_refused_moves_nothing(tried: home.Home, made: Making) -> None:
     assert tried.manifest(forced).forced == "the old one is worse"
     with pytest.raises(publishing.OtherEmbedder):
         publishing.way_back(tried, first, prove)
-    with pytest.raises(Missing, match="made by embedder"):
+    with pytest.raises(publishing.OtherEmbedder, match="made by embedder") as across:
         publishing.way_back(tried, None, prove)
+    assert across.value.hint.endswith(f"`ddr index rollback --to {first} --model-also`")
     assert tried.current() == forced
     assert publishing.way_back(tried, None, prove, model_also=True).after == first
     assert publishing.way_back(tried, None, prove, embedder="sha256:" + "e" * 64).after == first

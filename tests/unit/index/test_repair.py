@@ -23,10 +23,10 @@ class Shop:
         self._of, self._made, self._left = of, made, left
         self.asked: list[Sequence[int] | None] = []
 
-    def left(self, manifest: indexes.Manifest) -> repair.Left:
+    def left(self, version: str) -> repair.Left:
         return self._left
 
-    def rebuild(self, manifest: indexes.Manifest, parts: Sequence[int] | None) -> None:
+    def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
         self.asked.append(parts)
         published.published(self._of, self._made)
 
@@ -59,7 +59,7 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-WHOLE = repair.Left((True, True, True), is_trained=True, is_source_same=True)
+WHOLE = repair.Left((True, True, True), is_trained=True, is_source_same=True, has_source=True)
 
 
 def test_every_case_has_one_answer(scene: Scene) -> None:
@@ -69,14 +69,12 @@ def test_every_case_has_one_answer(scene: Scene) -> None:
     for file, parts, trained, source in itertools.product(
         ("index.faiss", "manifest.json"), ((), (True, True), (True, False)), (False, True), (False, True)
     ):
-        left = repair.Left(parts, is_trained=trained, is_source_same=source)
+        left = repair.Left(parts, is_trained=trained, is_source_same=source, has_source=source)
         path = scene.of.root / "versions" / two / file
         content = path.read_bytes()
         scene.damage(two, file)
         found = scene.decide(two, left)
-        if file == "manifest.json":
-            step = repair.Step.ROLL_BACK
-        elif parts == (True, True) and trained:
+        if parts == (True, True) and trained:
             step = repair.Step.MERGE
         elif parts and trained and source:
             step = repair.Step.PARTS
@@ -97,7 +95,7 @@ def test_every_case_has_one_answer(scene: Scene) -> None:
     [
         (WHOLE, ()),
         (dataclasses.replace(WHOLE, parts=(True, False, False)), (1, 2)),
-        (repair.Left((), True, True), None),
+        (repair.Left((), True, True, True), None),
     ],
 )
 def test_a_rebuilt_version_is_a_new_one(left: repair.Left, asked: Sequence[int] | None, scene: Scene) -> None:

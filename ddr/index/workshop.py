@@ -1,0 +1,96 @@
+"""What a repair builds with: the work folder of a published version, its corpus, and the machine it runs on."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from ddr.domain import indexes
+from ddr.errors import DdrError
+from ddr.index import build, check, repair, stages, worker
+from ddr.index.homes import publishing
+
+
+class Site(Protocol):
+    """An index as it is described and wired here."""
+
+    def shards(self) -> tuple[indexes.Shard, ...]:
+        """Of the corpus as it is now. DdrError where it cannot be had."""
+        ...
+
+    def plan(self) -> indexes.Plan:
+        """For a build of the corpus as it is now."""
+        ...
+
+    def plan_of(self, version: str) -> indexes.Plan | None:
+        """By which a version was built, as far as manifest or record tell."""
+        ...
+
+    def left_of(self, plan: indexes.Plan) -> stages.Bench | None:
+        """What is left of the work by a plan; None where its folder is gone."""
+        ...
+
+    def bench(self, plan: indexes.Plan, report: stages.Report) -> stages.Bench: ...
+
+    def embedder(self) -> indexes.Embedder:
+        """What makes the vectors of the corpus as it is now."""
+        ...
+
+    def now(self) -> datetime: ...
+
+
+Publish = Callable[[build.Built, indexes.Manifest, str, bool], publishing.Moved]
+"""What was built, its manifest, why it is published below its gate, and whether its embedder need not be asked for."""
+
+
+class Workshop:
+    """Implements repair.Workshop. `moved` is what its last publication did."""
+
+    def __init__(self, site: Site, publish: Publish, report: stages.Report) -> None:
+        self._site, self._publish, self._report = site, publish, report
+        self.moved: publishing.Moved | None = None
+
+    def left(self, version: str) -> repair.Left:
+        shards = self._shards()
+        plan = self._site.plan_of(version)
+        there = None if plan is None else self._site.left_of(plan)
+        is_same = plan is not None and shards == plan.shards
+        if there is None:
+            return repair.Left(is_source_same=is_same, has_source=shards is not None)
+        parts, is_trained = build.whole_parts(there)
+        return repair.Left(parts, is_trained, is_same, has_source=shards is not None)
+
+    def _shards(self) -> tuple[indexes.Shard, ...] | None:
+        try:
+            return self._site.shards()
+        except DdrError:
+            return None  # not at hand, for whatever reason: nothing can be made of it
+
+    def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
+        known = None if parts is None else self._site.plan_of(version)
+        bench = self._site.bench(known or self._site.plan(), self._report)
+        build.forget(bench, parts)
+        built = build.merged_again(bench) if parts == () else build.build(bench)
+        embedder = self._site.embedder() if known is None else _embedder(manifest, known)
+        made = build.manifest(bench, built, embedder, self._site.now())
+        forced = manifest.forced if manifest else ""
+        self.moved = self._publish(built, made, forced, known is not None)  # by the same plan, so by the same embedder
+
+
+def _embedder(manifest: indexes.Manifest | None, plan: indexes.Plan) -> indexes.Embedder:
+    """Without its manifest the golden documents are lost, not who made the vectors."""
+    return manifest.embedder if manifest is not None else indexes.Embedder(plan.wanted.embedder)
+
+
+def part_again(
+    bench: Callable[[Path], stages.Bench],
+    number: int,
+) -> check.Again:
+    """Made in a folder of its own, away from what a build goes on with."""
+    with tempfile.TemporaryDirectory(prefix="ddr-rebuild-") as folder:
+        made = bench(Path(folder))
+        build.prepare(made)
+        return check.Again(worker.part(made, number).files[0].sha256, build.scanned(made).digests)
