@@ -33,7 +33,7 @@ def peak_kib():
 """
 
 _RECALL = """
-index.nprobe = int(sys.argv[3])
+faiss.extract_index_ivf(index).nprobe = int(sys.argv[3])
 queries, exact = np.load(f"{folder}/queries.npy"), np.load(f"{folder}/exact.npy")
 found = index.search(queries, 10)[1]
 hits = sum(len(set(a) & set(b)) for a, b in zip(found.tolist(), exact.tolist()))
@@ -148,7 +148,10 @@ def raw(folder: Path, factory: str) -> Run:
 
 
 def autofaiss(folder: Path, factory: str, python: Path) -> Run:
-    """`build_index` with the same factory string; it also tunes nprobe, as a user gets it."""
+    """`build_index` with the same factory string; it tunes nprobe too, as a user gets it. It knows PQ behind OPQ alone."""
+    lists, _, code = factory.partition(",PQ")
+    if code:
+        factory = f"OPQ{code}_{np.load(folder / 'v0.npy', mmap_mode='r').shape[1]},{lists},PQ{code}x8"
     if not (folder / "shards").exists():
         (folder / "shards").mkdir()
         for number in range(4):
