@@ -30,7 +30,9 @@ def opened(session: sessions.Session, name: str | None) -> wirings.Index:
     from ddr.wiring import indexes as wirings
 
     if wirings.is_file(name):
-        return wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"))
+        own = wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"), os.environ)
+        session.hide(own.secrets)
+        return own
     wired = session.wired()
     return wirings.Indexes(wired, wired.config.indexes).get(name)
 

@@ -212,21 +212,19 @@ def unpin(session: sessions.Session, name: str, version: str) -> int:
 @sessions.json_option
 @sessions.pass_session
 def fetch(session: sessions.Session, name: str, folder: Path, version: str | None) -> int:
-    """Copy a version's files into FOLDER, each compared with its digest: for a server that loads it from there.
+    """Copy a version into FOLDER, each byte compared with its digest: for a server that loads it from there.
 
-    Exit codes: 0 done, 1 there is no such version, 2 its bytes are damaged, 64 usage, 69 a system is away.
+    FOLDER becomes that version in one step, manifest.json with it: whatever version it had before is gone as a whole.
+
+    Exit codes: 0 done, 1 there is no such version, 2 its bytes are damaged, 10 the pointer is lost, 64 usage, or a
+    folder with other files, 69 a system is away.
     """
-    from ddr.errors import Missing
-    from ddr.index.homes import home as homes
-    from ddr.lib import durable
+    from ddr.index.homes import fetching
 
     index = index_proof.opened(session, name)
-    chosen = version or index.home.current()
-    if chosen is None:
-        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
-    durable.make_folder(folder)
+    chosen = version or index_proof.served(index)
     with index.home.lease(chosen):
-        manifest = homes.fetch(index.home, chosen, folder)
+        manifest = fetching.fetch(index.home, chosen, folder)
     size = output.size(sum(file.size_bytes for file in manifest.files))
     said = {"version": chosen, "folder": str(folder), "files": manifest.files}
     session.show(said, lambda: f"{output.mark('ok')} {chosen}: {len(manifest.files)} files, {size}, in {folder}")

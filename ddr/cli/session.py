@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ class Session:
     actor: str | None = None
     json: bool = False
     _wired: list[build.Wired] = field(default_factory=list)
+    _secrets: set[str] = field(default_factory=set)
     _board: list[views.Board] = field(default_factory=list)
 
     def config_path(self) -> Path:
@@ -96,7 +97,15 @@ class Session:
             raise InputError("which service?", hint=f"one of {', '.join(sorted(platform.services))}")
         return platform.service(name)
 
+    def hide(self, values: Collection[str]) -> None:
+        """What else is masked: resolved by another file than ddr.yaml."""
+        self._secrets.update(values)
+
     def mask(self, text: str) -> str:
+        if self._secrets:
+            from ddr.lib import redact
+
+            text = redact.Redactor(frozenset(self._secrets))(text)
         return self._wired[0].config.redact(text) if self._wired else mask(text)
 
     def notice(self, text: str) -> None:

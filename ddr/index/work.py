@@ -33,6 +33,9 @@ class Held(DdrError):
     exit_code = indexes.EXIT_LOCKED
 
 
+_ELSEWHERE = "`work:` names another folder for what a build keeps"
+
+
 @dataclass(frozen=True)
 class Receipt:
     """`inputs` is the digest of all that decides the bytes of `files`; `facts` what the stage measured."""
@@ -125,7 +128,7 @@ class Stages:
             for file in receipt.files:
                 self._push(file)
         content = codec.encode(receipt)
-        durable.make_folder(self.folder / _RECEIPTS)
+        writing.make_folder(self.folder / _RECEIPTS, _ELSEWHERE)
         durable.replace(self.folder / _RECEIPTS / f"{receipt.stage}.json", content)
         if self.depot is not None:
             _put(self.depot, f"{self.prefix}{_RECEIPTS}/{receipt.stage}.json", content)
@@ -230,7 +233,7 @@ def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -
     """The work of `plan` below `folder`: made, or gone on with."""
     key = digest.short(codec.key(plan), 16)
     work = Work(folder / key, depot, f"work/{key}/", plan=plan)
-    durable.make_folder(work.folder)
+    writing.make_folder(work.folder, _ELSEWHERE)
     content = codec.encode(plan)
     if not (work.folder / PLAN).exists():
         durable.replace(work.folder / PLAN, content)

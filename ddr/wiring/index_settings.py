@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,14 @@ from typing import Literal
 from ddr.domain import indexes
 from ddr.errors import BadDocument, InputError, Problem
 from ddr.lib import decode, digest, located, redact
+from ddr.wiring import references
 
 _TEXT_BYTES = 200
+_LIKE_A_FILE = re.compile(r"/|\\|\.[A-Za-z][A-Za-z0-9]{0,11}$")
+"""A slash, or an ending such as `.txt`; `small-v1.5` has none."""
+_LARGEST_SEED = (1 << 31) - 1
 _BUCKET = "s3://"
+_SECTION = "indexes"
 NOT_EMBEDDED = "embedded/none-yet/*.npy"
 """Stands for the vectors of texts that were not embedded yet: `wiring/index_embedding` knows the real ones."""
 
@@ -93,6 +99,8 @@ class IndexEntry:
             raise ValueError(f"recall is {self.recall:g}; a share such as 0.95, at most 1: exact search")
         if not 1 <= self.k <= 1000:
             raise ValueError(f"k is {self.k}; 1 to 1000 neighbours")
+        if not 0 <= self.seed <= _LARGEST_SEED:
+            raise ValueError(f"seed is {self.seed}; 0 to {_LARGEST_SEED}")
         for name in ("memory_mib", "bytes_per_vector", "rows_per_part"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; 0 leaves it to ddr")
@@ -147,12 +155,18 @@ def embedded_folder(entry: IndexEntry, base: Path, name: str) -> Path:
 
 
 def _fingerprint(text: str, base: Path) -> str:
-    """As it is; or, where it names a file, that file's short text, or else the digest of its bytes."""
+    """As it is; or, where it names a file, that file's short text, or else the digest of its bytes. InputError for
+    what looks like a file and is none: as a fingerprint the name would be the same for every embedder."""
     if not text or text.startswith(digest.PREFIX):
         return text
     path = base / text
     try:
         if not path.is_file():
+            if _LIKE_A_FILE.search(text) or path.exists():
+                raise InputError(
+                    f"embedder: {path}: there is no such file",
+                    hint="name a file with the fingerprint in it, or write one without slash and ending",
+                )
             return text
         content = path.read_bytes()
     except (OSError, ValueError) as problem:
@@ -165,7 +179,15 @@ def _fingerprint(text: str, base: Path) -> str:
     return digest.of_bytes(content)
 
 
-def read(path: Path) -> IndexEntry:
+@dataclass(frozen=True)
+class Own:
+    """What a file of its own says. `secrets`: what its references resolved to, to be masked wherever it is printed."""
+
+    entry: IndexEntry
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Own:
     """A file with the keys of one index and nothing else. BadDocument with every problem."""
     try:
         node = located.parse_yaml(path.read_text())
@@ -175,14 +197,22 @@ def read(path: Path) -> IndexEntry:
         raise InputError(f"{path}: there is no such file", hint="a file with `home:` and `vectors:`") from None
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
-    complaints: list[decode.Complaint] = []
-    entry = decode.decode(IndexEntry, node, complaints)
+    resolver = references.Resolver(environ, path.parent)
+    node = resolver.resolve(node)
+    complaints = resolver.complaints
+    entry = None
+    if isinstance(node.value, dict) and _SECTION in node.value:
+        what = f"only ddr.yaml has it: here the keys stand without `{_SECTION}:` and without the name of the index"
+        complaints.append(decode.Complaint(node.key_lines.get(_SECTION, node.line), _SECTION, what))
+    else:
+        entry = decode.decode(IndexEntry, node, complaints)
     if entry is None or complaints:
+        mask = redact.Redactor(frozenset(resolver.values))
         raise BadDocument(
-            [Problem(str(path), one.line, one.key, one.what) for one in complaints],
+            [Problem(str(path), one.line, one.key, mask(one.what)) for one in complaints],
             hint="mend the lines above; nothing was started",
         )
-    return entry
+    return Own(entry, frozenset(resolver.values))
 
 
 Entries = Mapping[str, IndexEntry]

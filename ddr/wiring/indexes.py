@@ -45,6 +45,8 @@ class Index:
     """What to type for it."""
     embedding: index_embedding.Embedding | None = None
     """Where its vectors are made of texts."""
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """What references of a file of its own resolved to."""
 
     @property
     def name(self) -> str:
@@ -300,11 +302,12 @@ def _served_by(wired: wirings.Wired, index: Index) -> list[str]:
     return found
 
 
-def of_file(path: Path, actor: str) -> Index:
+def of_file(path: Path, actor: str, environ: Mapping[str, str]) -> Index:
     """An index that a file of its own describes; nothing is written into a journal."""
     base = path.absolute().parent
-    made = _index(path.stem.removesuffix(".index"), index_settings.read(path), base, actor, lambda: datetime.now(UTC))
-    return replace(made, called=str(path))
+    own = index_settings.read(path, environ)
+    made = _index(path.stem.removesuffix(".index"), own.entry, base, actor, lambda: datetime.now(UTC))
+    return replace(made, called=str(path), secrets=own.secrets)
 
 
 def is_file(name: str | None) -> bool:

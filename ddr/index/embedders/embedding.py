@@ -24,7 +24,7 @@ from ddr.index import codec, stages
 from ddr.index import work as works
 from ddr.index.embedders import batching, fingerprint, texts
 from ddr.index.homes import writing
-from ddr.lib import digest, durable
+from ddr.lib import digest
 
 STAGE, KEPT, READ = "embed", "embedded", "texts"
 EMBEDDER = "embedder.json"
@@ -62,7 +62,7 @@ class Embedded:
 def embed(folder: Path, request: Request, report: stages.Report) -> Embedded:
     """Make what is not there. InputError with the places of bad lines before anything is embedded; Conflict when a text
     changes meanwhile; `work.Held` when another process embeds into this folder."""
-    durable.make_folder(folder)
+    writing.make_folder(folder, "`work:` names another folder for what a build keeps")
     place = works.Stages(folder, what="process embeds these texts")
     with place.held():
         return _Run(place, request, report).run()

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, Unavailable
+from ddr.errors import Damaged, InputError, Unavailable
 from ddr.index.homes import hashing
 from ddr.lib import digest, durable, process
 from ddr.ports import store
@@ -73,6 +73,16 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> indexes.File:
             sink(memoryview(piece))
 
     return write(path, give)
+
+
+def make_folder(folder: Path, hint: str) -> None:
+    """`mkdir -p`, durable. InputError, with what to do, where no folder can be; Full where there is no room."""
+    try:
+        durable.make_folder(folder)
+    except OSError as problem:
+        if problem.errno in _NO_ROOM:
+            raise store.Full(f"{folder} cannot be made", hint=durable.advice(problem, folder)) from problem
+        raise InputError(f"{folder} cannot be made: {problem.strerror or problem}", hint=hint) from problem
 
 
 def of_file(path: Path) -> indexes.File:
