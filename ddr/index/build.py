@@ -118,6 +118,11 @@ def whole_parts(bench: stages.Bench) -> tuple[tuple[bool, ...], bool]:
     return tuple(_is_whole(bench, one) for one in known), _is_whole(bench, bench.work.receipt(stages.TRAIN))
 
 
+def is_scanned(bench: stages.Bench) -> bool:
+    """Whether what was read of corpus and queries is whole. Reads it."""
+    return all(_is_whole(bench, bench.work.receipt(stage)) for stage in (stages.SCAN, stages.QUERIES))
+
+
 def _is_whole(bench: stages.Bench, receipt: works.Receipt | None) -> bool:
     return receipt is not None and bench.work.is_whole(receipt)
 

@@ -77,6 +77,8 @@ class Left:
     is_trained: bool = False
     is_source_same: bool = False
     has_source: bool = False
+    is_scanned: bool = True
+    """What was read of the corpus is whole: ids, rows that were left out, queries."""
 
 
 class Workshop(Protocol):
@@ -114,9 +116,9 @@ def decide(
         return Repair(found.version, Step.POINT, first, twin)
     if there.parts and there.is_trained:
         damaged = tuple(number for number, is_whole in enumerate(there.parts) if not is_whole)
-        if not damaged:
+        if not damaged and (there.is_scanned or there.is_source_same):
             return Repair(found.version, Step.MERGE, first)
-        if there.is_source_same:
+        if damaged and there.is_source_same:
             return Repair(found.version, Step.PARTS, first, parts=damaged)
     if there.is_source_same or (manifest is None and there.has_source):
         return Repair(found.version, Step.BUILD, first)

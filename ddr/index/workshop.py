@@ -61,7 +61,7 @@ class Workshop:
         if there is None:
             return repair.Left(is_source_same=is_same, has_source=shards is not None)
         parts, is_trained = build.whole_parts(there)
-        return repair.Left(parts, is_trained, is_same, has_source=shards is not None)
+        return repair.Left(parts, is_trained, is_same, shards is not None, build.is_scanned(there))
 
     def _shards(self) -> tuple[indexes.Shard, ...] | None:
         try:
@@ -73,7 +73,8 @@ class Workshop:
         known = None if parts is None else self._site.plan_of(version)
         bench = self._site.bench(known or self._site.plan(), self._report)
         build.forget(bench, parts)
-        built = build.merged_again(bench) if parts == () else build.build(bench)
+        is_merged = parts == () and build.is_scanned(bench)
+        built = build.merged_again(bench) if is_merged else build.build(bench)
         embedder = self._site.embedder() if known is None else _embedder(manifest, known)
         made = build.manifest(bench, built, embedder, self._site.now())
         forced = manifest.forced if manifest else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ddr.domain import signals
@@ -41,16 +42,41 @@ def _faiss() -> visits.Visit:
 
 
 def _index(name: str, known: indexes.Indexes) -> visits.Visit:
+    """Sizes and manifests are looked at, no byte of a file is read: `ddr index check` does that."""
     what = f"index {name}"
     try:
         index = known.get(name)
         current = index.home.current()
         shards = index.shards()
+        whole, broken = _others(index, current)
+        is_damaged = current in _damaged(index, [current] if current else [])
     except DdrError as problem:
-        return visits.Visit(what, signals.State.BAD, f"{problem.message}\n      next: {problem.hint}")
+        return visits.failed(what, problem)
     rows = sum(shard.rows for shard in shards)
     serves = f"serves {current}" if current else "serves nothing yet"
-    others = [version for version in index.home.versions() if version != current]
-    can = (f"build from {rows:,} rows in {len(shards)} files", *([f"go back to {', '.join(others)}"] if others else []))
-    cannot = () if index.wanted.embedder else ("tell another embedder: `embedder` names none",)
+    can = (f"build from {rows:,} rows in {len(shards)} files", *([f"go back to {', '.join(whole)}"] if whole else []))
+    cannot = (
+        *(() if index.wanted.embedder else ("tell another embedder: `embedder` names none",)),
+        *([f"go back to what is damaged: {', '.join(broken)}"] if broken else []),
+    )
+    if is_damaged:
+        told = f"{index.home.name} {serves}, which is damaged\n      next: ddr index repair {index.called}"
+        return visits.Visit(what, signals.State.BAD, told, can, cannot)
     return visits.Visit(what, signals.State.OK, f"{index.home.name} {serves}", can, cannot)
+
+
+def _others(index: indexes.Index, current: str | None) -> tuple[list[str], list[str]]:
+    """Versions that `ddr index rollback` would go to, the best first, and those that it refuses as damaged."""
+    from ddr.index.homes import publishing
+
+    there = publishing.earlier(index.home, current)
+    broken = _damaged(index, there)
+    return [one for one in there if one not in broken], broken
+
+
+def _damaged(index: indexes.Index, versions: Sequence[str]) -> list[str]:
+    """Of those that ddr published: nothing says what the others must be."""
+    from ddr.index.homes import naming, publishing
+
+    ours = [one for one in versions if naming.is_ours(one)]
+    return [one for one in ours if not publishing.is_whole_at_a_glance(index.home, one)]

@@ -111,3 +111,24 @@ def test_a_pointer_that_was_lost_is_told_with_the_way_back(sandbox: Sandbox) -> 
     assert sandbox.say("repair", "--apply").code == 10
     link.symlink_to("versions/v1")
     assert sandbox.say("check").code == 1, "v1 was not published by ddr index: nothing says what it must be"
+
+
+def test_doctor_promises_no_version_that_is_damaged(sandbox: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
+    made = sandbox.two_versions()
+    live, (older,) = made.place.live, made.place.others
+
+    def told() -> dict[str, Any]:
+        capsys.readouterr()
+        main.run(["--config", str(sandbox.root / "ddr.yaml"), "doctor", "--json"])
+        visits: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["visits"]
+        return next(one for one in visits if one["what"] == "index lookalikes")
+
+    assert f"go back to {older.name}" in told()["can"], "and not to v1, which `ddr index rollback` refuses"
+    harms.written(older / harms.MANIFEST, harms.flipped((older / harms.MANIFEST).read_bytes()))
+    said = told()
+    assert not any("go back" in one for one in said["can"])
+    assert any(older.name in one for one in said["cannot"])
+    (live / harms.INDEX).unlink()
+    said = told()
+    assert said["state"] == "bad"
+    assert "ddr index repair lookalikes" in said["why"]

@@ -90,6 +90,30 @@ def test_every_case_has_one_answer(scene: Scene) -> None:
     print(f"{decided} cases decided")
 
 
+def test_what_was_read_of_the_corpus_is_whole_or_can_be_read_again(scene: Scene) -> None:
+    one, two = scene.publish(1), scene.publish(2)
+    scene.damage(two)
+    unread = dataclasses.replace(WHOLE, is_scanned=False)
+    assert scene.decide(two, unread).step is repair.Step.MERGE
+    away = dataclasses.replace(unread, is_source_same=False, has_source=False)
+    found = scene.decide(two, away)
+    assert (found.step, found.to) == (repair.Step.ROLL_BACK, one)
+    assert "its corpus is not at hand" in found.why
+    assert "another one by now" in scene.decide(two, dataclasses.replace(away, has_source=True)).why
+
+
+def test_no_way_back_leads_to_another_embedder(scene: Scene) -> None:
+    other = dataclasses.replace(scene.made.as_another(1).manifest, embedder=indexes.Embedder("sha256:one"))
+    one = published.published(scene.of, dataclasses.replace(scene.made, manifest=other))
+    two = scene.publish(2)
+    scene.damage(two)
+    found = check.check(scene.of, two, check.Means(), (0, 1))
+    for embedder, step in (("sha256:two", repair.Step.HELPLESS), ("sha256:one", repair.Step.ROLL_BACK)):
+        decided = repair.decide(scene.of, found, repair.Left, scene.prove, embedder)
+        assert decided.step is step
+    assert decided.to == one
+
+
 @pytest.mark.parametrize(
     ("left", "asked"),
     [
