@@ -100,13 +100,12 @@ def check(
 
 def pointed(of: home.Home) -> str | indexes.Check:
     """The version that serves, "" where nothing ever did; a finding where the pointer was lost or leads nowhere."""
-    moves = of.moves()
+    moves: Sequence[home.Move] = ()
     try:
+        moves = of.moves()  # of a bucket they lie in the pointer
         current = of.current()
     except home.LostPointer as problem:
         return _lost("", problem.message, problem.first, moves, of)
-    except Damaged as problem:
-        return _lost("", problem.message, "", moves, of)
     if current is None:
         return _lost("", "is not there, and it was", "", moves, of) if moves else ""
     if current not in of.versions():
@@ -115,8 +114,9 @@ def pointed(of: home.Home) -> str | indexes.Check:
 
 
 def _lost(current: str, what: str, first: str, moves: Sequence[home.Move], of: home.Home) -> indexes.Check:
-    there = set(of.versions())
+    there = of.versions()
     last = next((move.after for move in reversed(moves) if move.after in there), "")
+    last = last or next((name for name in reversed(there) if naming.is_ours(name)), "")
     then = f"{first}`ddr index rollback --to {last} --apply`" if last else f"{first}`ddr index build --publish`"
     finding = indexes.Finding(indexes.Trouble.CORRUPT, "current", what, then)
     return indexes.Check(current, (), (finding,), not_checked=("everything: which version serves is not known",))

@@ -14,8 +14,8 @@ from ddr.connectors import faiss_index
 from ddr.domain import indexes, planes
 from ddr.errors import Conflict, Damaged, InputError, Missing, Refused
 from ddr.index import check
-from ddr.index.homes import bucket, collecting, home, naming, publishing
-from ddr.lib import clock
+from ddr.index.homes import bucket, collecting, folder, home, naming, notes, publishing
+from ddr.lib import clock, digest
 from ddr.ports import store
 from ddr.stores import local, memory
 from tests import servers
@@ -121,6 +121,58 @@ def test_what_is_refused_moves_nothing(tried: home.Home, made: Making) -> None:
     bad = dataclasses.replace(two.manifest, files=(dataclasses.replace(two.manifest.files[0], name="../x"),))
     with pytest.raises(InputError):
         publishing.publish(tried, two.files, bad, prove, model_also=True)
+
+
+def _lose(of: home.Home, name: str, content: bytes | None = None) -> None:
+    """A file or an object of the home, gone or with other bytes."""
+    if isinstance(of, bucket.BucketHome):
+        key = f"{of.prefix}{name}"
+        of.store.delete(key)
+        if content is not None:
+            of.store.create(key, content)
+        return
+    assert isinstance(of, folder.FolderHome)
+    (of.root / name).unlink()
+    if content is not None:
+        (of.root / name).write_bytes(content)
+
+
+def test_who_made_the_vectors_that_serve_is_asked_of_the_record(tried: home.Home, made: Making) -> None:
+    prove = published.prover(tried, (0, 1))
+    a, b = ("sha256:" + letter * 64 for letter in "ab")
+
+    def by(embedder: str, number: int) -> publishing.Moved:
+        manifest = dataclasses.replace(made(number).manifest, embedder=indexes.Embedder(embedder))
+        return publishing.publish(tried, made(number).files, manifest, prove)
+
+    first, second = by(a, 1).after, by(a, 2).after
+    _lose(tried, f"versions/{second}/manifest.json")
+    with pytest.raises(publishing.OtherEmbedder, match=f"made by {a}|by {a}"):
+        by(b, 3)
+    assert publishing.way_back(tried, first, prove).after == first
+    third = by(a, 3).after
+    moves = [dataclasses.replace(move, summary="") for move in tried.moves()]
+    assert notes.embedder(tried.moves(), third) == a
+    assert notes.embedder(moves, third) is None
+    assert notes.plan(tried.moves(), third) == digest.short(made(3).manifest.plan_digest)
+
+
+def test_a_pointer_that_is_none_is_told_with_the_way_back(tried: home.Home, made: Making) -> None:
+    version = published.published(tried, made(1))
+    _lose(tried, "current", b"v2")
+    with pytest.raises(home.LostPointer) as lost:
+        tried.current()
+    assert lost.value.exit_code == 10
+    found = check.pointed(tried)
+    assert isinstance(found, indexes.Check)
+    assert found.exit_code == 10
+    assert found.findings[0].next.endswith(f"`ddr index rollback --to {version} --apply`")
+    prove = published.prover(tried, (0, 1))
+    with pytest.raises(home.LostPointer):
+        publishing.way_back(tried, version, prove)
+    _lose(tried, "current")
+    publishing.roll_back(tried, publishing.way_back(tried, version, prove))
+    assert check.pointed(tried) == version
 
 
 def test_files_that_are_not_the_manifests(tried: home.Home, made: Making, tmp_path: Path) -> None:
