@@ -37,14 +37,19 @@ def command() -> None:
 def plan(session: sessions.Session, name: str | None, write: bool) -> int:
     """Look at the corpus and say what would be built, why, and what it takes. Touches nothing without --write.
 
-    Exit codes: 0 done, 1 it cannot be built here (the message says what would fit), 64 usage or a bad corpus, 69 a
-    system is away.
+    Texts are counted, and a few of them embedded, to say how long all of them take; for --write they must be embedded.
+
+    Exit codes: 0 done, 1 it cannot be built here (the message says what would fit), 64 usage, or a corpus, queries or a
+    model that are bad or not there, 69 a system is away.
     """
     from ddr.index import codec
     from ddr.index import work as works
     from ddr.lib import digest
 
     index = index_proof.opened(session, name)
+    if not write and (foreseen := index.foreseen()) is not None:
+        session.show(foreseen, lambda: index_text.planned(foreseen, "", str(index.work_folder), index.called))
+        return 0
     made = index.plan()
     key = codec.key(made)
     place = index.work_folder / digest.short(key, 16)
@@ -99,6 +104,7 @@ def build(
     index = index_proof.opened(session, name)
     began = time.monotonic()
     with index_progress.telling(session, is_json=events) as tell:
+        index.foreseen(is_measured=False)  # what is refused is refused before hours of embedding
         index = index.embedded(tell)
         bench = index.bench(index.plan(is_measured=False), tell)
         if rescan:

@@ -16,6 +16,7 @@ _MIB = 1 << 20
 
 
 def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
+    """`key` is "" where it is not known before texts are embedded."""
     shape = plan.shape
     rows = [
         ("corpus", f"{plan.rows:,} rows of {shape.dimension}, {len(plan.shards)} shards"),
@@ -31,7 +32,8 @@ def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
     ]
     return "\n".join(
         [
-            f"{output.heading(f'index {plan.wanted.name}')}  plan {digest.short(key)}",
+            f"{output.heading(f'index {plan.wanted.name}')}  "
+            + (f"plan {digest.short(key)}" if key else "as it will be: its texts are not embedded yet"),
             output.table(rows),
             *(["why:", *(f"  {reason}" for reason in plan.reasons)] if plan.reasons else []),
             *(["takes:", output.table(stages)] if stages else []),

@@ -15,7 +15,7 @@ from ddr.domain import indexes
 from ddr.errors import Damaged, DdrError
 from ddr.index import codec, stages
 from ddr.index import work as works
-from ddr.index.embedders import embedding, fingerprint, model, texts
+from ddr.index.embedders import embedding, fingerprint, foreseeing, model, texts
 from ddr.lib import digest, durable
 from ddr.wiring import index_settings
 
@@ -93,6 +93,16 @@ class Embedding:
             if current != _read(path):
                 durable.replace(path, codec.encode(current))
         return made
+
+    def foreseen(self, *, is_measured: bool) -> foreseeing.Foreseen:
+        """What embedding takes. InputError for a model or texts that are not there, or not as they must be."""
+        return foreseeing.foresee(
+            self._corpus(),
+            self._settings,
+            self._entry.rows_per_shard,
+            self._entry.batch_tokens,
+            (lambda: model.Model(self._settings, self._threads)) if is_measured else None,
+        )
 
     def is_current(self) -> bool:
         """Whether texts and model are those that were embedded last, by the times and sizes of their files."""

@@ -15,6 +15,7 @@ from ddr.domain import indexes, planes
 from ddr.errors import DdrError, InputError, Missing, UnknownName
 from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
+from ddr.index.embedders import embedding as embedders
 from ddr.index.homes import bucket, collecting, folder, home, publishing
 from ddr.index.sources import corpus, opening
 from ddr.lib import clock as clocks
@@ -85,6 +86,18 @@ class Index:
         begun = plans.begun(self.work_folder, self.wanted, shards)
         here = plans.machine(self.wanted)
         return begun or plans.make(self.wanted, shards, here, is_measured=is_measured, queries=queries)
+
+    def foreseen(self, *, is_measured: bool = True) -> indexes.Plan | None:
+        """As `plan` will be once the texts are embedded, with what that takes; None where they are, or are none."""
+        if self.embedding is None or (self.wanted.embedder and self.embedding.is_current()):
+            return None
+        found = self.embedding.foreseen(is_measured=is_measured)
+        size = 4 * found.rows * found.dimension
+        shards = (indexes.Shard("not embedded yet", found.rows, found.dimension, "float32", size, ""),)
+        queries, here = self._given(shards), plans.machine(self.wanted)
+        made = plans.make(self.wanted, shards, here, is_measured=is_measured, queries=queries)
+        stage = indexes.Estimate(embedders.STAGE, found.memory_mib, found.seconds)
+        return replace(made, estimates=(stage, *made.estimates), reasons=(found.reason, *made.reasons))
 
     def _given(self, shards: tuple[indexes.Shard, ...]) -> int | None:
         """How many queries are given, each of them looked at: None where rows of the corpus are asked. InputError."""

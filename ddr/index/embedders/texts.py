@@ -59,6 +59,7 @@ class Survey:
     has_texts: bool
     """Ids are texts; else whole numbers."""
     golden: tuple[tuple[int, int], ...]
+    characters: int = 0
 
     @property
     def rows(self) -> int:
@@ -91,7 +92,7 @@ class Corpus:
                     pieces.append(chunk.piece(len(pieces), number, rows))
                 report(seeing.rows)
         hashed = seeing.whole(self._line_of(pieces))
-        return Survey(self.files, tuple(pieces), seeing.kind is str, _golden(hashed, pieces))
+        return Survey(self.files, tuple(pieces), seeing.kind is str, _golden(hashed, pieces), seeing.characters)
 
     def read(self, survey: Survey, piece: Piece) -> list[Row]:
         """The documents of a piece. Conflict when they are not those that were surveyed."""
@@ -200,7 +201,7 @@ class _Seeing:
         self._problems: list[str] = []
         self._wrong = 0
         self.kind: type | None = None
-        self.rows = 0
+        self.rows = self.characters = 0
 
     def add(self, file: int, chunk: _Chunk) -> int:
         """How many documents are in it."""
@@ -215,6 +216,7 @@ class _Seeing:
                 self._tell(file, line, what)
             else:
                 found.append(row.id)
+                self.characters += len(row.text)
         if found:
             self._hashed.append(_hashed(found))
         self.rows += len(found)

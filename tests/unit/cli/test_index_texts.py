@@ -67,9 +67,10 @@ def shop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shop:
 
 
 def test_texts_are_embedded_built_and_published_and_once_is_enough(shop: Shop) -> None:
-    code, _, err = shop.ddr("plan")
+    code, _, err = shop.ddr("plan", "--write")
     assert code == 1
     assert "are not embedded yet" in err
+    assert not (shop.base / "index").exists()
 
     made = shop.json("build", "--publish")
     assert made["manifest"]["scan"]["rows"] == 120
@@ -91,6 +92,38 @@ def test_texts_are_embedded_built_and_published_and_once_is_enough(shop: Shop) -
     found = shop.json("check", "--level", "3")
     assert found["findings"] == []
     assert any("64 of 64 golden documents" in line for line in found["passed"])
+
+
+def test_a_plan_says_what_embedding_takes_before_it_is_done(shop: Shop) -> None:
+    found = shop.json("plan")
+    assert found["estimates"][0]["stage"] == "embed"
+    assert found["estimates"][0]["memory_mib"] > 50
+    assert found["shards"][0]["rows"] == 120
+    assert found["shape"]["dimension"] == 32
+    code, out, _ = shop.ddr("plan")
+    assert code == 0
+    characters = sum(
+        len(json.loads(line)["text"]) for line in (shop.base / "texts" / "a.jsonl").read_text().splitlines()
+    )
+    assert f"120 texts of {characters:,} characters become vectors of 32" in out
+    assert "its texts are not embedded yet" in out
+    assert not (shop.base / "index").exists(), "planning touches nothing"
+
+    shop.ask("prefix: ''\nqueries: queries.npy")
+    np.save(shop.base / "queries.npy", np.ones((100, 8), np.float32))
+    for command in ("plan", "build"):
+        code, _, err = shop.ddr(command)
+        assert code == 64
+        assert "the dimension 8, the corpus 32" in err
+    assert not (shop.base / "index").exists(), "refused before the first text was embedded"
+    shop.ask("prefix: ''")
+    (shop.base / "texts" / "a.jsonl").rename(shop.base / "a.jsonl")
+    code, _, err = shop.ddr("plan")
+    assert (code, "no file is named so" in err) == (64, True)
+    (shop.base / "a.jsonl").rename(shop.base / "texts" / "a.jsonl")
+    (shop.base / "model").rename(shop.base / "gone")
+    code, _, err = shop.ddr("plan")
+    assert (code, "is not there" in err) == (64, True)
 
 
 @pytest.mark.parametrize("change", ["weights", pytest.param("normalise: false", marks=pytest.mark.long)])
@@ -154,7 +187,7 @@ def test_a_bad_line_ends_it_before_anything_is_embedded(shop: Shop) -> None:
     assert code == 64
     assert "a.jsonl:121: the id is there already, in " in err
     assert "a.jsonl:4" in err
-    assert not list(shop.folders[0].glob("vectors-*"))
+    assert not shop.folders
 
 
 def test_what_goes_with_texts_and_what_does_not(shop: Shop) -> None:
