@@ -9,7 +9,8 @@
     embedders/ text to vectors by a torch model; fingerprint and golden documents
     homes/     immutable versions and what points at one, in a folder or a bucket
     backing/   a home as a component of a backup
-    check, repair                 levels 0 to 4
+    check, repair, workshop       levels 0 to 4; what is done about what they found, and with what
+    workfolders                   which of them are of use, and of which version
     spread/    the same worker call on Ray and in a Kubernetes Indexed Job
 
 What belongs here knows vectors. What never does: `ddr.yaml`, click, the journal's events of other rooms, a concrete

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -75,15 +76,20 @@ class Workshop:
         build.forget(bench, parts)
         is_merged = parts == () and build.is_scanned(bench)
         built = build.merged_again(bench) if is_merged else build.build(bench)
-        embedder = self._site.embedder() if known is None else _embedder(manifest, known)
+        embedder = self._site.embedder() if known is None else self._embedder(manifest, known)
         made = build.manifest(bench, built, embedder, self._site.now())
         forced = manifest.forced if manifest else ""
         self.moved = self._publish(built, made, forced, known is not None)  # by the same plan, so by the same embedder
 
-
-def _embedder(manifest: indexes.Manifest | None, plan: indexes.Plan) -> indexes.Embedder:
-    """Without its manifest the golden documents are lost, not who made the vectors."""
-    return manifest.embedder if manifest is not None else indexes.Embedder(plan.wanted.embedder)
+    def _embedder(self, manifest: indexes.Manifest | None, plan: indexes.Plan) -> indexes.Embedder:
+        """Without its manifest golden documents are those that were embedded last, if that was by the same one."""
+        if manifest is not None:
+            return manifest.embedder
+        with contextlib.suppress(DdrError):
+            last = self._site.embedder()
+            if last.fingerprint == plan.wanted.embedder:
+                return last
+        return indexes.Embedder(plan.wanted.embedder)
 
 
 def part_again(
