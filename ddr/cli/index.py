@@ -21,9 +21,11 @@ def command() -> None:
     """Build, prove, publish and take back vector indexes.
 
     \b
-    NAME is an index of ddr.yaml, or a YAML file with the same keys:
+    NAME is an index of ddr.yaml:
       indexes:
         search: {home: index, vectors: [vectors/*.npy], ids: ids/*.npy, metric: cosine}
+    or a YAML file (search.yaml) with the keys of one index, without `indexes:` and its name:
+      {home: index, vectors: [vectors/*.npy], ids: ids/*.npy, metric: cosine}
 
     A build that is cut off goes on when the same command is given again.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from ddr.index import codec, exact, gate, measuring, stages, worker
 from ddr.index import work as works
 from ddr.index.engines import engine
 from ddr.index.engines import files as faiss_files
+from ddr.index.sources import corpus as corpora
 from ddr.index.sources import sample as samples
 from ddr.index.sources import scan as scans
 from ddr.lib import digest
@@ -143,6 +145,7 @@ def _scan(bench: stages.Bench) -> None:
     found, left_out = scans.scan(
         rows, bench.plan.wanted.policies, lambda done: bench.report(stages.Progress(stages.SCAN, done, total))
     )
+    _check_lengths(found, bench.plan.wanted.metric)
     named = [bench.work.write(NAMES, lambda write: _write_names(rows, write))] if rows.id_kind == "text" else []
     files = (
         bench.work.write_bytes("scan.json", codec.encode(found)),
@@ -150,6 +153,16 @@ def _scan(bench: stages.Bench) -> None:
         *named,
     )
     bench.work.sign(works.Receipt(stages.SCAN, key, files))
+
+
+def _check_lengths(found: indexes.Scan, metric: indexes.Metric) -> None:
+    """InputError where distances would be infinite, and every answer as good as any other."""
+    if metric is indexes.Metric.COSINE or not found.norms or found.norms[-1] ** 2 <= corpora.LARGEST_SQUARE:
+        return
+    raise InputError(
+        f"a row of the corpus has the length {found.norms[-1]:.3g}: its distances do not fit into float32",
+        hint=f"scale the vectors to lengths below {math.sqrt(corpora.LARGEST_SQUARE):.1g}, or take metric cosine",
+    )
 
 
 def _write_names(rows: corpus.Corpus, write: Callable[[memoryview], None]) -> None:

@@ -80,9 +80,11 @@ def given(corpus: corpora.Corpus, wanted: indexes.Wanted, count: int) -> NDArray
     is_bad = ~np.isfinite(squares)
     if wanted.metric == indexes.Metric.COSINE:
         is_bad |= squares == 0
+    else:
+        is_bad |= squares > corpora.LARGEST_SQUARE
     if is_bad.any():
         raise InputError(
-            f"{wanted.queries}: row {int(at[is_bad.argmax()])} is no query: zero, NaN or infinite",
+            f"{wanted.queries}: row {int(at[is_bad.argmax()])} is no query: zero, NaN, infinite or too long",
             hint="leave such rows out",
         )
     return sample.scaled(found, wanted.metric)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, InputError, Refused
-from ddr.index import choosing, codec, gate, preflight
+from ddr.index import choosing, codec, gate, preflight, worker
 from ddr.index import work as works
 from ddr.index.engines import cards, picking
 
@@ -19,6 +19,8 @@ _PARTS_WANTED = 16
 _LEAST_ROWS, _MOST_ROWS = 50_000, 5_000_000
 _MEMORY_SHARE = 8
 _MIB = 1 << 20
+_MOST_ANSWERS_BYTES = 1 << 30
+"""Exact answers of all parts together, or as much as the vectors where that is more."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Machine:
 
     memory_mib: int
     threads: int
+    disk_mib: int | None = None
+    """Free where the work folder is; None where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,11 @@ class Look:
     free_mib: Callable[[str], int | None] = cards.free_mib
 
 
-def machine(wanted: indexes.Wanted) -> Machine:
-    """This one: memory that is available now, or the limit that was given; cores that this process may use."""
-    return Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)))
+def machine(wanted: indexes.Wanted, folder: Path | None = None) -> Machine:
+    """This one: memory that is available now, or the limit that was given; cores that this process may use; room where
+    the work folder is."""
+    disk_mib = preflight.free_mib(folder) if folder else None
+    return Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)), disk_mib)
 
 
 def make(
@@ -59,14 +65,16 @@ def make(
     rows, dimension = sum(shard.rows for shard in shards), shards[0].dimension
     engine = look.pick(wanted)
     shape, reasons, on_gpu = _shaped(wanted, rows, dimension, here.memory_mib, engine, look)
-    proof = _proof(shape, wanted, min(gate.QUERIES, rows if queries is None else queries))
+    asked = min(gate.QUERIES, rows if queries is None else queries)
+    proof = _proof(shape, wanted, asked)
     parts = cut(rows, wanted.rows_per_part or rows_per_part(rows, dimension, here.memory_mib))
+    disk = _disk(shape, rows, len(parts), preflight.answers_bytes(asked, worker.neighbours(wanted)), here)
     rates = preflight.rates(shape, here.threads) if is_measured else {}
     estimates = preflight.estimates(shape, rows, len(parts), rates)
     short = preflight.too_large(estimates, here.memory_mib)
     if short:
         raise Refused(short.what, hint=short.fits)
-    estimates = (*estimates, *on_gpu)
+    estimates = (*estimates, disk, *on_gpu)
     return indexes.Plan(
         wanted,
         shape,
@@ -126,6 +134,21 @@ def _proof(shape: indexes.Shape, wanted: indexes.Wanted, queries: int) -> tuple[
         f"recall {wanted.recall:g} cannot be shown: {queries:,} queries that are all answered right show {most:.4f}",
         hint=f"{told}, or kind flat, which is exact",
     )
+
+
+def _disk(shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machine) -> indexes.Estimate:
+    """Refused where it does not fit, or parts are so small that their answers are all there is."""
+    most = max(_MOST_ANSWERS_BYTES, 4 * rows * shape.dimension)
+    if parts > 1 and parts * answers > most:
+        raise Refused(
+            f"{parts:,} parts keep {parts * answers // _MIB:,} MiB of exact answers, {answers / _MIB:.1f} each",
+            hint=f"rowsPerPart {-(-rows // max(1, most // answers)):,} or more, or leave it to ddr",
+        )
+    stage = preflight.on_disk(shape, rows, parts, answers)
+    short = preflight.too_large_for_disk(stage, here.disk_mib, parts)
+    if short:
+        raise Refused(short.what, hint=short.fits)
+    return stage
 
 
 def begun(folder: Path, wanted: indexes.Wanted, shards: Sequence[indexes.Shard]) -> indexes.Plan | None:

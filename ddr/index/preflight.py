@@ -6,6 +6,7 @@ there is room; they are never needed.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ SCAN_ROW_BYTES = 48
 
 GPU = "gpu"
 """The estimate that is of the GPU's memory, not of the machine's."""
+DISK = "disk"
+"""The estimate that is of the disk with the work folder."""
 GPU_SHARE = 0.6
 """Of a GPU's free memory, what a build may count on: its libraries cut it into pieces, and others may take some."""
 GPU_BASE_MIB = 600
@@ -104,6 +107,41 @@ def estimates(shape: indexes.Shape, rows: int, parts: int, rates: Mapping[str, f
     if shape.kind in engine.GRAPHS:
         merge_s += _per(rows * shape.ef_construction, rates.get("graph_steps_per_s", 0.0))
     return (*found, _estimate("merge", _merge_bytes(shape, rows), merge_s))
+
+
+def answers_bytes(queries: int, neighbours: int) -> int:
+    """What a part keeps beside itself: label and distance of each exact neighbour."""
+    return queries * neighbours * 16
+
+
+def on_disk(shape: indexes.Shape, rows: int, parts: int, answers: int) -> indexes.Estimate:
+    """What a work folder holds when all is built: parts, each with what was trained and its answers, and their merge.
+    Texts that are ids come on top."""
+    each = 4 * shape.dimension + 8 if shape.kind in engine.GRAPHS else choosing.bytes_per_vector(shape)
+    trained = shape.lists * shape.dimension * 4
+    size = rows * (each + choosing.bytes_per_vector(shape)) + (parts + 2) * trained + (parts + 1) * answers
+    return indexes.Estimate(DISK, -(-int(size) // _MIB), 0.0)
+
+
+def too_large_for_disk(stage: indexes.Estimate, free_mib: int | None, parts: int) -> TooLarge | None:
+    """None where it fits, and where nobody knows what is free."""
+    if free_mib is None or stage.memory_mib <= free_mib:
+        return None
+    return TooLarge(
+        f"the work folder takes about {stage.memory_mib:,} MiB in {parts:,} parts, and {free_mib:,} MiB are free",
+        "make room, name another folder as `work:`, or take a larger rowsPerPart",
+    )
+
+
+def free_mib(folder: Path) -> int | None:
+    """Of the disk that `folder` is or would be on; None where nobody says."""
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            try:
+                return shutil.disk_usage(place).free // _MIB
+            except OSError:
+                return None
+    return None
 
 
 def _estimate(stage: str, size: float, seconds: float) -> indexes.Estimate:

@@ -84,7 +84,7 @@ class Index:
         shards = self._shards_now()
         queries = self._given(shards)
         begun = plans.begun(self.work_folder, self.wanted, shards)
-        here = plans.machine(self.wanted)
+        here = plans.machine(self.wanted, self.work_folder)
         return begun or plans.make(self.wanted, shards, here, is_measured=is_measured, queries=queries)
 
     def foreseen(self, *, is_measured: bool = True) -> indexes.Plan | None:
@@ -94,7 +94,7 @@ class Index:
         found = self.embedding.foreseen(is_measured=is_measured)
         size = 4 * found.rows * found.dimension
         shards = (indexes.Shard("not embedded yet", found.rows, found.dimension, "float32", size, ""),)
-        queries, here = self._given(shards), plans.machine(self.wanted)
+        queries, here = self._given(shards), plans.machine(self.wanted, self.work_folder)
         made = plans.make(self.wanted, shards, here, is_measured=is_measured, queries=queries)
         stage = indexes.Estimate(embedders.STAGE, found.memory_mib, found.seconds)
         return replace(made, estimates=(stage, *made.estimates), reasons=(found.reason, *made.reasons))

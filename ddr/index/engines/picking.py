@@ -92,7 +92,8 @@ def _decided(wanted: indexes.Wanted, here: Devices) -> tuple[str, str, str]:
     if wanted.engine == "torch":
         device = ("cuda" if here.torch_gpus else "cpu") if device == "auto" else device
         _check_gpu("torch", device, here.torch_gpus)
-        return "torch", device, f"engine torch on {device}: asked for"
+        slow = "; on a CPU it takes several times as long as faiss" if device == "cpu" else ""
+        return "torch", device, f"engine torch on {device}: asked for{slow}"
     if wanted.engine == "faiss":
         device = ("cuda" if here.faiss_gpus else "cpu") if device == "auto" else device
         _check_gpu("faiss", device, here.faiss_gpus)

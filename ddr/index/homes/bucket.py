@@ -250,7 +250,7 @@ class BucketHome:
         if self.current() == version:
             raise Refused(f"{version} serves: {self.name} points at it", hint="go to another version first")
         if version in (pins := self.pins()):
-            raise Refused(f"{version} is pinned: {pins[version]}", hint="take the pin away first")
+            raise Refused(f"{version} is pinned: {pins[version]}", hint="`ddr index unpin` it first")
         readers = [note.text for name, note in self._notes("leases") if name.startswith(f"{version}/")]
         if any(note.at >= self.now() for name, note in self._notes("leases") if name.startswith(f"{version}/")):
             raise Refused(f"{version} is being read by {', '.join(readers)}", hint="it goes when they let go of it")

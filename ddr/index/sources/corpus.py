@@ -23,6 +23,8 @@ T = TypeVar("T")
 _OPEN = 4  # shards at once: where one ends, the next is read ahead, and ids are read beside vectors
 _GAP_BYTES = 128 << 10  # rows so near to each other are read in one go
 _RUN_BYTES = 16 << 20
+LARGEST_SQUARE = float(np.finfo(np.float32).max) / 4
+"""Of a length: with a longer row a distance in float32 is infinite. For cosine rows are scaled first."""
 _LEAST_SQUARE = 1e-30  # below, the squares that were summed may have been rounded to 0
 _DOUBTFUL_ROWS = 1024
 

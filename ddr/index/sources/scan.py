@@ -128,7 +128,7 @@ class _Look:
         if twice:
             told.append(twice)
         if told:
-            hint = "correct the corpus, or set the policy to drop; an id that stands twice is never taken"
+            hint = "an id names one row: correct the ids" if twice else "correct the corpus, or set the policy to drop"
             raise InputError("; ".join(told), hint=hint)
 
     def _ids_twice(self) -> str:

@@ -102,8 +102,9 @@ def test_an_id_that_stands_twice_is_always_rejected(tmp_path: Path, kind: str) -
         numbers[at] = numbers[at // 2]
         texts = [str(number) for number in numbers]
         corpus = corpora.of(tmp_path, vectors, numbers if kind == "numbers" else texts)
-        with pytest.raises(InputError, match=f"as '{numbers[at]}' at the positions {at // 2} and {at}$"):
+        with pytest.raises(InputError, match=f"as '{numbers[at]}' at the positions {at // 2} and {at}$") as refused:
             corpora.scanned(corpus, corpora.KEEP)
+        assert refused.value.hint == "an id names one row: correct the ids", "no policy drops them"
 
 
 def test_the_digest_of_a_shard_is_that_of_its_rows_and_ids(tmp_path: Path) -> None:

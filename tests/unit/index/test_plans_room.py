@@ -1,0 +1,78 @@
+"""What a plan refuses because of room, and what a build refuses because no distance can be computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddr.domain import indexes
+from ddr.errors import InputError, Refused
+from ddr.index import build, plans, preflight
+from ddr.index.engines import picking
+from ddr.index.sources import opening
+from tests.unit.index import builds
+
+Kind = indexes.Kind
+
+
+def _plan(what: indexes.Wanted, disk_mib: int | None = None) -> indexes.Plan:
+    place = builds.sources()
+    shards = opening.find(what.source, place.base, place.buckets)
+    return plans.make(what, shards, plans.Machine(4096, 1, disk_mib), is_measured=False)
+
+
+def test_parts_that_are_only_their_answers_are_refused_with_what_would_do(tmp_path: Path) -> None:
+    builds.write(tmp_path, 3000)
+    with pytest.raises(Refused, match="3,000 parts keep") as refused:
+        _plan(builds.wanted(tmp_path, rows_per_part=1))
+    assert refused.value.hint.startswith("rowsPerPart ")
+    least = int(refused.value.hint.split()[1].replace(",", ""))
+    assert len(_plan(builds.wanted(tmp_path, rows_per_part=least)).parts) > 100
+    with pytest.raises(Refused):
+        _plan(builds.wanted(tmp_path, rows_per_part=least - 1))
+
+
+@pytest.mark.parametrize("kind", [Kind.FLAT, Kind.IVF_FLAT, Kind.IVF_SQ8, Kind.IVF_PQ, Kind.HNSW])
+def test_the_room_a_build_takes_is_foreseen(tmp_path: Path, kind: Kind) -> None:
+    builds.write(tmp_path, 3000)
+    wanted = builds.wanted(tmp_path, kind, rows_per_part=1000, recall=0.5)
+    plan = _plan(wanted)
+    (stage,) = [one for one in plan.estimates if one.stage == preflight.DISK]
+    build.build(builds.bench(plan, tmp_path / "work"))
+    held = sum(path.stat().st_size for path in (tmp_path / "work").rglob("*") if path.is_file()) / (1 << 20)
+    print(f"{kind}: {stage.memory_mib} MiB foreseen, {held:.1f} held")
+    assert 0.8 * held - 1 <= stage.memory_mib <= 1.5 * held + 1
+    with pytest.raises(Refused, match="are free"):
+        _plan(wanted, stage.memory_mib - 1)
+    assert _plan(wanted, stage.memory_mib) == plan
+
+
+def test_what_is_free_is_asked_where_the_folder_will_be(tmp_path: Path) -> None:
+    assert preflight.free_mib(tmp_path / "not" / "there") == preflight.free_mib(tmp_path)
+    machine = plans.machine(builds.wanted(tmp_path), tmp_path / "work")
+    assert machine.disk_mib is not None
+    assert machine.disk_mib > 0
+
+
+def test_rows_whose_distances_are_infinite_are_told(tmp_path: Path) -> None:
+    builds.write(tmp_path)
+    vectors = np.load(tmp_path / "v0.npy")
+    vectors[7] = 1e30
+    np.save(tmp_path / "v0.npy", vectors)
+    plan = _plan(builds.wanted(tmp_path))
+    with pytest.raises(InputError, match=r"length 2\.83e\+30") as refused:
+        build.build(builds.bench(plan, tmp_path / "work"))
+    assert "metric cosine" in refused.value.hint
+    cosine = _plan(builds.wanted(tmp_path, metric=indexes.Metric.COSINE))
+    build.build(builds.bench(cosine, tmp_path / "work"))
+    np.save(tmp_path / "v0.npy", np.where(vectors > 1e20, np.float32(1e17), vectors))
+    build.build(builds.bench(_plan(builds.wanted(tmp_path)), tmp_path / "work"))
+
+
+def test_torch_on_a_cpu_has_a_word_on_it() -> None:
+    wanted = indexes.Wanted("a", "h", indexes.Source(("x.npy",)), engine="torch")
+    assert "several times as long as faiss" in picking.pick(wanted, picking.Devices).reasons[0]
+    (why,) = picking.pick(wanted, lambda: picking.Devices(torch_gpus=1)).reasons
+    assert "several times" not in why
