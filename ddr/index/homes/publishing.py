@@ -8,7 +8,6 @@ same command finds and uses.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -122,8 +121,13 @@ def way_back(
     if version is None:
         version, warnings, proof = _newest_whole(to, before, prove, embedder, report, model_also=model_also)
     else:
-        with contextlib.suppress(Damaged):  # the proof says so
-            warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
+        try:
+            manifest = _manifest_of(to, version)
+        except (Damaged, Missing):
+            if not (naming.is_ours(version) and version in to.versions()):
+                raise
+        else:  # where it cannot be read the proof says so
+            warnings = _embedder(to, manifest, before, embedder, model_also=model_also)
         report(f"proving {version}: digests, load in a child, probes")
         proof = prove(version)
     if proof.findings:
@@ -203,12 +207,13 @@ def _embedder(
 ) -> tuple[str, ...]:
     """Warnings. Equal dimensions prove nothing: only fingerprints that are both known and equal do."""
     wanted = manifest.embedder.fingerprint
-    if not live and before is not None:
-        found = embedder_of(to, before)
+    serves = before or next((move.after for move in reversed(to.moves())), "")
+    if not live and serves:
+        found = embedder_of(to, serves)
         if found is None and wanted and not model_also:
             raise OtherEmbedder(
                 f"{manifest.version or manifest.name} was made by embedder {wanted}, and what made the vectors that "
-                f"serve is not known: the manifest of {before} cannot be read",
+                f"serve is not known: the manifest of {serves} cannot be read",
                 hint="`--model-also`, when the queries are made by that one from now on",
             )
         live = found or ""
@@ -217,7 +222,7 @@ def _embedder(
             f"{manifest.version or manifest.name} was made by embedder {wanted}, queries are made by {live}",
             hint="move both together with `--model-also`, or embed the corpus again with the live one",
         )
-    if (live or before is not None) and bool(live) != bool(wanted):
+    if (live or serves) and bool(live) != bool(wanted):
         return ("whether the embedder of the queries made these vectors is not known: only one fingerprint is",)
     return ()
 

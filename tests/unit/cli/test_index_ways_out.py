@@ -177,9 +177,17 @@ def test_what_made_the_vectors_that_serve_is_known_or_nothing_is_published_over_
     assert refused.code == 12, refused.out
     assert "modelA" in refused.err, "the record of moves knows"
     assert own.place.live.name == first
+    link = own.place.home / "current"
+    target = link.readlink()
+    link.unlink()
+    assert own.said("publish").code == 12, "a pointer that was lost does not open the door"
+    link.symlink_to(target)
     own.set("modelA")
     second = own.published()
     assert second != first
+    assert own.said("rollback", "--to", first).code == 10
+    (own.place.home / "versions" / first / harms.MANIFEST).unlink()
+    assert own.said("rollback", "--to", first).code == 10
 
     own.damage(harms.MANIFEST)
     log = own.place.home / "deployments.jsonl"
