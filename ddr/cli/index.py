@@ -92,8 +92,9 @@ def build(
     Exit codes:
       0   built (and published)
       1   cannot be built here: too little memory, or a recall that so few queries cannot show
+      2   what was written into the work folder is not what is read from it: the same command makes it anew
       3   somebody else moved the pointer, or the corpus changed meanwhile: the same command again
-      10  the pointer is damaged (`ddr index check` says the way back), or what was written is not what is read
+      10  the pointer is damaged (`ddr index check` says the way back), or the version that was added is
       12  the embedder is another one than that of what serves, or that is not known (--model-also)
       13  built and not good enough, so not published: its recall is below the gate, or its rows cannot be told apart
           (more than half are equal to others, or too few find themselves)

@@ -179,7 +179,7 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
 def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
     """Keep VERSION whatever `ddr index gc` would do.
 
-    Exit codes: 0 done, 1 there is no such version, 2 it is damaged, 64 usage.
+    Exit codes: 0 done, 1 there is no such version, 2 its manifest is damaged, 64 usage, 69 a system is away.
     """
     from ddr.index.homes import publishing
 
@@ -197,7 +197,7 @@ def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
 def unpin(session: sessions.Session, name: str, version: str) -> int:
     """Take a pin off VERSION.
 
-    Exit codes: 0 done (or it had none), 64 usage.
+    Exit codes: 0 done (or it had none), 1 there is no such version, 64 usage, 69 a system is away.
     """
     index = index_proof.opened(session, name)
     index.home.unpin(version)
