@@ -19,6 +19,7 @@ from ddr.index import codec, exact, gate, measuring, stages, worker
 from ddr.index import work as works
 from ddr.index.engines import engine
 from ddr.index.engines import files as faiss_files
+from ddr.index.homes import naming
 from ddr.index.sources import corpus as corpora
 from ddr.index.sources import sample as samples
 from ddr.index.sources import scan as scans
@@ -27,7 +28,6 @@ from ddr.lib import digest
 if TYPE_CHECKING:
     from ddr.index.sources import corpus
 
-INDEX, TRAINED, NAMES = "index.faiss", "trained.faiss", "ids.json"
 QUERIES = gate.QUERIES
 _ASKED = "asked"
 _NAMES = 65536
@@ -146,10 +146,10 @@ def _scan(bench: stages.Bench) -> None:
         rows, bench.plan.wanted.policies, lambda done: bench.report(stages.Progress(stages.SCAN, done, total))
     )
     _check_lengths(found, bench.plan.wanted.metric)
-    named = [bench.work.write(NAMES, lambda write: _write_names(rows, write))] if rows.id_kind == "text" else []
+    named = [bench.work.write(naming.NAMES, lambda write: _write_names(rows, write))] if rows.id_kind == "text" else []
     files = (
         bench.work.write_bytes("scan.json", codec.encode(found)),
-        worker.save(bench, "dropped.npy", left_out),
+        worker.save(bench, naming.DROPPED, left_out),
         *named,
     )
     bench.work.sign(works.Receipt(stages.SCAN, key, files))
@@ -230,7 +230,7 @@ def _train(bench: stages.Bench) -> None:
     rows = bench.sources.corpus(plan)
     chosen = samples.sample(rows, count, plan.shape.seed, worker.dropped(bench), plan.shape.metric)
     content = bench.engine.train(chosen, plan.shape, bench.threads)
-    file = bench.work.write_bytes(TRAINED, memoryview(content))
+    file = bench.work.write_bytes(naming.TRAINED, memoryview(content))
     bench.work.sign(works.Receipt(stages.TRAIN, key, (file,), {"rows": str(len(chosen))}))
     bench.report(stages.Progress(stages.TRAIN, count, count))
 
@@ -277,15 +277,15 @@ def _merge(bench: stages.Bench, paths: Sequence[Path], answer: exact.Answer) -> 
         whole = faiss_files.merge(trained, paths, shape, threads=threads)
         found = measuring.settle(measuring.of_index(whole, queries, wanted.k, threads), answer, wanted, shape)
         faiss_files.set_search(whole, found)
-        return bench.work.write(INDEX, lambda write: faiss_files.serialize_to(whole, write))
+        return bench.work.write(naming.INDEX, lambda write: faiss_files.serialize_to(whole, write))
     value = measuring.settle(measuring.of_parts(paths, queries, wanted.k, threads), answer, wanted, shape)
     return bench.work.write(
-        INDEX, lambda write: faiss_files.merge_to(trained, paths, shape, write, threads=threads, search=value)
+        naming.INDEX, lambda write: faiss_files.merge_to(trained, paths, shape, write, threads=threads, search=value)
     )
 
 
 def _trained(bench: stages.Bench) -> bytes:
-    return bench.work.verified(worker.required(bench, stages.TRAIN).file(TRAINED)).read_bytes()
+    return bench.work.verified(worker.required(bench, stages.TRAIN).file(naming.TRAINED)).read_bytes()
 
 
 def _verified_part(bench: stages.Bench, number: int, receipt: works.Receipt) -> Path:
@@ -311,9 +311,13 @@ def measured(bench: stages.Bench) -> Built:
     quality = codec.decode(indexes.Quality, bench.work.verified(measure.file("quality.json")).read_bytes(), "quality")
     probes = codec.decode(Probes, bench.work.verified(measure.file("probes.json")).read_bytes(), "probes").probes
     scan, seen = scanned(bench), worker.required(bench, stages.SCAN)
-    kept = {done.file(INDEX), trained.file(TRAINED), *(file for file in seen.files if file.name == NAMES)}
+    kept = {
+        done.file(naming.INDEX),
+        trained.file(naming.TRAINED),
+        *(file for file in seen.files if file.name == naming.NAMES),
+    }
     if scan.kept != scan.rows:
-        kept.add(seen.file("dropped.npy"))
+        kept.add(seen.file(naming.DROPPED))
     receipts = worker.made(bench)
     files = {file.name: (file, bench.work.path(file.name)) for file in kept}
     return Built(scan, quality, probes, files, tuple(receipt.files[0].sha256 for receipt in receipts))
@@ -325,7 +329,7 @@ def _measure(bench: stages.Bench, done: works.Receipt, asked: works.Receipt, key
     queries, selves, labels = (bench.work.verified(asked.file(name)) for name in names)
     answer = _answer(bench, done)
     quality, found = measuring.measure(
-        bench.work.verified(done.file(INDEX)),
+        bench.work.verified(done.file(naming.INDEX)),
         queries,
         (selves, np.load(labels, allow_pickle=False)),
         answer,

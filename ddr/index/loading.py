@@ -66,7 +66,7 @@ def look(question: bytes) -> bytes:
     index = files.load(path, is_mapped=path.stat().st_size > _MAPPED_FROM_BYTES)
     facts = files.describe(index)
     labels = np.ascontiguousarray(files.labels(index), "<i8")
-    names = _names(asked.names)
+    named = names(Path(asked.names)) if asked.names else None
     found: tuple[tuple[int, ...], ...] = ()
     if asked.probes and asked.k and facts.dimension == len(asked.probes[0]):
         answers, _ = files.search(index, np.array(asked.probes, np.float32), asked.k, threads=asked.threads)
@@ -81,8 +81,8 @@ def look(question: bytes) -> bytes:
         facts.search,
         facts.is_trained,
         len(np.unique(labels)),
-        _id_set(labels, names),
-        -1 if names is None else len(names),
+        _id_set(labels, named),
+        -1 if named is None else len(named),
         found,
         len(labels) if asked.wants_labels else 0,
         len(vectors),
@@ -91,23 +91,22 @@ def look(question: bytes) -> bytes:
     return codec.encode(head) + sent + np.ascontiguousarray(vectors, "<f4").tobytes()
 
 
-def _names(path: str) -> list[str] | None:
+def names(path: Path) -> list[str]:
+    """`ids.json`, a text for each label. Damaged."""
     import msgspec
 
-    if not path:
-        return None
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=list[str])
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+        return msgspec.json.decode(path.read_bytes(), type=list[str])
+    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as problem:
         raise Damaged(f"{path} is no list of texts: {problem}") from problem
 
 
-def _id_set(labels: npt.NDArray[np.int64], names: list[str] | None) -> indexes.IdSet:
+def _id_set(labels: npt.NDArray[np.int64], named: list[str] | None) -> indexes.IdSet:
     """Of the ids that the index answers with. A label without a name is no id: the count tells."""
-    if names is None:
+    if named is None:
         return hashes.id_set(hashes.of_numbers(labels.astype(np.int64)))
-    named = [names[label] for label in labels.tolist() if 0 <= label < len(names)]
-    return hashes.id_set(hashes.of_texts(named))
+    told = [named[label] for label in labels.tolist() if 0 <= label < len(named)]
+    return hashes.id_set(hashes.of_texts(told))
 
 
 def ask(question: Question, limits: child.Limits) -> Seen:

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from ddr.domain import indexes
-from ddr.errors import Damaged
 from ddr.index import loading
 from ddr.index.sources import corpus as corpora
 from ddr.index.sources import hashes, scan
@@ -96,14 +94,8 @@ def _corpus_texts(corpus: Corpus) -> Iterator[Sequence[str]]:
     return (corpus.texts(start, min(start + _BATCH_ROWS, corpus.rows)) for start in starts)
 
 
-def names(path: Path) -> list[str]:
-    """`ids.json`. Damaged."""
-    import msgspec
-
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[str])
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as problem:
-        raise Damaged(f"{path} is no list of texts: {problem}") from problem
+names = loading.names
+"""The one reader of `ids.json`."""
 
 
 def labels_of_sample(

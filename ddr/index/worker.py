@@ -18,6 +18,7 @@ from ddr.errors import Missing
 from ddr.index import exact, gate, stages
 from ddr.index import work as works
 from ddr.index.engines import files as faiss_files
+from ddr.index.homes import naming
 
 if TYPE_CHECKING:
     from ddr.index.sources import corpus
@@ -69,7 +70,7 @@ def required(bench: stages.Bench, stage: str) -> works.Receipt:
 
 def dropped(bench: stages.Bench) -> np.ndarray:
     """Positions that the scan left out, sorted."""
-    return load(bench, required(bench, stages.SCAN).file("dropped.npy"))
+    return load(bench, required(bench, stages.SCAN).file(naming.DROPPED))
 
 
 def load(bench: stages.Bench, file: indexes.File) -> np.ndarray:
@@ -84,7 +85,7 @@ def save(bench: stages.Bench, name: str, values: np.ndarray) -> indexes.File:
 
 
 def _make(bench: stages.Bench, one: indexes.Part, stage: str, key: str) -> works.Receipt:
-    trained = bench.work.verified(required(bench, stages.TRAIN).file("trained.faiss")).read_bytes()
+    trained = bench.work.verified(required(bench, stages.TRAIN).file(naming.TRAINED)).read_bytes()
     queries = load(bench, required(bench, stages.QUERIES).file("queries.npy"))
     near = exact.Running(queries, neighbours(bench.plan.wanted), bench.plan.shape.metric)
     made = bench.engine.part(trained, bench.plan.shape, _batches(bench, one, near), bench.threads)

@@ -14,18 +14,18 @@ from ddr.errors import Damaged
 from ddr.release import deployable
 from ddr.wiring import build
 
-_MANIFEST, _INDEX, _NAMES = "manifest.json", "index.faiss", "ids.json"
-
 
 def of(wired: build.Wired) -> deployable.Loads:
     """'' for a revision that nobody here can load. Damaged when it cannot be loaded."""
 
     def loads(service: str, plane: planes.Plane, name: str) -> str:
+        from ddr.index.homes import naming
+
         acting = wired.platform.plane(service, plane)
         if not isinstance(acting, faiss_index.IndexPlane):
             return ""
         folder = acting.pointer.path(name)
-        if (folder / _MANIFEST).is_file() and folder.parent.name == "versions":
+        if (folder / naming.MANIFEST).is_file() and folder.parent.name == "versions":
             return _as_published(folder, wired)
         return _alone(folder)
 
@@ -48,8 +48,9 @@ def _as_published(folder: Path, wired: build.Wired) -> str:
 def _alone(folder: Path) -> str:
     """Published by something else: it can be loaded, and has a name for each row."""
     from ddr.index import child, loading
+    from ddr.index.homes import naming
 
-    path, names = folder / _INDEX, folder / _NAMES
+    path, names = folder / naming.INDEX, folder / naming.NAMES
     question = loading.Question(str(path), str(names) if names.is_file() else "")
     limits = child.Limits.of_file(path.stat().st_size + (names.stat().st_size if names.is_file() else 0))
     head = loading.ask(question, limits).head

@@ -19,7 +19,7 @@ from ddr.index import codec
 from ddr.index.homes import home, naming, writing
 from ddr.lib import durable, redact
 
-_OURS = frozenset({"index.faiss", "trained.faiss", "ids.json", "dropped.npy", naming.MANIFEST})
+_OURS = frozenset({*naming.FILES, naming.MANIFEST})
 _AT_FDCWD, _EXCHANGE = -100, 2
 _OWN = "name a new folder, or one that only `ddr index fetch` writes to"
 

@@ -17,6 +17,8 @@ from ddr.index import codec
 from ddr.lib import digest
 
 MANIFEST = "manifest.json"
+INDEX, NAMES, TRAINED, DROPPED = FILES = ("index.faiss", "ids.json", "trained.faiss", "dropped.npy")
+"""What a version may be made of: the index, its ids where they are texts, what it was trained with, rows left out."""
 _VERSION = re.compile(r"v(\d{6,9})-([0-9a-f]{12})")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _NEXT = "`ddr index check` says what is left; `ddr index rollback` goes to a version that is whole"
