@@ -199,7 +199,9 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     index = index_proof.opened(session, name)
     bench = index.bench(index.plan(is_measured=False), lambda progress: None)
     if not builds.is_built(bench):
-        raise Missing(f"index {index.name} is not built from this corpus", hint=f"ddr index build {index.called}")
+        raise Missing(
+            f"index {index.name} is not built from this corpus and its queries", hint=f"ddr index build {index.called}"
+        )
     built = builds.build(bench)
     manifest = builds.manifest(bench, built, index.embedder(), index.now())
     refusals = index_proof.refusals(index, manifest)
