@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, DdrError, Missing, UnknownName
+from ddr.errors import Conflict, Damaged, DdrError, Missing, Unavailable, UnknownName
 from ddr.index import loading
 from ddr.index.homes import hashing, home, naming
 from ddr.lib import digest
@@ -79,7 +79,7 @@ def check(
     of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda text: None
 ) -> indexes.Check:
     """Never raises for what is wrong with the version. Missing where there is none of that name, UnknownName where it
-    has no such part."""
+    has no such part, Unavailable where the corpus does not answer and nothing was found before."""
     try:
         manifest = of.manifest(version)
     except (Damaged, Missing) as problem:
@@ -312,6 +312,8 @@ class _Look:
         try:
             corpus = self._means.corpus()
             wanted = syncing.wanted(corpus, self._manifest, self._means.sample)
+        except Unavailable as problem:
+            return self._away(3, problem)
         except DdrError as problem:
             self._find(indexes.Trouble.OUT_OF_SYNC, CORPUS, f"cannot be read as it was: {problem.message}", _BRING)
             return "level 3"
@@ -325,6 +327,13 @@ class _Look:
             for what in syncing.differences(self._manifest, wanted, seen, names, rows):
                 self._find(indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{INDEX}", what, self._remedy(wanted))
         return f"level 3: {wanted.scan.kept:,} ids are those of the corpus, {len(rows)} sampled vectors are theirs"
+
+    def _away(self, level: int, problem: Unavailable) -> str:
+        """What does not answer is not known, and no finding. Raised where it is all there is to tell."""
+        if not self.findings:
+            raise problem
+        self.skipped.append(f"level {level}: {problem.message}")
+        return ""
 
     def _remedy(self, wanted: syncing.Wanted) -> str:
         """By the rows that were read and what the build went by."""
@@ -342,10 +351,12 @@ class _Look:
             return ""
         try:
             found = self._means.rebuild(number)
+        except Unavailable as problem:
+            return self._away(4, problem)
         except DdrError as problem:
-            self._find(
-                indexes.Trouble.OUT_OF_SYNC, f"part {number}", f"cannot be made again: {problem.message}", _AGAIN
-            )
+            then = _AGAIN if isinstance(problem, Conflict) else _BRING
+            what = f"cannot be made again: {problem.message}"
+            self._find(indexes.Trouble.OUT_OF_SYNC, f"part {number}", what, then)
             return "level 4"
         if found.digests and found.digests != self._manifest.scan.digests:
             self._find(

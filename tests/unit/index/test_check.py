@@ -7,14 +7,14 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import faiss
 import numpy as np
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Missing, UnknownName
+from ddr.errors import Missing, Unavailable, UnknownName
 from ddr.index import check
 from ddr.index.engines import files as faiss_files
 from ddr.index.homes import writing
@@ -174,6 +174,18 @@ def test_what_the_levels_need(tmp_path: Path) -> None:
     assert (found.exit_code, found.levels, found.not_checked) == (0, (4,), ())
     found = check.check(home, version, check.Means(rebuild=lambda part: check.Again("sha256:other")), (4,))
     assert found.exit_code == 10
+    away = Unavailable("the bucket does not answer")
+
+    def silent(*_: object) -> NoReturn:
+        raise away
+
+    for level, means in ((3, check.Means(corpus=silent)), (4, check.Means(rebuild=silent))):
+        with pytest.raises(Unavailable):
+            check.check(home, version, means, (0, level))
+        means = dataclasses.replace(means, embedder="sha256:two")
+        found = check.check(home, version, means, (0, level))
+        assert found.exit_code == 12, "what does not answer is no finding"
+        assert any(f"level {level}: the bucket does not answer" in one for one in found.not_checked)
     turned = check.Again("sha256:other", ("sha256:rows",))
     found = check.check(home, version, check.Means(rebuild=lambda part: turned), (4,))
     assert found.exit_code == 11, "it is the corpus that has other rows"
