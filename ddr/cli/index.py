@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import index_progress, index_proof, index_spread, index_text, index_upkeep
+from ddr.cli import index_progress, index_proof, index_spread, index_text, index_upkeep, output
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
@@ -107,7 +107,6 @@ def build(
     index = index_proof.opened(session, name)
     began = time.monotonic()
     with index_progress.telling(session, is_json=events) as tell:
-        index.foreseen(is_measured=False)  # what is refused is refused before hours of embedding
         index = index.embedded(tell)
         bench = index.bench(index.plan(is_measured=False), tell)
         if rescan:
@@ -204,7 +203,9 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
         )
     built = builds.build(bench)
     manifest = builds.manifest(bench, built, index.embedder(), index.now())
-    refusals = index_proof.refusals(index, manifest)
+    refusals, uncompared = index_proof.refusals(index, manifest), index_proof.uncompared(index, manifest)
+    if uncompared:
+        session.notice(f"{output.mark('unknown')} not compared: {uncompared}")
     moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
     session.show(moved, lambda: index_text.moved(index.called, moved, index.services))
     return 0

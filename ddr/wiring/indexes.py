@@ -117,9 +117,11 @@ class Index:
         return found
 
     def embedded(self, report: stages.Report) -> Index:
-        """With vectors made of its texts, where it has texts: what was made before is not made again."""
+        """With vectors made of its texts, where it has texts: what was made before is not made again. What cannot be
+        built of them is refused before."""
         if self.embedding is None:
             return self
+        self.foreseen(is_measured=False)
         self.embedding.embed(report)
         return replace(self, wanted=self.embedding.sourced(self.wanted))
 
