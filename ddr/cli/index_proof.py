@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT = 42
 """Of a worker: a Kubernetes Job's podFailurePolicy fails the part at once."""
 _LEVELS = 4
+_REPAIRED = 2
 _TOLD = 10
 
 
@@ -202,7 +203,11 @@ def check(
 @click.argument("name", required=False)
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without it the plan is shown.")
 @click.option(
-    "--level", type=click.IntRange(2, 3), default=2, show_default=True, help="3: held against its corpus too."
+    "--level",
+    type=click.IntRange(_REPAIRED, 3),
+    default=_REPAIRED,
+    show_default=True,
+    help="3: held against its corpus too.",
 )
 @index_progress.events_option
 @sessions.json_option
@@ -242,7 +247,9 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
         record_move(index, moved, "repaired")
     moved = moved or shop.moved
     document = {"check": found, "repair": chosen, "moved": moved, "applied": is_applied}
-    session.show(document, lambda: _repaired(index, found, chosen, moved, is_applied=is_applied))
+    more = "" if level == _REPAIRED else f" --level {level}"
+    apply = "" if is_applied else f"ddr index repair {index.called}{more} --apply"
+    session.show(document, lambda: _repaired(index, found, chosen, moved, apply))
     if chosen.step is repairs.Step.HELPLESS:
         return 1
     return 0 if is_applied or chosen.step is repairs.Step.NOTHING else 2
@@ -265,14 +272,14 @@ def _repaired(
     found: indexes.Check,
     chosen: repairs.Repair,
     moved: publishing.Moved | None,
-    *,
-    is_applied: bool,
+    apply: str,
 ) -> str:
+    """`apply`: the command that does it, "" where it is done."""
     lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
     if moved is not None:
         lines.append(index_text.moved(index.called, moved, index.services))
     elif chosen.next:
         lines.append(f"next: {chosen.next}")
-    elif not is_applied and found.findings:
-        lines.append(f"next: ddr index repair {index.called} --apply")
+    elif apply and found.findings:
+        lines.append(f"next: {apply}")
     return "\n".join(lines)

@@ -214,6 +214,7 @@ def test_a_corpus_that_was_rewritten_under_its_size_and_time_is_told_and_built_a
     planned = own.said("repair")
     assert planned.code == 0
     assert "--level 3" in planned.out, "what was not looked at is said"
+    assert f"next: ddr index repair {own.file} --level 3 --apply" in own.said("repair", "--level", "3").out
     planned = own.say("repair", "--level", "3")
     assert (planned.code, planned.document["repair"]["step"]) == (2, "build")
     second = own.published("--rescan")
