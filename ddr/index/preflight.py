@@ -138,9 +138,10 @@ def free_mib(folder: Path) -> int | None:
     for place in (folder, *folder.parents):
         if place.is_dir():
             try:
-                return shutil.disk_usage(place).free // _MIB
+                found = shutil.disk_usage(place)
             except OSError:
                 return None
+            return found.free // _MIB if found.total else None  # such as /proc
     return None
 
 
