@@ -154,16 +154,20 @@ def embedded_folder(entry: IndexEntry, base: Path, name: str) -> Path:
     return work_folder(entry, base, name) / "embedded"
 
 
+class NoFingerprint(InputError):
+    """What makes the vectors is not known: nothing is built or compared with it, all else goes on."""
+
+
 def _fingerprint(text: str, base: Path) -> str:
-    """As it is; or, where it names a file, that file's short text, or else the digest of its bytes. InputError for
-    what looks like a file and is none: as a fingerprint the name would be the same for every embedder."""
+    """As it is; or, where it names a file, that file's short text, or else the digest of its bytes. NoFingerprint
+    for what looks like a file and is none: as a fingerprint the name would be the same for every embedder."""
     if not text or text.startswith(digest.PREFIX):
         return text
     path = base / text
     try:
         if not path.is_file():
             if _LIKE_A_FILE.search(text) or path.exists():
-                raise InputError(
+                raise NoFingerprint(
                     f"embedder: {path}: there is no such file",
                     hint="name a file with the fingerprint in it, or write one without slash and ending",
                 )

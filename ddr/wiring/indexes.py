@@ -48,6 +48,8 @@ class Index:
     """Where its vectors are made of texts."""
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     """What references of a file of its own resolved to."""
+    trouble: InputError | None = None
+    """Why it is not known what makes its vectors: raised where that is asked, not where versions are kept or copied."""
 
     @property
     def name(self) -> str:
@@ -75,6 +77,8 @@ class Index:
 
     def shards(self) -> tuple[indexes.Shard, ...]:
         """What lies there now. InputError for whatever is wrong with any file; Missing where texts are not embedded."""
+        if self.trouble is not None:
+            raise self.trouble
         if self.embedding is not None and not self.wanted.embedder:
             raise Missing(f"the texts of {self.name} are not embedded yet", hint=f"ddr index build {self.called}")
         return opening.find(self.wanted.source, self.sources.base, self.sources.buckets)
@@ -127,6 +131,8 @@ class Index:
 
     def live_embedder(self) -> str:
         """Fingerprint of what makes the queries now, as far as ddr.yaml says it: "" where it does not."""
+        if self.trouble is not None:
+            raise self.trouble
         found = self.embedding.live() if self.embedding is not None else ""
         return found or self.wanted.embedder
 
@@ -331,9 +337,13 @@ def is_file(name: str | None) -> bool:
 
 
 def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, now: Callable[[], datetime]) -> Index:
-    wanted = index_settings.wanted(name, entry, base)
+    trouble = None
+    try:
+        wanted = index_settings.wanted(name, entry, base)
+    except index_settings.NoFingerprint as problem:
+        wanted, trouble = index_settings.wanted(name, replace(entry, embedder=""), base), problem
     made = home_of(wanted.home, now, actor, entry.s3)
-    index = Index(wanted, entry, base, made, now, called=name)
+    index = Index(wanted, entry, base, made, now, called=name, trouble=trouble)
     if entry.embed is None:
         return index
     embedding = index_embedding.Embedding(entry.embed, index.sources, index.embedded_folder, entry.device, _cores())

@@ -37,6 +37,21 @@ def test_a_fingerprint_that_looks_like_a_file_is_one(own: Path, text: str) -> No
         _fingerprint(own, text)
 
 
+def test_without_its_fingerprint_nothing_is_built_and_versions_are_still_looked_after(own: Path) -> None:
+    (own / "own.yaml").write_text(_OWN + "embedder: fingerprnt.txt\n")
+    for words in (["plan"], ["build"], ["publish"]):
+        refused = calls.ddr(own, "index", words[0], str(own / "own.yaml"))
+        assert refused.code == 64, refused.err
+        assert "fingerprnt.txt: there is no such file" in refused.err
+    (own / "own.yaml").write_text(_OWN)
+    assert calls.ddr(own, "index", "build", str(own / "own.yaml"), "--publish").code == 0
+    (own / "own.yaml").write_text(_OWN + "embedder: fingerprnt.txt\n")
+    for words in (["list"], ["gc"], ["fetch", str(own / "out")]):
+        done = calls.ddr(own, "index", words[0], str(own / "own.yaml"), *words[1:])
+        assert done.code == 0, done.err
+    assert calls.ddr(own, "index", "check", str(own / "own.yaml")).code == 64
+
+
 def test_fingerprints_are_texts_digests_and_files(own: Path) -> None:
     (own / "print.txt").write_text("e5-small 2026-11\n")
     assert _fingerprint(own, "print.txt") == "e5-small 2026-11"
