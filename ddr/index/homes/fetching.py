@@ -34,7 +34,10 @@ def fetch(shelf: home.Shelf, version: str, folder: Path) -> indexes.Manifest:
         if writing.is_left(left):
             shutil.rmtree(left, ignore_errors=True)
     staged = writing.name_beside(target)
-    writing.make_folder(staged, _OWN)
+    try:
+        writing.make_folder(staged, _OWN)
+    except InputError as problem:
+        raise InputError(f"nothing can be written beside {target}: {problem.message}", hint=_OWN) from problem
     try:
         manifest = home.fetch(shelf, version, staged)
         writing.write_bytes(staged / naming.MANIFEST, codec.encode(manifest))

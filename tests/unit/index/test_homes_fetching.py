@@ -116,6 +116,8 @@ def test_what_is_not_ours_is_not_replaced(home: folder.FolderHome, tmp_path: Pat
     assert (place / "notes.txt").read_text() == "mine"
     with pytest.raises(InputError, match="cannot be made"):
         fetching.fetch(home, named, Path("/proc/no-such-place/x"))
+    with pytest.raises(InputError, match="beside /proc/x"):
+        fetching.fetch(home, named, Path("/proc/x"))
     with pytest.raises(InputError, match="no folder"):
         fetching.fetch(home, named, place / "notes.txt")
 
