@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -208,3 +209,23 @@ def test_comments_are_comments_whatever_the_index_is_called(plan: indexes.Plan, 
     assert "#   ddr index prepare 'x kind: Secret - y.yaml'" in head
     assert any("--publish" in line for line in head)
     assert "&id" not in text  # no anchors: not everything that reads manifests knows them
+
+
+def test_the_wait_for_a_job_ends_when_it_fails(plan: indexes.Plan, place: str, tmp_path: Path) -> None:
+    """Run as it is printed, by a shell, with a `kubectl` that says what a cluster would."""
+    text = kubernetes.manifest(plan, codec.key(plan), place, "docs", PVC)
+    head = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+    first = next(at for at, line in enumerate(head) if line.startswith("until kubectl"))
+    program = tmp_path / "kubectl"
+    program.touch(0o755)
+    for said, ends in (("SuccessCriteriaMet Complete", "Complete"), ("FailureTarget Failed", "Failed")):
+        program.write_text(f"#!/bin/sh\necho '{said}'\n")
+        done = subprocess.run(
+            ["sh", "-c", "\n".join(head[first : first + 2])],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        assert ends in done.stdout
