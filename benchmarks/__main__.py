@@ -1,16 +1,16 @@
-"""`python -m benchmarks NAME...`, or all; a name is that of a module here with a `run`."""
+"""`python -m benchmarks NAME...`, or all of them."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
     backup,
     changes,
-    corpus,
     features,
     gameday,
     gpu,
@@ -21,44 +21,43 @@ from benchmarks import (
     rollback,
     startup,
 )
+from benchmarks.corpus import __main__ as corpus
+
+
+def _startup() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        sandbox = Path(name) / "demo"
+        ddr = [sys.executable, "-m", "ddr"]
+        subprocess.run([*ddr, "sandbox", "up", str(sandbox)], check=True)
+        try:
+            startup.run(sandbox)
+        finally:
+            subprocess.run([*ddr, "sandbox", "down", str(sandbox)], check=True)
+
+
+RUNS: Mapping[str, Callable[[], int | None]] = {
+    "startup": _startup,
+    "journal": journal.run,
+    "changes": changes.run,
+    "gameday": gameday.run,
+    "backup": backup.run,
+    "growth": growth.run,
+    "metadata": metadata.run,
+    "rollback": rollback.run,
+    "features": features.run,
+    "index": index.run,
+    "index-million": index.million,
+    "corpus": corpus.run,
+    "gpu": gpu.run,
+}
 
 
 def main(names: list[str]) -> int:
-    """The exit code: that of a module which has one; where all are run, what cannot be had here is no failure."""
-    codes = []
-    if not names or "startup" in names:
-        with tempfile.TemporaryDirectory() as name:
-            sandbox = Path(name) / "demo"
-            ddr = [sys.executable, "-m", "ddr"]
-            subprocess.run([*ddr, "sandbox", "up", str(sandbox)], check=True)
-            try:
-                startup.run(sandbox)
-            finally:
-                subprocess.run([*ddr, "sandbox", "down", str(sandbox)], check=True)
-    if not names or "journal" in names:
-        journal.run()
-    if not names or "changes" in names:
-        changes.run()
-    if not names or "gameday" in names:
-        gameday.run()
-    if not names or "backup" in names:
-        backup.run()
-    if not names or "growth" in names:
-        growth.run()
-    if not names or "metadata" in names:
-        metadata.run()
-    if not names or "rollback" in names:
-        rollback.run()
-    if not names or "features" in names:
-        features.run()
-    if not names or "index" in names:
-        index.run()
-    if not names or "index-million" in names:
-        index.million()
-    if not names or "corpus" in names:
-        codes.append(corpus.run())
-    if not names or "gpu" in names:
-        codes.append(gpu.run())
+    """The exit code: the highest of theirs; where all are run, what cannot be had here is no failure."""
+    if unknown := sorted(set(names) - set(RUNS)):
+        print(f"no benchmark is called {', '.join(unknown)}; there are: {', '.join(RUNS)}", file=sys.stderr)
+        return 64
+    codes = [run() or 0 for name, run in RUNS.items() if not names or name in names]
     return max((code for code in codes if names or code != gpu.EXIT_NO_GPU), default=0)
 
 

@@ -148,7 +148,7 @@ def raw(folder: Path, factory: str) -> Run:
 
 
 def autofaiss(folder: Path, factory: str, python: Path) -> Run:
-    """`build_index` with the same factory string; it tunes nprobe too, as a user gets it. It knows PQ behind OPQ alone."""
+    """`build_index` with the same factory string; it tunes nprobe too. It knows PQ behind OPQ alone."""
     lists, _, code = factory.partition(",PQ")
     if code:
         factory = f"OPQ{code}_{np.load(folder / 'v0.npy', mmap_mode='r').shape[1]},{lists},PQ{code}x8"

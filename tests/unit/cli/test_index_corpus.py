@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import corpus, wordnet
+from benchmarks.corpus import __main__ as corpus
+from benchmarks.corpus import wordnet
 
 _LICENCE = "  1 This software and database is being provided to you\n"
 _DATA = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import harms, story
+from benchmarks.corpus import harms, story
 from ddr.cli import main
 from tests import sandboxes
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from benchmarks import harms, shops, story
+from benchmarks.corpus import harms, shops, story
 
 BUILDING = "while it is built"
 _AGAIN = "build again"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import harms
+from benchmarks.corpus import harms
 
 ANSWERS = 10
 ALIKE = 0.9

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import harms, interrupted, shops, story, wordnet
+from benchmarks.corpus import harms, interrupted, shops, story, wordnet
 
 GLOSSES = 30_000
 EXIT_WRONG, EXIT_UNAVAILABLE = 1, 69
