@@ -19,7 +19,10 @@ def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
     """`key` is "" where it is not known before texts are embedded."""
     shape = plan.shape
     rows = [
-        ("corpus", f"{plan.rows:,} rows of {shape.dimension}, {len(plan.shards)} shards"),
+        (
+            "corpus",
+            f"{plan.rows:,} rows of {shape.dimension}, {len(plan.shards)} shard{'' if len(plan.shards) == 1 else 's'}",
+        ),
         ("kind", shape_of(shape)),
         ("engine", f"{plan.engine} on {plan.device}"),
         ("parts", f"{len(plan.parts)}"),
