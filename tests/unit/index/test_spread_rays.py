@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -147,7 +148,11 @@ def test_a_killed_driver_takes_its_cluster_along_and_the_next_one_finds_the_part
 
 
 def _descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Of a process, which may have ended meanwhile."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
     return [int(one) for one in children] + [below for one in children for below in _descendants(int(one))]
 
 
@@ -247,14 +252,13 @@ def test_the_cluster_listens_on_loopback_alone() -> None:
 
 
 def _sockets(pid: int) -> list[str]:
+    """Of a process, which may have ended meanwhile."""
     found = []
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = link.readlink()
-        except OSError:
-            continue
-        if str(target).startswith("socket:["):
-            found.append(str(target)[8:-1])
+    with contextlib.suppress(OSError):
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if (target := str(link.readlink())).startswith("socket:["):
+                    found.append(target[8:-1])
     return found
 
 
