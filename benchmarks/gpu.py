@@ -17,6 +17,7 @@ Exit codes: 0 all as it must be, 1 a check failed, 69 no GPU here (or no faiss).
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import os
 import shutil
@@ -137,12 +138,8 @@ def measured(speed: Speed, device: str, rounds: int, folder: Path) -> list[Measu
         for name, (by, every) in contenders.items():
             if number == 0 and every > 1:
                 continue
-            train_s, trained = _timed(lambda by=by: by.train(sample, speed.shape, threads))  # type: ignore[misc]
-            add_s, made = _timed(
-                lambda by=by, trained=trained, every=every: by.part(  # type: ignore[misc]
-                    trained, speed.shape, _batches(paths, every), threads
-                )
-            )
+            train_s, trained = _timed(functools.partial(by.train, sample, speed.shape, threads))
+            add_s, made = _timed(functools.partial(by.part, trained, speed.shape, _batches(paths, every), threads))
             if number:
                 taken[name].append((train_s, add_s * every))
             if number == rounds:

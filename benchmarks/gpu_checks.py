@@ -87,10 +87,18 @@ class Bench:
 
     def shape(self, kind: indexes.Kind, metric: indexes.Metric = Metric.L2, seed: int = 1234) -> indexes.Shape:
         size = self.size
-        numbers = {"lists": size.lists, "code_bytes": size.code_bytes, "code_points": 16_384, "code_iterations": 8}
         return indexes.Shape(
-            kind, size.dimension, metric, links=16, ef_construction=80, seed=seed, **numbers  # type: ignore[arg-type]
-        )  # fmt: skip
+            kind,
+            size.dimension,
+            metric,
+            lists=size.lists,
+            links=16,
+            ef_construction=80,
+            code_bytes=size.code_bytes,
+            code_points=16_384,
+            code_iterations=8,
+            seed=seed,
+        )
 
     def batches(self) -> Iterator[Batch]:
         step = max(1, self.size.rows // 4)

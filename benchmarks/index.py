@@ -12,6 +12,7 @@ products (G7), the check of digests against `sha256sum` (G9), the move of the po
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -34,6 +35,7 @@ ROWS, DIMENSION, ROUNDS = 200_000, 128, 5
 MILLION, MILLION_DIMENSION = 1_000_000, 64
 CLUSTERS, QUERIES = 2_000, 1_000
 _MIB = 1 << 20
+_PUBLISHED = ("--publish", "--force", "measured beside others")
 
 
 def corpus(folder: Path, rows: int, dimension: int) -> None:
@@ -69,21 +71,17 @@ def _builds(folder: Path, rows: int, dimension: int, kinds: Sequence[tuple[str, 
     for kind, code in kinds:
         factory = f"IVF{lists},{code}"
         made: dict[str, Callable[[], peers.Run]] = {
-            "max": _build_of(peers.spec(folder, kind, "max")),
-            "fast": _build_of(peers.spec(folder, kind, "fast")),
-            "raw": lambda factory=factory: peers.raw(folder, factory),  # type: ignore[misc]
+            "max": functools.partial(peers.ddr, peers.spec(folder, kind, "max"), *_PUBLISHED),
+            "fast": functools.partial(peers.ddr, peers.spec(folder, kind, "fast"), *_PUBLISHED),
+            "raw": functools.partial(peers.raw, folder, factory),
         }
         if python is not None:
-            made["auto"] = lambda factory=factory: peers.autofaiss(folder, factory, python)  # type: ignore[misc]
+            made["auto"] = functools.partial(peers.autofaiss, folder, factory, python)
         runs: dict[str, list[peers.Run]] = {name: [] for name in made}
         for _ in range(ROUNDS):
             for name, run_ in made.items():
                 runs[name].append(run_())
         _table(factory, runs, rows, dimension)
-
-
-def _build_of(spec: Path) -> Callable[[], peers.Run]:
-    return lambda: peers.ddr(spec, "--publish", "--force", "measured beside others")
 
 
 def _table(factory: str, runs: dict[str, list[peers.Run]], rows: int, dimension: int) -> None:

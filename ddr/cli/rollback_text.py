@@ -76,7 +76,7 @@ def _steps(found: proposal.Proposal, options: book.Options) -> Iterator[str]:
     if found.freezable and not options.keep_frozen:
         rows.append(f"thaw {planes_} once it is proved")
     for at, row in enumerate(rows, start=1):
-        yield from _row("will" if at == 1 else "", f"{at} {row}", most=9)  # what is approved is not cut
+        yield from _row("will" if at == 1 else "", f"{at} {row}", most=None)  # what is approved is not cut
 
 
 def _refused(found: proposal.Proposal, service: services.Service, way_out: str) -> list[str]:
@@ -90,14 +90,14 @@ def _refused(found: proposal.Proposal, service: services.Service, way_out: str) 
     return lines
 
 
-def _row(label: str, text: str, most: int = 2) -> list[str]:
-    """A label and its text on at most `most` lines; a command in it is never broken."""
+def _row(label: str, text: str, most: int | None = 2) -> list[str]:
+    """A label and its text on at most `most` lines, None for all of them; a command in it is never broken."""
     pad = " " * (_LABEL - len(click.unstyle(label)))
     wide = min(_WIDTH, output.width() or _WIDTH)
     lines = textwrap.wrap(
         " ".join(text.split()),
         wide - _LABEL - 2,
-        max_lines=most * -(-_WIDTH // wide),
+        max_lines=None if most is None else most * -(-_WIDTH // wide),
         placeholder=" ...",
         break_long_words=False,
         break_on_hyphens=False,

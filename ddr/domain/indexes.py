@@ -34,6 +34,9 @@ class Metric(enum.StrEnum):
     """Inner product of rows that are scaled to length 1 as they are read."""
 
 
+Kept = Literal["serving", "pinned", "all", "records"]
+"""Whose bytes a backup has: of the version that serves; also of those that are pinned; of all; of none."""
+
 Policy = Literal["reject", "drop", "keep"]
 """What becomes of a row that is not as it should be: the build ends, the row is left out, it goes in as it is."""
 

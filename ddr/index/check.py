@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ddr.index.embedders import fingerprint
     from ddr.index.sources import corpus as corpora
 
-INDEX, NAMES = "index.faiss", "ids.json"
 QUICK = (0, 1, 2)
 _REBUILD = 4
 _ALIKE = 0.99
@@ -218,19 +217,24 @@ class _Look:
         }
         for what, (found, wanted) in told.items():
             if found != wanted:
-                self._broken(INDEX, f"has {found:,} {what}, its manifest says {wanted:,}")
+                self._broken(naming.INDEX, f"has {found:,} {what}, its manifest says {wanted:,}")
         if head.is_l2 != (manifest.plan.shape.metric is indexes.Metric.L2):
-            self._broken(INDEX, f"measures by {'L2' if head.is_l2 else 'inner product'}, not as its manifest says")
+            self._broken(
+                naming.INDEX, f"measures by {'L2' if head.is_l2 else 'inner product'}, not as its manifest says"
+            )
         if not head.is_trained:
-            self._broken(INDEX, "is not trained")
+            self._broken(naming.INDEX, "is not trained")
         if head.ids != manifest.scan.ids:
             self._find(
-                indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{INDEX}", "has other ids than its manifest", _BETTER
+                indexes.Trouble.OUT_OF_SYNC,
+                f"{self._version}/{naming.INDEX}",
+                "has other ids than its manifest",
+                _BETTER,
             )
         for name, wanted in manifest.quality.search.items():
             if head.search and head.search != wanted:
                 what = f"searches with {name} {head.search}, was measured with {wanted}"
-                self._find(indexes.Trouble.LOW_RECALL, f"{self._version}/{INDEX}", what, _BETTER)
+                self._find(indexes.Trouble.LOW_RECALL, f"{self._version}/{naming.INDEX}", what, _BETTER)
                 self.skipped.append("probes: whoever searches otherwise gets other answers")
                 return "level 2"
         self._probes(seen.head.found)
@@ -243,31 +247,33 @@ class _Look:
             return
         wanted = sum(len(probe.found) for probe in probes)
         if len(found) != len(probes):
-            self._broken(INDEX, f"answered {len(found)} of {len(probes)} probes")
+            self._broken(naming.INDEX, f"answered {len(found)} of {len(probes)} probes")
             return
         alike = sum(
             len(set(probe.found) & set(answer[: len(probe.found)])) for probe, answer in zip(probes, found, strict=True)
         )
         if alike < _ALIKE * wanted:
-            self._broken(INDEX, f"gives {alike} of {wanted} answers to its probes that it gave when it was published")
+            self._broken(
+                naming.INDEX, f"gives {alike} of {wanted} answers to its probes that it gave when it was published"
+            )
 
     def _ask(self, folder: Path | None, **more: object) -> loading.Seen | None:
         """None, with a finding, when it cannot be loaded."""
         if folder is None:
             return None
-        has_names = any(file.name == NAMES for file in self._manifest.files)
+        has_names = any(file.name == naming.NAMES for file in self._manifest.files)
         question = loading.Question(
-            str(folder / INDEX),
-            str(folder / NAMES) if has_names else "",
+            str(folder / naming.INDEX),
+            str(folder / naming.NAMES) if has_names else "",
             threads=self._means.threads,
             **more,  # type: ignore[arg-type]
         )
         try:
-            return loading.ask(question, loading.limits_for(folder / INDEX, self._manifest, question))
+            return loading.ask(question, loading.limits_for(folder / naming.INDEX, self._manifest, question))
         except Damaged as problem:
-            self._broken(INDEX, problem.message)
+            self._broken(naming.INDEX, problem.message)
         except OSError as problem:
-            self._broken(INDEX, f"cannot be looked at: {problem.strerror}")
+            self._broken(naming.INDEX, f"cannot be looked at: {problem.strerror}")
         return None
 
     @contextlib.contextmanager
@@ -281,7 +287,7 @@ class _Look:
             try:
                 home.fetch(self._of, self._version, Path(made))
             except (Damaged, Missing) as problem:
-                self._broken(INDEX, problem.message)
+                self._broken(naming.INDEX, problem.message)
                 yield None
             else:
                 yield Path(made)
@@ -323,12 +329,12 @@ class _Look:
         with self._local() as folder:
             if folder is None:
                 return "level 3"
-            names = syncing.names(folder / NAMES) if wanted.has_texts else None
+            names = loading.names(folder / naming.NAMES) if wanted.has_texts else None
             labels, rows = syncing.labels_of_sample(wanted, names)
             seen = self._ask(folder, sample=tuple(labels.tolist()), wants_labels=True)
         if seen is not None:
             for what in syncing.differences(self._manifest, wanted, seen, names, rows):
-                self._find(indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{INDEX}", what, self._remedy(wanted))
+                self._find(indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{naming.INDEX}", what, self._remedy(wanted))
         return f"level 3: {wanted.scan.kept:,} ids are those of the corpus, {len(rows)} sampled vectors are theirs"
 
     def _away(self, level: int, problem: Unavailable) -> str:

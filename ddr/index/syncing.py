@@ -94,10 +94,6 @@ def _corpus_texts(corpus: Corpus) -> Iterator[Sequence[str]]:
     return (corpus.texts(start, min(start + _BATCH_ROWS, corpus.rows)) for start in starts)
 
 
-names = loading.names
-"""The one reader of `ids.json`."""
-
-
 def labels_of_sample(
     wanted: Wanted, named: Sequence[str] | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

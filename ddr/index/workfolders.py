@@ -10,8 +10,7 @@ from ddr.domain import indexes
 from ddr.errors import Damaged, Missing
 from ddr.index import codec, plans
 from ddr.index import work as works
-from ddr.index.homes import home, naming, notes
-from ddr.lib import digest
+from ddr.index.homes import home, naming
 from ddr.ports import store
 
 
@@ -35,11 +34,11 @@ class Folders:
         try:
             return of.manifest(version).plan
         except (Damaged, Missing):
-            noted = notes.plan(of.moves(), version)
-        if not noted:
+            published = home.published(of.moves(), version)
+        if published is None:
             return None
         found = [one.plan for one in works.all_of(self.root, self.depot)]
-        return next((plan for plan in found if digest.short(codec.key(plan), len(noted)) == noted), None)
+        return next((plan for plan in found if codec.key(plan) == published.plan), None)
 
     def old(self, of: home.Home, wanted: indexes.Wanted, shards: Sequence[indexes.Shard] | None) -> Old:
         """Those of other plans than that of the corpus and that of the version that serves. All stay where either is

@@ -8,19 +8,16 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from ddr.backup import retention
+from ddr.domain import indexes
 from ddr.lib import located
 
 RECOVERY_WINDOW = retention.RECOVERY_WINDOW
 """`recoveryWindow` of ddr.yaml: how far back every plane can be taken; what that needs is kept."""
 
 
-Choice = Literal["serving", "pinned", "all", "records"]
-"""Whose bytes go in: of the version that serves; also of those that are pinned; of all; of none."""
-
-
 @dataclass(frozen=True)
 class IndexBackup:
-    versions: Choice = "serving"
+    versions: indexes.Kept = "serving"
 
 
 @dataclass(frozen=True)

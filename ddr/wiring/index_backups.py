@@ -65,7 +65,7 @@ def chosen(wired: build.Wired) -> dict[str, component.IndexHome]:
     return {name: of(wired, name, entry.versions) for name, entry in wanted.items()}
 
 
-def of(wired: build.Wired, name: str, choice: backup_settings.Choice = "serving") -> component.IndexHome:
+def of(wired: build.Wired, name: str, choice: nouns.Kept = "serving") -> component.IndexHome:
     """The component of that name. Missing where there is none."""
     from ddr.index.backing import component
     from ddr.index.homes import folder

@@ -44,7 +44,7 @@ class _Seen:
     manifest: indexes.Manifest | None = None
 
 
-def capture(of: home.Home, wanted: indexes.Wanted | None, choice: record.Choice, sink: restorable.Sink) -> None:
+def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, sink: restorable.Sink) -> None:
     """Raises Damaged, with all else in the sink, for what is not as it was published; Unavailable, also where a home
     that had versions has none: then it is gone."""
     names = of.versions()
@@ -138,7 +138,7 @@ def _documents(seen: Sequence[_Seen]) -> dict[str, Mapping[str, bytes]]:
     return {one.version.name: one.documents for one in seen}
 
 
-def _chosen(seen: Sequence[_Seen], choice: record.Choice, current: str, pins: Mapping[str, str]) -> dict[str, _Seen]:
+def _chosen(seen: Sequence[_Seen], choice: indexes.Kept, current: str, pins: Mapping[str, str]) -> dict[str, _Seen]:
     wanted = {"records": set(), "serving": {current}, "pinned": {current, *pins}}.get(choice)
     return {one.version.name: one for one in seen if wanted is None or one.version.name in wanted}
 

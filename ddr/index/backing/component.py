@@ -35,7 +35,7 @@ class IndexHome:
     of: home.Home
     homes: Callable[[str], home.Home]
     wanted: indexes.Wanted | None = None
-    choice: record.Choice = "serving"
+    choice: indexes.Kept = "serving"
 
     @property
     def where(self) -> str:

@@ -51,10 +51,10 @@ def _foreign(source: restorable.Source, place: Path, version: record.Version) ->
         path = place / name
         same = path.is_file() and source.matches(tree, f"{version.name}/{name}", writing.blocks(path))
         yield restorable.Comparison(f"{version.name}/{name}", "same bytes", "same bytes" if same else "other bytes")
-    if any(file.name == check.INDEX for file in version.files):
+    if any(file.name == naming.INDEX for file in version.files):
         expected, found = "an index that can be read", ""
-        names = place / check.NAMES
-        question = loading.Question(str(place / check.INDEX), str(names) if names.is_file() else "")
+        names = place / naming.NAMES
+        question = loading.Question(str(place / naming.INDEX), str(names) if names.is_file() else "")
         limits = child.Limits.of_file(version.size_bytes)
         try:
             head = loading.ask(question, limits).head

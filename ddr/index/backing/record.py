@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from ddr.domain import indexes
 from ddr.errors import Damaged
@@ -19,9 +18,6 @@ from ddr.ports import restorable
 
 HOME, RECORDS, VERSIONS = ".home.json", "records", "versions"
 CARD = "card.json"
-
-Choice = Literal["serving", "pinned", "all", "records"]
-"""Whose bytes go in: of the version that serves; also of those that are pinned; of all; of none."""
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ class BucketHome:
         found = self._current()[0]
         return found.moves if found else ()
 
-    def point(self, expect: str | None, to: str, why: str = "") -> str:
+    def point(self, expect: str | None, to: str, why: str = "", published: home.Published | None = None) -> str:
         self._must_be_honest()
         before, version = self._current()
         found = before.version if before else None
@@ -127,7 +127,7 @@ class BucketHome:
         if found != expect:
             raise self._moved(found, expect)
         self._must_be_there(to)
-        move = home.Move(self.now(), found or "", to, self.actor, why)
+        move = home.Move(self.now(), found or "", to, self.actor, why, published)
         after = Current(to, before.count + 1 if before else 1, (*(before.moves if before else ()), move)[-_KEPT_MOVES:])
         try:
             if before is None:

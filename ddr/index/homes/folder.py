@@ -106,11 +106,11 @@ class FolderHome:
             raise home.LostPointer(what, target=str(place))
         return place.name
 
-    def point(self, expect: str | None, to: str, why: str = "") -> str:
+    def point(self, expect: str | None, to: str, why: str = "", published: home.Published | None = None) -> str:
         with self._watched("change"), self._alone():
             found = self._pointed()
             if found == to:
-                return self._note(expect, to, why) if expect != to and self._last() != to else ""
+                return self._note(expect, to, why, published) if expect != to and self._last() != to else ""
             if found != expect:
                 raise Conflict(
                     f"{self.link} points at {found or 'nothing'}, not at {expect or 'nothing'}; nothing was changed",
@@ -120,7 +120,7 @@ class FolderHome:
                 )
             target = self._folder(to)
             durable.point(self.link, os.path.relpath(target, self.link.parent))
-            return self._note(found, to, why)
+            return self._note(found, to, why, published)
 
     def _pointed(self) -> str | None:
         try:
@@ -135,8 +135,10 @@ class FolderHome:
         for line in jsonl.read(self._log).objects:
             with contextlib.suppress(ValueError):
                 at = timetext.parse_time(str(line.get("at")))
-                said = [str(line.get(key) or "") for key in ("from", "to", "actor", "summary")]
-                found.append(home.Move(at, *said))
+                before, after, actor, summary = (str(line.get(key) or "") for key in ("from", "to", "actor", "summary"))
+                is_new = "plan" in line
+                published = home.Published(str(line["plan"]), str(line.get("embedder") or "")) if is_new else None
+                found.append(home.Move(at, before, after, actor, summary, published))
         return found
 
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
@@ -300,10 +302,11 @@ class FolderHome:
         moves = self.moves()
         return moves[-1].after if moves else ""
 
-    def _note(self, before: str | None, after: str, why: str) -> str:
+    def _note(self, before: str | None, after: str, why: str, published: home.Published | None) -> str:
         """Append the move to the log. A line that a kill tore is ended first: it counts for nothing, ours for all."""
         said = {"at": timetext.format_time(self.now()), "from": before or "", "to": after, "actor": self.actor}
-        line = json.dumps({**said, "summary": why}).encode() + b"\n"
+        built = {} if published is None else {"plan": published.plan, "embedder": published.embedder}
+        line = json.dumps({**said, "summary": why, **built}).encode() + b"\n"
         try:
             fd = os.open(self._log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
             try:

@@ -17,14 +17,29 @@ _BACK = "`ddr index rollback --to VERSION --apply`; `ddr index check` says to wh
 
 
 @dataclass(frozen=True)
+class Published:
+    """Of a publication: the digest of its plan, the fingerprint of its embedder ("" for none). Enough to go on with
+    when the manifest of a version is damaged."""
+
+    plan: str
+    embedder: str
+
+
+@dataclass(frozen=True)
 class Move:
-    """The pointer went from `before` ("" where there was none) to `after`."""
+    """The pointer went from `before` ("" where there was none) to `after`; `published` where `after` was new."""
 
     at: datetime
     before: str
     after: str
     actor: str = ""
     summary: str = ""
+    published: Published | None = None
+
+
+def published(moves: Sequence[Move], version: str) -> Published | None:
+    """What the record of moves says of the publication of a version; None where nobody wrote it down."""
+    return next((move.published for move in reversed(moves) if move.after == version and move.published), None)
 
 
 class LostPointer(Damaged):
@@ -78,7 +93,7 @@ class Pointing(Protocol):
         """The version it names, also where that is gone; None where there is no pointer. LostPointer."""
         ...
 
-    def point(self, expect: str | None, to: str, why: str = "") -> str:
+    def point(self, expect: str | None, to: str, why: str = "", published: Published | None = None) -> str:
         """Compare and set, in one step for every reader; a second time it is no error.
 
         `expect` is a version, None for nowhere, or the target of a LostPointer. Conflict when it points at something

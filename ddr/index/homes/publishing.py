@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, DdrError, Missing, Refused
-from ddr.index.homes import home, naming, notes
+from ddr.index.homes import home, naming
+from ddr.lib import digest
 
 Prove = Callable[[str], indexes.Check]
 """Levels 0 to 2 of a version of the home: `check.check` with all but the version given."""
@@ -97,7 +98,8 @@ def publish(
         if proof.findings:
             _take_away(to, version)
             raise _not_proved(f"{version} is not published", proof, "build it again; this disk may be failing")
-    warning = to.point(before, version, notes.of_publication(manifest))
+    published = home.Published(manifest.plan_digest, manifest.embedder.fingerprint)
+    warning = to.point(before, version, f"publish: plan {digest.short(manifest.plan_digest)}", published)
     report(f"{to.name} serves {version}")
     return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
 
@@ -233,7 +235,10 @@ def embedder_of(to: home.Home, version: str) -> str | None:
     try:
         return to.manifest(version).embedder.fingerprint
     except (Damaged, Missing):
-        return notes.embedder(to.moves(), version) if naming.is_ours(version) else ""
+        if not naming.is_ours(version):
+            return ""
+        published = home.published(to.moves(), version)
+        return published.embedder if published else None
 
 
 def _there_already(

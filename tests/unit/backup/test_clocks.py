@@ -248,9 +248,13 @@ def test_of_the_snapshots_of_one_second_the_last_made_is_the_latest(tmp_path: Pa
         made = []
         for number in range(4):
             at = house.NOW + timedelta(microseconds=100_000 * number + first)
-            made.append(house.backup(repository, {"shop": shop}, lambda at=at: at).id)  # type: ignore[misc]
+            made.append(house.backup(repository, {"shop": shop}, functools.partial(_same, at)).id)
         assert [head.id for head in repository.heads()] == made
         assert repository.head("latest").id == made[-1]
         newest = repository.newest()
         assert newest is not None
         assert newest.id == made[-1]
+
+
+def _same(at: datetime) -> datetime:
+    return at

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ddr.backup import capture, drill, keys, reading, source
 from ddr.backup import repository as repositories
-from ddr.domain import snapshots
+from ddr.domain import indexes, snapshots
 from ddr.index.backing import component, record
 from ddr.index.homes import folder, home
 from ddr.ports import restorable
@@ -22,7 +22,7 @@ def homes(target: str) -> home.Home:
     return folder.FolderHome(Path(target), published.Clock(), "tester")
 
 
-def of(place: home.Home, choice: record.Choice = "serving") -> component.IndexHome:
+def of(place: home.Home, choice: indexes.Kept = "serving") -> component.IndexHome:
     return component.IndexHome(place, homes, None, choice)
 
 

@@ -112,11 +112,11 @@ def test_from_a_folder_into_a_bucket_and_back(tried: home.Home, made: Making, tm
         assert published.prover(other, (0, 1))(name).findings == ()
 
 
-CHOICES: dict[record.Choice, list[int]] = {"serving": [1], "pinned": [0, 1], "all": [0, 1, 2], "records": []}
+CHOICES: dict[indexes.Kept, list[int]] = {"serving": [1], "pinned": [0, 1], "all": [0, 1, 2], "records": []}
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_whose_bytes_go_in(tmp_path: Path, made: Making, choice: record.Choice) -> None:
+def test_whose_bytes_go_in(tmp_path: Path, made: Making, choice: indexes.Kept) -> None:
     at = published.at(tmp_path / "home")
     names = three(at, made)
     vault = backed.Vault()

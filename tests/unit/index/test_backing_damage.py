@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -15,7 +17,7 @@ from ddr.errors import Damaged, DdrError, Refused
 from ddr.index import check
 from ddr.index.backing import record
 from ddr.index.homes import bucket, folder, home
-from ddr.ports import restorable
+from ddr.ports import restorable, store
 from ddr.stores import memory
 from tests.unit.backup import house
 from tests.unit.index import backed, dying, published
@@ -36,11 +38,19 @@ def two(root: Path, made: published.Made) -> tuple[folder.FolderHome, str, str]:
     return at, first, second
 
 
+def _turned(at: int, content: bytes) -> bytes:
+    return content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]
+
+
+def _cut(at: int, content: bytes) -> bytes:
+    return content[:at]
+
+
 def harms(size: int, step: int) -> Iterator[tuple[str, Change]]:
     """Bits turned, cut at every length of a grid, a block of zeros, more than there was, nothing, gone."""
     for at in range(0, size, step):
-        yield f"bit {at}", lambda content, at=at: content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :]  # type: ignore[misc]
-        yield f"cut {at}", lambda content, at=at: content[:at]  # type: ignore[misc]
+        yield f"bit {at}", functools.partial(_turned, at)
+        yield f"cut {at}", functools.partial(_cut, at)
     yield "zeros", lambda content: content[: size // 3] + bytes(64) + content[size // 3 + 64 :]
     yield "longer", lambda content: content + b"\0"
     yield "gone", lambda content: None
@@ -261,8 +271,8 @@ class Lying:
         def swapped(name: str, files: restorable.FileTree) -> object:
             return tree(name, _Other(files) if name == record.VERSIONS else files)
 
-        sink.tree = swapped  # type: ignore[method-assign, assignment]
-        self.real.capture(sink)
+        with mock.patch.object(sink, "tree", swapped):
+            self.real.capture(sink)
 
 
 class _Other:
@@ -376,8 +386,8 @@ def test_killed_anywhere_it_goes_on_in_a_bucket(tmp_path: Path, made: published.
     assert deaths > 30
 
 
-def _bucket(place: object) -> bucket.BucketHome:
-    return bucket.BucketHome(place, "", published.Clock(), segment_bytes=2000)  # type: ignore[arg-type]
+def _bucket(place: store.Store) -> bucket.BucketHome:
+    return bucket.BucketHome(place, "", published.Clock(), segment_bytes=2000)
 
 
 @pytest.mark.parametrize("call", ["write", "pwrite", "fsync", "link", "mkdir", "rename"])

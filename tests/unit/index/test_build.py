@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
@@ -245,10 +246,8 @@ def test_a_build_is_published_checked_at_every_level_and_gone_back_from(kind: in
         moved = publishing.publish(home, files, manifest, lambda version: check.check(home, version, check.Means()))
         served.append(moved.after)
         means = check.Means(
-            corpus=lambda chosen=chosen: builds.sources().corpus(chosen),  # type: ignore[misc]
-            rebuild=lambda part, chosen=chosen: workshop.part_again(  # type: ignore[misc]
-                lambda folder: builds.bench(chosen, folder), part
-            ),
+            corpus=functools.partial(builds.sources().corpus, chosen),
+            rebuild=functools.partial(workshop.part_again, functools.partial(builds.bench, chosen)),
         )
         found = check.check(home, moved.after, means, range(5))
         assert found.levels == (0, 1, 2, 3, 4), found

@@ -14,8 +14,8 @@ from ddr.connectors import faiss_index
 from ddr.domain import indexes, planes
 from ddr.errors import Conflict, Damaged, InputError, Missing, Refused
 from ddr.index import check
-from ddr.index.homes import bucket, collecting, folder, home, naming, notes, publishing
-from ddr.lib import clock, digest
+from ddr.index.homes import bucket, collecting, folder, home, naming, publishing
+from ddr.lib import clock
 from ddr.ports import store
 from ddr.stores import local, memory
 from tests import servers
@@ -151,10 +151,12 @@ def test_who_made_the_vectors_that_serve_is_asked_of_the_record(tried: home.Home
         by(b, 3)
     assert publishing.way_back(tried, first, prove).after == first
     third = by(a, 3).after
-    moves = [dataclasses.replace(move, summary="") for move in tried.moves()]
-    assert notes.embedder(tried.moves(), third) == a
-    assert notes.embedder(moves, third) is None
-    assert notes.plan(tried.moves(), third) == digest.short(made(3).manifest.plan_digest)
+    moves = [dataclasses.replace(move, published=None) for move in tried.moves()]
+    noted = home.published(tried.moves(), third)
+    assert noted is not None
+    assert noted.embedder == a
+    assert home.published(moves, third) is None
+    assert noted.plan == made(3).manifest.plan_digest
 
 
 def test_a_pointer_that_is_none_is_told_with_the_way_back(tried: home.Home, made: Making) -> None:

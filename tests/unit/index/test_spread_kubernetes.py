@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import subprocess
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +61,12 @@ def variants(plan: indexes.Plan, place: str) -> list[tuple[str, Any]]:
     ]
 
 
-@pytest.mark.skipif(util.find_spec("kubernetes_validate") is None, reason="pip install kubernetes-validate")
 @pytest.mark.parametrize(
     "version",
     [pytest.param(one, marks=() if one in (VERSIONS[0], VERSIONS[-1]) else pytest.mark.long) for one in VERSIONS],
 )
 def test_kubernetes_own_schema_takes_it(plan: indexes.Plan, place: str, version: str) -> None:
-    import kubernetes_validate  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="it is in requirements-heavy.lock")
     for name, job in variants(plan, place):
         assert kubernetes_validate.validate(job, version, strict=True) == version, name
     with pytest.raises(kubernetes_validate.ValidationError):
