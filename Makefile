@@ -47,12 +47,13 @@ check: $(READY) ## Format, lint, types, import floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# By file: the tests of a file may tell one story. (xdist 3.8's groups have no effect under pytest 9.2.)
+# By file: the tests of a file may tell one story. (xdist 3.8's groups have no effect under pytest 9.2.) A worker that dies
+# ends the run: xdist would wait for ever for the tests that it had.
 test: $(HEAVY) check ## Everything CI runs
-	$(BIN)/pytest -n $(JOBS) --dist loadfile -m "not long"
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --max-worker-restart 0 -m "not long"
 
 test-long: $(HEAVY) check ## The full campaigns too: every kill point on the real sandbox (about an hour)
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --max-worker-restart 0
 
 format: $(READY) ## Rewrite the code the way `make check` wants it
 	$(BIN)/ruff format .

@@ -10,7 +10,7 @@ from ddr.domain import indexes as nouns
 from ddr.errors import Refused
 from ddr.index import codec, plans, stages
 from ddr.index import work as works
-from ddr.index.spread import rays
+from ddr.index.spread import ray_driver, rays
 from ddr.lib import digest
 from ddr.wiring import index_settings, indexes
 
@@ -25,7 +25,7 @@ def place(index: indexes.Index, plan: nouns.Plan) -> str:
     return str((index.work_folder / key / works.PLAN).absolute())
 
 
-def opener(index: indexes.Index, plan: nouns.Plan, folder: Path) -> rays.Open:
+def opener(index: indexes.Index, plan: nouns.Plan, folder: Path) -> ray_driver.Open:
     """Opens the plan in another process. It has no credentials in it: it travels through Ray.
 
     `folder`: where that process keeps what it fetches from the depot.
@@ -45,6 +45,6 @@ def on_ray(index: indexes.Index, bench: stages.Bench, environ: Mapping[str, str]
             hint="give its nodes a role or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and leave them out here",
         )
     here = plans.machine(index.wanted)
-    cluster = rays.Cluster(address, here.threads, here.memory_mib, keys)
+    cluster = ray_driver.Cluster(address, here.threads, here.memory_mib, keys)
     folder = indexes.WORKER_FOLDER if address else index.work_folder.absolute()
     return rays.spread(bench, opener(index, bench.plan, folder), cluster)

@@ -1,6 +1,6 @@
 """What runs in Ray's workers in the tests: benches that note who opened them, wait, die, or are away for a moment.
 
-As a program it is a driver: PLAN and a folder for notes; it makes two parts and waits with the others to be killed.
+`drive` is a build in a process of its own, which makes two parts and waits with the others to be killed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ import functools
 import itertools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ddr.errors import Unavailable
 from ddr.index import build, stages
-from ddr.index.spread import rays
+from ddr.index.spread import ray_driver, rays
 from ddr.wiring import indexes
 from tests.unit.index import builds
 
 WAIT_S = 120.0
+IMPATIENT = ray_driver.Cluster(cpus=2, seen_s=0, environment={"RAY_gcs_rpc_server_reconnect_timeout_s": "5"})
+"""When its head is away, what is left of it ends soon."""
 
 
 def note(folder: Path, what: str) -> int:
@@ -97,10 +98,6 @@ def held(path: str, folder: Path, report: stages.Report) -> stages.Bench:
     return indexes.of_plan(path, told)
 
 
-def drive(path: str, folder: Path) -> None:
+def drive(path: str, notes: str) -> None:
     bench = indexes.of_plan(path, builds.silent)
-    build.build(bench, rays.spread(bench, functools.partial(held, path, folder), rays.Cluster(cpus=2)))
-
-
-if __name__ == "__main__":
-    drive(sys.argv[1], Path(sys.argv[2]))
+    build.build(bench, rays.spread(bench, functools.partial(held, path, Path(notes)), IMPATIENT))
