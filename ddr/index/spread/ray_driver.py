@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import pickle
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ READY, DONE, END, FAILED = "ready", "done", "end", "failed"
 LENGTH_BYTES = 8
 _STARTS = 4
 _TICK_S = 1.0
+_KNOCK_S = 10.0
 _STORE_BYTES = 80 << 20  # nearly the least that Ray takes: only receipts go through it
 _MIB = 1 << 20
 
@@ -164,6 +166,7 @@ def _next(orders: BinaryIO) -> Order | None:
 
 def connect(cluster: Cluster, folder: str) -> Any:
     """Ray, connected. It gives its processes 30 seconds to come up, which a busy machine exceeds once and not twice."""
+    _knock(cluster.address)
     try:
         import ray
         import ray.exceptions
@@ -179,13 +182,27 @@ def connect(cluster: Cluster, folder: str) -> Any:
             ray.shutdown()
             if tries_left:
                 continue
-            where = redact.foreign(cluster.address) if cluster.address else "a cluster on this machine"
-            raise errors.Unavailable(
-                f"Ray: {where}: {redact.foreign(problem)}",
-                hint="`ray status` shows a cluster; RAY_ADDRESS names it, without it one is started here",
-            ) from problem
+            raise _away(cluster.address, problem) from problem
         break
     return ray
+
+
+def _knock(address: str) -> None:
+    """Where nobody listens Ray itself knocks for more than ten minutes and says nothing."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _KNOCK_S).close()
+        except (OSError, OverflowError) as problem:
+            raise _away(address, problem) from problem
+
+
+def _away(address: str, problem: Exception) -> errors.Unavailable:
+    where = redact.foreign(address) if address else "a cluster on this machine"
+    return errors.Unavailable(
+        f"Ray: {where}: {redact.foreign(problem)}",
+        hint="`ray status` shows a cluster; RAY_ADDRESS names it, without it one is started here",
+    )
 
 
 def _started(cluster: Cluster, folder: str) -> dict[str, Any]:
