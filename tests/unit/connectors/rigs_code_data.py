@@ -198,3 +198,10 @@ def stage_rig(official: Official, root: Path, *, over_rest: bool) -> rigs.Rig:
     down = f"http://127.0.0.1:{process.free_port()}" if over_rest else f"sqlite:///{root / 'none.db'}"
     made = [rigs.mlflow_plane(at, official.folder, model, "", stage="Production") for at in (tracking, down)]
     return rigs.Rig(made[0], made[1], ("1", "2", "3"), move, overwrite, state, not over_rest)
+
+
+def data_with_link(root: Path) -> Path:
+    """`ml` with commits v1 and v2, `remote`, and a link to the live folder."""
+    data_repository(root, ("v1", "v2"))
+    (root / "current").symlink_to("ml")
+    return root

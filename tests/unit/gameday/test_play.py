@@ -10,17 +10,11 @@ from datetime import timedelta
 import pytest
 
 from ddr.domain import accounts, diagnoses, gamedays, planes, records, signals
-from ddr.errors import Interrupted, Unavailable
-from ddr.gameday import fold, progress, verbs
+from ddr.gameday import fold, progress
 from ddr.ports import platform as platforms
-from ddr.ports import verb
 from tests.unit.gameday import twin as twins
 
 MET, MISSED, NOT_RUN = gamedays.Standing.MET, gamedays.Standing.MISSED, gamedays.Standing.NOT_RUN
-
-
-def standings(played: gamedays.Played) -> dict[str, gamedays.Standing]:
-    return {expectation.name: expectation.standing for expectation in played.expectations}
 
 
 @pytest.fixture
@@ -38,7 +32,7 @@ def good() -> tuple[twins.Twin, gamedays.GameDay]:
 def test_every_expectation_is_met(good: tuple[twins.Twin, gamedays.GameDay]) -> None:
     _, day = good
     (played,) = day.played
-    assert standings(played) == dict.fromkeys(gamedays.EXPECTATIONS, MET)
+    assert twins.standings(played) == dict.fromkeys(gamedays.EXPECTATIONS, MET)
     assert day.passed
     assert (day.points, day.possible) == (100, 100)
 
@@ -122,7 +116,7 @@ def test_without_a_steady_state_nothing_is_broken(twin: twins.Twin) -> None:
     (played,) = day.played
     assert played.why_not.startswith("the steady state is not there: errors bad")
     assert (played.points, played.possible) == (0, 100)
-    assert standings(played) == dict.fromkeys(gamedays.EXPECTATIONS, NOT_RUN)
+    assert twins.standings(played) == dict.fromkeys(gamedays.EXPECTATIONS, NOT_RUN)
     assert not day.passed
     assert twin.state() == before
     assert twin.world.effects == {}
@@ -181,7 +175,7 @@ def test_an_invariant_that_breaks_fails_the_scenario_although_all_points_are_won
 def test_a_signal_that_stays_quiet_misses_detection_and_nothing_more_is_run(twin: twins.Twin) -> None:
     text = twins.SCENARIO.replace("detect: {signals: [golden]", "detect: {signals: [feature-age]")
     (played,) = twin.play(text).played
-    assert standings(played) == {"detect": MISSED, "diagnose": NOT_RUN, "affected": NOT_RUN, "recover": NOT_RUN}
+    assert twins.standings(played) == {"detect": MISSED, "diagnose": NOT_RUN, "affected": NOT_RUN, "recover": NOT_RUN}
     assert played.points == 0
     assert played.is_restored
     assert played.steady.held_after
@@ -190,8 +184,8 @@ def test_a_signal_that_stays_quiet_misses_detection_and_nothing_more_is_run(twin
 def test_one_bad_look_is_not_yet_a_detection(twin: twins.Twin) -> None:
     text = twins.SCENARIO.replace("within: 15m", "within: 5m")
     (played,) = twin.play(text).played
-    assert standings(played)["detect"] is MISSED
-    assert standings(played)["recover"] is MET
+    assert twins.standings(played)["detect"] is MISSED
+    assert twins.standings(played)["recover"] is MET
 
 
 def blames(**changes: object) -> Callable[[platforms.Platform], diagnoses.Diagnosis]:
@@ -207,7 +201,7 @@ def test_a_wrong_plane_costs_the_diagnosis_and_its_runbook_the_recovery(twin: tw
 
     twin.diagnose = features
     (played,) = twin.play().played
-    assert standings(played) == {"detect": MET, "diagnose": MISSED, "affected": MET, "recover": MISSED}
+    assert twins.standings(played) == {"detect": MET, "diagnose": MISSED, "affected": MET, "recover": MISSED}
     assert played.points == 40
     assert played.is_restored, "also what the wrong runbook froze and blocked"
 
@@ -233,7 +227,7 @@ def test_blaming_a_decoy_is_a_miss(twin: twins.Twin) -> None:
 @pytest.mark.parametrize("impaired", [(), ("postcode", "other")])
 def test_affected_means_exactly(twin: twins.Twin, impaired: tuple[str, ...]) -> None:
     twin.diagnose = blames(impaired=impaired)
-    assert standings(twin.play().played[0])["affected"] is MISSED
+    assert twins.standings(twin.play().played[0])["affected"] is MISSED
 
 
 def test_an_inconclusive_diagnosis_is_made_again_until_it_names_a_runbook(twin: twins.Twin) -> None:
@@ -255,7 +249,7 @@ def test_a_diagnosis_that_never_names_one_ends_when_patience_does(twin: twins.Tw
     twin.diagnose = blames(next_command="", verdict=diagnoses.Verdict.INCONCLUSIVE)
     text = twins.SCENARIO + "giveUpAfter: 1h\n"
     (played,) = twin.play(text).played
-    assert standings(played) == {"detect": MET, "diagnose": MISSED, "affected": MET, "recover": NOT_RUN}
+    assert twins.standings(played) == {"detect": MET, "diagnose": MISSED, "affected": MET, "recover": NOT_RUN}
     assert played.is_restored
 
 
@@ -272,7 +266,7 @@ def test_a_validation_that_cannot_be_judged_yet_is_waited_for(twin: twins.Twin) 
     assert len(resumed) == 2, "paused once, then judged again"
     assert played.account is not None
     assert [command.exit_code for command in played.account.commands] == [0, 0, 4, 0, 5, 0, 0]
-    assert standings(played)["recover"] is MET
+    assert twins.standings(played)["recover"] is MET
 
 
 def test_another_plane_that_moves_meanwhile_costs_the_recovery(twin: twins.Twin) -> None:
@@ -287,55 +281,6 @@ def test_another_plane_that_moves_meanwhile_costs_the_recovery(twin: twins.Twin)
     assert twin.world.features.live == "v2", "the planes are returned all the same"
 
 
-def test_a_command_that_fails_ends_the_scenario_with_everything_undone(twin: twins.Twin) -> None:
-    before = twin.state()
-
-    def fail(words: Sequence[str]) -> None:
-        if words[0] == "diagnose":
-            raise Unavailable("the store is away")
-
-    twin.before = fail
-    (played,) = twin.play().played
-    assert "the store is away" in played.why_not
-    assert standings(played)["detect"] is MET
-    assert not played.passed
-    assert twin.state() == before
-
-
-@pytest.mark.parametrize("at", ["incident declare", "diagnose postcode", "runbook run", "runbook resume"])
-def test_ctrl_c_ends_the_day_with_everything_undone(twin: twins.Twin, at: str) -> None:
-    before = twin.state()
-    pressed: list[str] = []
-
-    def press(words: Sequence[str]) -> None:
-        if " ".join(words[:2]) == at and not pressed:
-            pressed.append(at)
-            raise KeyboardInterrupt
-
-    twin.before = press
-    other = twins.SCENARIO.replace("name: promoted", "name: second")
-    day = twin.play(twins.SCENARIO, other)
-    assert day.was_stopped
-    assert not day.passed
-    assert [played.why_not for played in day.played] == ["stopped from the keyboard", "not begun"]
-    assert day.played[1].possible == 100, "what was not begun counts 0 of what it could have"
-    assert twin.state() == before
-    twin.before = lambda words: None
-    assert twin.play(name="gd-2").passed, "nothing is left in the way of the next day"
-
-
-def test_a_defect_is_raised_after_everything_was_undone(twin: twins.Twin) -> None:
-    before = twin.state()
-
-    def defect(words: Sequence[str]) -> None:
-        raise RuntimeError("a defect")
-
-    twin.before = defect
-    with pytest.raises(RuntimeError):
-        twin.play()
-    assert twin.state() == before
-
-
 def test_two_scenarios_one_after_the_other(twin: twins.Twin) -> None:
     other = twins.SCENARIO.replace("name: promoted", "name: second")
     day = twin.play(twins.SCENARIO, other)
@@ -346,56 +291,6 @@ def test_two_scenarios_one_after_the_other(twin: twins.Twin) -> None:
     assert second is not None
     assert first.until <= second.since
     assert first.incident != second.incident
-
-
-def test_a_platform_that_is_not_as_before_ends_the_day(twin: twins.Twin) -> None:
-    def litter(words: Sequence[str]) -> None:
-        if words[:2] == ["incident", "resolve"]:
-            twin.world.model.contents["1"] = b"touched"
-
-    twin.before = litter
-    other = twins.SCENARIO.replace("name: promoted", "name: second")
-    day = twin.play(twins.SCENARIO, other)
-    assert day.why == "after promoted the platform is not as it was before"
-    assert not day.played[0].is_restored
-    assert not day.played[0].passed
-    assert day.played[1].why_not == "not begun"
-
-
-def test_hold_returns_planes_freezes_marks_and_the_fallback(twin: twins.Twin) -> None:
-    on = twin.platform()
-    hold = verbs.build(on)[verbs.HOLD]
-    call = verb.Call("postcode", "r1", "hold", "r1/hold", "", on.clock.now())
-    before = twin.state()
-    settled = hold.prepare(call).settled
-    assert hold.undo(call, settled).status == "skipped", "nothing to do is said"
-    twin.world.model.live = "1"
-    twin.world.model.marks["2"] = "blocked"
-    twin.world.features.frozen_why = "frozen"
-    twin.world.server.fallback_on = True
-    assert hold.undo(call, settled).status == "undone"
-    assert twin.state() == before
-    assert hold.undo(call, settled).status == "skipped", "it may be repeated"
-
-
-def test_what_was_frozen_before_stays_frozen(twin: twins.Twin) -> None:
-    twin.world.model.frozen_why = "since yesterday, by lena"
-    before = twin.state()
-    assert twin.play().played[0].is_restored
-    assert twin.state() == before
-
-
-def test_leftovers_of_an_earlier_day_are_named_with_the_way_out(twin: twins.Twin) -> None:
-    on = twin.platform()
-    started = records.RunStarted("r9", "left", "faults", "", "", "postcode")
-    on.journal.append(started)
-    with pytest.raises(Interrupted) as caught:
-        twin.play()
-    assert caught.value.hint == "ddr runbook undo r9"
-    on.journal.append(records.RunEnded("r9", "undone"))
-    on.journal.append(records.IncidentDeclared("inc-1", "postcode", "SEV2", "old"))
-    with pytest.raises(Interrupted, match="inc-1"):
-        twin.play()
 
 
 def test_judgements_made_by_gates_are_part_of_the_series(good: tuple[twins.Twin, gamedays.GameDay]) -> None:

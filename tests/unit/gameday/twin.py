@@ -242,3 +242,7 @@ class Twin:
             asked = self.world.journal.of_kind(records.ApprovalRequested)[-1]
             self.type(["runbook", "approve", run, "--plan", asked.plan_digest], asked.approvers[0])
             return once()
+
+
+def standings(played: gamedays.Played) -> dict[str, gamedays.Standing]:
+    return {expectation.name: expectation.standing for expectation in played.expectations}

@@ -10,8 +10,8 @@ from ddr.backup import capture, drill, keys, reading, source
 from ddr.backup import repository as repositories
 from ddr.domain import indexes, snapshots
 from ddr.index.backing import component, record
-from ddr.index.homes import folder, home
-from ddr.ports import restorable
+from ddr.index.homes import bucket, folder, home
+from ddr.ports import restorable, store
 from ddr.stores import memory
 from tests.unit.index import published
 
@@ -92,3 +92,15 @@ def restored(
     assert [one for one in compared if not one.is_equal] == []
     assert compared
     return plan
+
+
+def two(root: Path, made: published.Made) -> tuple[folder.FolderHome, str, str]:
+    """The first version is pinned, the second serves."""
+    at = published.at(root)
+    first, second = (published.published(at, made.as_another(number)) for number in range(2))
+    at.pin(first, "for the audit")
+    return at, first, second
+
+
+def in_bucket(place: store.Store) -> bucket.BucketHome:
+    return bucket.BucketHome(place, "", published.Clock(), segment_bytes=2000)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
@@ -14,13 +12,12 @@ import pytest
 
 from ddr.backup import repository as repositories
 from ddr.errors import Damaged, DdrError, Refused
-from ddr.index import check
 from ddr.index.backing import record
-from ddr.index.homes import bucket, folder, home
-from ddr.ports import restorable, store
+from ddr.index.homes import folder
+from ddr.ports import restorable
 from ddr.stores import memory
 from tests.unit.backup import house
-from tests.unit.index import backed, dying, published
+from tests.unit.index import backed, published
 
 Change = Callable[[bytes], bytes | None]
 
@@ -28,14 +25,6 @@ Change = Callable[[bytes], bytes | None]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> published.Made:
     return published.make(tmp_path_factory.mktemp("corpus"), ids="texts", rows=40)
-
-
-def two(root: Path, made: published.Made) -> tuple[folder.FolderHome, str, str]:
-    """The first version is pinned, the second serves."""
-    at = published.at(root)
-    first, second = (published.published(at, made.as_another(number)) for number in range(2))
-    at.pin(first, "for the audit")
-    return at, first, second
 
 
 def _turned(at: int, content: bytes) -> bytes:
@@ -65,7 +54,7 @@ def put(path: Path, content: bytes | None, like: os.stat_result) -> None:
 
 
 def test_damage_in_the_home_is_told_and_does_not_go_in(tmp_path: Path, made: published.Made) -> None:
-    at, first, second = two(tmp_path / "home", made)
+    at, first, second = backed.two(tmp_path / "home", made)
     vault, mine = backed.Vault(), backed.of(at, "pinned")
     assert vault.captured(mine).problem == ""
     whole = [f"{name}/{file}" for name in (first, second) for file in ("ids.json", "index.faiss")]
@@ -101,7 +90,7 @@ def test_what_was_proved_once_is_not_read_again(tmp_path: Path, made: published.
             read.append(f"{version}/{file}")
             return super().read(version, file)
 
-    at, _, second = two(tmp_path / "home", made)
+    at, _, second = backed.two(tmp_path / "home", made)
     mine = backed.of(Watched(at.root, published.Clock()))
     vault = backed.Vault()
     for _ in range(3):
@@ -138,35 +127,12 @@ def test_who_collects_and_publishes_meanwhile(tmp_path: Path, made: published.Ma
     assert at.remove(first), "and behind it it goes"
 
 
-@pytest.mark.long
-def test_killed_anywhere_the_pointer_names_what_was_proved(tmp_path: Path, made: published.Made) -> None:
-    at, _, second = two(tmp_path / "home", made)
-    vault = backed.Vault()
-    vault.run(backed.of(at))
-    source = vault.source()
-
-    def restore(root: Path) -> None:
-        mine = backed.of(published.at(root / "home"))
-        mine.restore(mine.plan_restore(source, backed.options()), source)
-
-    deaths = 0
-    for root, what in dying.each_death(tmp_path, lambda root: None, restore):
-        into = published.at(root / "home")
-        is_whole(into)
-        assert into.current() in (None, second), what
-        restore(root)
-        assert (into.versions(), into.current()) == ((second,), second), what
-        deaths += 1
-    print(f"{deaths} deaths")
-    assert deaths > 60
-
-
 def test_every_segment_of_a_bucket(tmp_path: Path, made: published.Made) -> None:
     """Fetched once; fetched again, and told, when somebody wrote one; told when one is gone or too many."""
     inner = memory.MemoryStore()
     counting = house.Faulty(inner, house.no_rule, ("get",))
-    version = published.published(_bucket(inner), made)
-    vault, mine = backed.Vault(), backed.of(_bucket(counting))
+    version = published.published(backed.in_bucket(inner), made)
+    vault, mine = backed.Vault(), backed.of(backed.in_bucket(counting))
     assert vault.captured(mine).problem == ""
     keys = [entry.key for entry in inner.list(f"versions/{version}/") if not entry.key.endswith(".json")]
     assert len(keys) > 2
@@ -190,7 +156,7 @@ def test_every_segment_of_a_bucket(tmp_path: Path, made: published.Made) -> None
 
 
 def test_a_snapshot_with_the_damaged_one_restores_the_others(tmp_path: Path, made: published.Made) -> None:
-    at, first, second = two(tmp_path / "home", made)
+    at, first, second = backed.two(tmp_path / "home", made)
     path = at.root / "versions" / second / "index.faiss"
     put(path, path.read_bytes()[:-1], path.stat())
     vault, mine = backed.Vault(), backed.of(at, "all")
@@ -204,7 +170,7 @@ def test_a_snapshot_with_the_damaged_one_restores_the_others(tmp_path: Path, mad
 
 def test_damage_of_what_was_restored_is_found(tmp_path: Path, made: published.Made) -> None:
     """Each behind the restore and before its comparison."""
-    at, first, second = two(tmp_path / "home", made)
+    at, first, second = backed.two(tmp_path / "home", made)
     at.pin(second, "the one that serves")
     vault, mine = backed.Vault(), backed.of(at)
     vault.run(mine)
@@ -235,7 +201,7 @@ def test_damage_of_what_was_restored_is_found(tmp_path: Path, made: published.Ma
 
 
 def test_a_drill_passes_and_fails_as_it_should(tmp_path: Path, made: published.Made) -> None:
-    at, _, second = two(tmp_path / "home", made)
+    at, _, second = backed.two(tmp_path / "home", made)
     vault, mine = backed.Vault(), backed.of(at)
     vault.run(mine)
     part = vault.drill(mine)
@@ -285,7 +251,7 @@ class _Other:
 
 
 def test_bytes_that_are_not_those_of_the_record_are_not_put_there(tmp_path: Path, made: published.Made) -> None:
-    at, _, second = two(tmp_path / "home", made)
+    at, _, second = backed.two(tmp_path / "home", made)
     vault, mine = backed.Vault(), backed.of(at)
     vault.run(Lying(mine))
     into = tmp_path / "into"
@@ -325,97 +291,3 @@ def test_the_pointer_waits_for_the_load_and_the_probes(tmp_path: Path, made: pub
         mine.restore(plan, source)
     assert published.at(tmp_path / "into").current() is None
     assert not vault.drill(mine).holds
-
-
-def is_whole(of: home.Home) -> None:
-    for version in of.versions():
-        assert check.check(of, version, check.Means(), (0, 1)).findings == ()
-
-
-def test_killed_anywhere_it_goes_on(tmp_path: Path, made: published.Made) -> None:
-    at, _, second = two(tmp_path / "home", made)
-    at.pin(second, "for the audit")
-    vault = backed.Vault()
-    vault.run(backed.of(at))
-    source = vault.source()
-
-    def restore(root: Path) -> None:
-        mine = backed.of(published.at(root / "home"))
-        plan = mine.plan_restore(source, backed.options(pointer="stay"))
-        mine.restore(plan, source)
-
-    deaths = 0
-    for root, what in dying.each_death(tmp_path, lambda root: None, restore):
-        into = published.at(root / "home")
-        is_whole(into)
-        assert into.current() is None, what
-        restore(root)
-        assert into.versions() == (second,), what
-        assert dict(into.pins()) == {second: "for the audit"}, what
-        is_whole(into)
-        left = [path.name for place in (into.root, into.root / "versions") for path in place.glob(".*.tmp")]
-        assert left == [], what
-        deaths += 1
-    print(f"{deaths} deaths")
-    assert deaths > 60
-
-
-def test_killed_anywhere_it_goes_on_in_a_bucket(tmp_path: Path, made: published.Made) -> None:
-    at, first, second = two(tmp_path / "home", made)
-    vault = backed.Vault()
-    vault.run(backed.of(at, "all"))
-    source = vault.source()
-    deaths = 0
-    for mode in ("kill-before", "kill-after", "before", "after"):
-        for call in range(1, 1000):
-            inner = memory.MemoryStore()
-            faulty = house.Faulty(inner, house.at_call(call, mode))
-            dead = backed.of(_bucket(faulty))
-            try:
-                dead.restore(dead.plan_restore(source, backed.options(pointer="stay")), source)
-            except (house.Killed, DdrError):
-                deaths += 1
-            else:
-                break
-            is_whole(_bucket(inner))
-            again = backed.of(_bucket(inner))
-            again.restore(again.plan_restore(source, backed.options(pointer="stay")), source)
-            assert again.of.versions() == (first, second)
-            is_whole(again.of)
-    print(f"{deaths} deaths")
-    assert deaths > 30
-
-
-def _bucket(place: store.Store) -> bucket.BucketHome:
-    return bucket.BucketHome(place, "", published.Clock(), segment_bytes=2000)
-
-
-@pytest.mark.parametrize("call", ["write", "pwrite", "fsync", "link", "mkdir", "rename"])
-def test_a_full_disk_leaves_nothing_half(
-    tmp_path: Path, made: published.Made, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    at, first, second = two(tmp_path / "home", made)
-    vault = backed.Vault()
-    vault.run(backed.of(at, "all"))
-    source = vault.source()
-    for number in range(1, 100):
-        root = tmp_path / "into" / str(number)
-        root.mkdir(parents=True)
-        mine = backed.of(published.at(root))
-        plan = mine.plan_restore(source, backed.options(pointer="stay"))
-        with monkeypatch.context() as patched:
-            count = dying.failing(patched, call, number, errno.ENOSPC)
-            failed = False
-            try:
-                mine.restore(plan, source)
-            except DdrError:
-                failed = True
-        if count[0] < number:
-            break
-        assert failed or count[0] >= number
-        is_whole(mine.of)
-        assert [path.name for path in root.glob(".*.tmp")] == []
-        mine.restore(mine.plan_restore(source, backed.options(pointer="stay")), source)
-        assert mine.of.versions() == (first, second)
-        shutil.rmtree(root)
-    assert number > 1

@@ -41,7 +41,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> places.Place:
 
 
 @pytest.fixture(params=["memory", "moto"])
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[places.Place, places.Wrapped]:
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> places.Shared:
     """A shared store that can be away."""
     wrapped = places.Wrapped(made(request.param, request, tmp_path), is_shared=True)
     return places.Place(wrapped, tmp_path), wrapped

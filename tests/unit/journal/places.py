@@ -194,3 +194,7 @@ def listening(trouble: FileTrouble) -> Iterator[FileTrouble]:
 
 
 HOUR = timedelta(hours=1)
+
+
+Shared = tuple[Place, Wrapped]
+"""A shared store that can be away, and what makes it so."""

@@ -10,20 +10,18 @@ import pytest
 from ddr.errors import Damaged, Refused, Unavailable
 from ddr.journal import layout, outage, verify
 from ddr.ports import store
-from ddr.stores import dry_run, local, memory
+from ddr.stores import dry_run, memory
 from tests.unit.journal import places
 
-Shared = tuple[places.Place, places.Wrapped]
 
-
-def test_with_the_store_there_the_spool_is_empty_again(shared: Shared) -> None:
+def test_with_the_store_there_the_spool_is_empty_again(shared: places.Shared) -> None:
     place, _ = shared
     place.fill(3)
     assert place.spooled() == []
     assert place.warnings == []
 
 
-def test_an_event_is_in_the_spool_before_the_network_is_asked(shared: Shared) -> None:
+def test_an_event_is_in_the_spool_before_the_network_is_asked(shared: places.Shared) -> None:
     place, wrapped = shared
     waiting: list[int] = []
     wrapped.before = lambda doing, key: waiting.append(len(place.spooled())) if doing == "create" else None
@@ -31,7 +29,7 @@ def test_an_event_is_in_the_spool_before_the_network_is_asked(shared: Shared) ->
     assert waiting == [1]
 
 
-def test_events_are_spooled_while_the_store_is_away_and_joined_later(shared: Shared) -> None:
+def test_events_are_spooled_while_the_store_is_away_and_joined_later(shared: places.Shared) -> None:
     place, wrapped = shared
     place.fill(2)
     log = place.open("ana")
@@ -61,7 +59,7 @@ def test_events_are_spooled_while_the_store_is_away_and_joined_later(shared: Sha
     assert not verify.verify(log).findings
 
 
-def test_an_outage_is_told_once_and_loudly(shared: Shared) -> None:
+def test_an_outage_is_told_once_and_loudly(shared: places.Shared) -> None:
     place, wrapped = shared
     place.fill(1)
     wrapped.is_away = True
@@ -86,7 +84,7 @@ def test_an_outage_is_told_once_and_loudly(shared: Shared) -> None:
     ],
 )
 def test_what_keeps_the_store_from_being_written_is_told_as_it_is(
-    shared: Shared, monkeypatch: pytest.MonkeyPatch, problem: store.Unusable | store.Full, said: str
+    shared: places.Shared, monkeypatch: pytest.MonkeyPatch, problem: store.Unusable | store.Full, said: str
 ) -> None:
     place, wrapped = shared
     place.fill(1)
@@ -105,7 +103,7 @@ def _verified_later(place: places.Place, wrapped: places.Wrapped) -> verify.Repo
     return verify.verify(place.open())
 
 
-def test_later_events_do_not_wait_for_the_network_each(shared: Shared) -> None:
+def test_later_events_do_not_wait_for_the_network_each(shared: places.Shared) -> None:
     """Nor do other commands on this machine. After ten seconds the store is asked again, once."""
     place, wrapped = shared
     place.fill(1)
@@ -121,7 +119,7 @@ def test_later_events_do_not_wait_for_the_network_each(shared: Shared) -> None:
     assert len(asked) == 2
 
 
-def test_a_slow_failure_is_not_paid_for_again_and_again(shared: Shared) -> None:
+def test_a_slow_failure_is_not_paid_for_again_and_again(shared: places.Shared) -> None:
     """Thirty seconds to find out: then the store is left alone for three times as long."""
     place, wrapped = shared
     place.fill(1)
@@ -144,7 +142,7 @@ def test_a_slow_failure_is_not_paid_for_again_and_again(shared: Shared) -> None:
     assert len(asked) == 2
 
 
-def test_the_next_append_joins_what_waits_in_order(shared: Shared) -> None:
+def test_the_next_append_joins_what_waits_in_order(shared: places.Shared) -> None:
     place, wrapped = shared
     place.fill(1)
     log = place.open()
@@ -160,7 +158,7 @@ def test_the_next_append_joins_what_waits_in_order(shared: Shared) -> None:
     assert any("2 events that waited on this machine were joined" in warning for warning in place.warnings)
 
 
-def test_others_write_meanwhile(shared: Shared) -> None:
+def test_others_write_meanwhile(shared: places.Shared) -> None:
     """Their events come first: what waited is joined behind everything that was there when it came."""
     place, wrapped = shared
     place.fill(2)
@@ -176,7 +174,7 @@ def test_others_write_meanwhile(shared: Shared) -> None:
     assert not verify.verify(place.open()).findings
 
 
-def test_an_event_whose_fate_is_unknown_is_there_once(shared: Shared) -> None:
+def test_an_event_whose_fate_is_unknown_is_there_once(shared: places.Shared) -> None:
     """The connection broke after the store had written it."""
     place, wrapped = shared
     place.fill(2)
@@ -195,7 +193,7 @@ def test_an_event_whose_fate_is_unknown_is_there_once(shared: Shared) -> None:
     assert place.spooled() == []
 
 
-def test_a_file_that_comes_back_after_its_removal_is_not_joined_again(shared: Shared) -> None:
+def test_a_file_that_comes_back_after_its_removal_is_not_joined_again(shared: places.Shared) -> None:
     """A power cut may undo the removal: the event is then found in the store by its id."""
     place, wrapped = shared
     place.fill(2)
@@ -217,7 +215,7 @@ def test_a_file_that_comes_back_after_its_removal_is_not_joined_again(shared: Sh
     assert places.numbers(place.open()) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_syncs_at_once_join_each_event_once(shared: Shared) -> None:
+def test_syncs_at_once_join_each_event_once(shared: places.Shared) -> None:
     place, wrapped = shared
     place.fill(1)
     wrapped.is_away = True
@@ -279,7 +277,7 @@ def test_a_machine_that_never_saw_the_store_goes_on(tmp_path: Path) -> None:
     assert places.numbers(place.open()) == [1, 2]
 
 
-def test_sync_says_that_the_store_is_still_away(shared: Shared) -> None:
+def test_sync_says_that_the_store_is_still_away(shared: places.Shared) -> None:
     place, wrapped = shared
     wrapped.is_away = True
     with pytest.raises(Unavailable, match="does not answer"):
@@ -293,58 +291,7 @@ def test_sync_says_that_the_store_is_still_away(shared: Shared) -> None:
         place.open().head()
 
 
-def test_a_local_store_that_cannot_be_written_sends_events_to_the_spool(tmp_path: Path) -> None:
-    """A full disk under the repository: the spool may be on another."""
-    folder = tmp_path / "store"
-    place = places.Place(local.LocalStore(folder), tmp_path)
-    place.fill(2)
-    with places.listening(places.FileTrouble(folder, 1, _disk_full, lasting=True)):
-        event = place.open().append(places.note(3))
-        assert event.is_spooled
-        assert len(place.spooled()) == 1
-    assert place.open().sync() == 1
-    assert places.numbers(place.open()) == [1, 2, 3]
-
-
-def test_with_store_and_spool_gone_nothing_may_be_done(tmp_path: Path) -> None:
-    for is_shared in (False, True):
-        folder = tmp_path / str(is_shared)
-        wrapped = places.Wrapped(memory.MemoryStore(), is_shared=is_shared)
-        place = places.Place(wrapped, folder)
-        place.fill(1)
-        wrapped.is_away = True
-        with (
-            places.listening(places.FileTrouble(folder / "spool", 1, _disk_full, lasting=True)),
-            pytest.raises(Unavailable) as caught,
-        ):
-            place.open().append(places.note(2))
-        assert "can be written nowhere" in caught.value.message
-        assert "No space left" in caught.value.message
-        assert "nothing was done" in caught.value.hint
-        wrapped.is_away = False
-        assert places.numbers(place.open()) == [1]
-
-
-def test_with_the_spool_gone_a_shared_store_still_serves(tmp_path: Path) -> None:
-    place = places.Place(places.Wrapped(memory.MemoryStore(), is_shared=True), tmp_path)
-    with places.listening(places.FileTrouble(tmp_path / "spool", 1, _disk_full, lasting=True)):
-        assert place.open().append(places.note(1)).seq == 1
-    assert any("spool" in warning and "No space left" in warning for warning in place.warnings)
-
-
-def test_memory_that_cannot_be_kept_stops_nobody_and_is_said(tmp_path: Path) -> None:
-    for is_shared in (False, True):
-        folder = tmp_path / str(is_shared)
-        place = places.Place(places.Wrapped(memory.MemoryStore(), is_shared=is_shared), folder)
-        with places.listening(places.FileTrouble(folder / "state", 1, _disk_full, lasting=True)):
-            log = place.open()
-            for number in (1, 2):
-                assert log.append(places.note(number)).seq == number
-            assert places.numbers(log) == [1, 2]
-        assert sum("does not remember" in warning for warning in place.warnings) == 1
-
-
-def test_a_file_that_is_no_event_is_left_and_named(shared: Shared) -> None:
+def test_a_file_that_is_no_event_is_left_and_named(shared: places.Shared) -> None:
     place, wrapped = shared
     place.fill(1)
     wrapped.is_away = True
@@ -360,57 +307,7 @@ def test_a_file_that_is_no_event_is_left_and_named(shared: Shared) -> None:
     assert places.numbers(place.open()) == [1, 2]
 
 
-def test_the_copy_serves_while_the_store_is_away(shared: Shared) -> None:
-    place, wrapped = shared
-    place.fill(3)
-    place.elsewhere().fill(2, begin=4)
-    assert places.numbers(place.open()) == [1, 2, 3, 4, 5]
-    wrapped.is_away = True
-    log = place.open()
-    place.warnings.clear()
-    assert places.numbers(log) == [1, 2, 3, 4, 5]
-    assert places.numbers(log, after=3) == [4, 5]
-    assert any("up to event 5" in warning for warning in place.warnings)
-    assert len(place.warnings) == 1
-
-
-def test_a_store_that_breaks_off_while_reading_is_completed_from_the_copy(tmp_path: Path) -> None:
-    """At every request of a long reading, on a machine that has seen everything and on one that has seen half."""
-    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True)
-    place = places.Place(wrapped, tmp_path)
-    place.fill(5)
-    tried = 0
-    for seen in (5, 9):
-        if seen == 9:
-            place.fill(4, begin=6)
-        for at in range(1, 30):
-            wrapped.calls, wrapped.fail_at = 0, at
-            place.later(1000)
-            found = places.numbers(place.open())
-            assert found == list(range(1, seen + 1))
-            tried += 1
-    wrapped.fail_at = None
-    print(f"{tried} readings broken off, all complete")
-
-
-def test_a_fresh_machine_gets_what_it_had_read_when_the_store_broke_off(tmp_path: Path) -> None:
-    wrapped = places.Wrapped(memory.MemoryStore(), is_shared=True)
-    place = places.Place(wrapped, tmp_path)
-    place.fill(4)
-    for at in range(1, 12):
-        other = place.elsewhere(str(at))
-        wrapped.calls, wrapped.fail_at = 0, at
-        found = places.numbers(other.open())
-        assert found in ([], [1, 2, 3, 4])
-        assert bool(other.warnings) == (found == [])
-        wrapped.fail_at = None
-
-
-def _disk_full(what: str) -> OSError:
-    return OSError(28, "No space left on device", what)
-
-
-def test_a_key_of_the_spool_is_never_lower_than_one_that_waits(shared: Shared) -> None:
+def test_a_key_of_the_spool_is_never_lower_than_one_that_waits(shared: places.Shared) -> None:
     place, wrapped = shared
     wrapped.is_away = True
     for number in range(1, 13):

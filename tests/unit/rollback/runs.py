@@ -19,6 +19,7 @@ from tests import recovery
 
 MODEL, FEATURES, CODE = recovery.MODEL, recovery.FEATURES, recovery.CODE
 LAST_GOOD = "last-good"
+GOOD = {MODEL: LAST_GOOD}
 
 
 def platform(world: recovery.World, actor: str = "anna", *, approvers: bool = False) -> platforms.Platform:
@@ -159,3 +160,16 @@ def later(world: recovery.World, after: timedelta, do: Callable[[], None]) -> No
             pending.pop()()
 
     world.clock.sleep = passing  # type: ignore[method-assign]
+
+
+def promoted() -> recovery.World:
+    world = recovery.World()
+    world.promote()
+    world.effects.clear()
+    return world
+
+
+def carried_out(
+    world: recovery.World, wanted: Mapping[planes.Plane, str] = GOOD, options: book.Options | None = None
+) -> engine.Finish:
+    return runner(world).start(document(platform(world), wanted, options), "postcode", run="r1")
