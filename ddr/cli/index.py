@@ -12,6 +12,7 @@ from ddr.cli import index_progress, index_proof, index_spread, index_text, index
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
+    from ddr.errors import DdrError
     from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
 
@@ -155,7 +156,7 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
     use to try again, 64 usage.
     """
     from ddr.domain import indexes as nouns
-    from ddr.errors import InputError, Unavailable
+    from ddr.errors import Damaged, InputError, Unavailable
     from ddr.index import worker as workers
     from ddr.index.spread import sameness
     from ddr.wiring import index_settings
@@ -163,20 +164,29 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
 
     try:
         with index_progress.telling(session, is_json=events) as tell:
-            bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
+            try:
+                bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
+            except Damaged as problem:
+                return _bad_input(session, problem)
             if part >= len(bench.plan.parts):
                 raise InputError(f"there is no part {part}", hint=f"parts are 0 to {len(bench.plan.parts) - 1}")
             sameness.ensure(bench.plan)
             try:
                 receipt = workers.part(dataclasses.replace(bench, threads=threads or bench.threads), part)
             except InputError as problem:
-                session.notice(f"{problem.message}\n  next: {problem.hint}")
-                return index_proof.EXIT_BAD_INPUT
+                return _bad_input(session, problem)
     except Unavailable as problem:
         session.notice(f"{problem.message}\n  next: call it again")
         return nouns.EXIT_RESUMABLE
     session.show(receipt, lambda: f"part {part} is made: {receipt.files[0].sha256}")
     return 0
+
+
+def _bad_input(session: sessions.Session, problem: DdrError) -> int:
+    from ddr.domain import indexes as nouns
+
+    session.notice(f"{problem.message}\n  next: {problem.hint or 'look at what it names; no other try helps'}")
+    return nouns.EXIT_BAD_INPUT
 
 
 @command.command(short_help="Serve what was built last.")

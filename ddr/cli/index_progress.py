@@ -36,7 +36,7 @@ class Telling:
             self._stage, self._first, self._told = progress.stage, 0, 0.0
         is_end = progress.is_kept or 0 < progress.of <= progress.done
         spent = now - self._began
-        rate = (progress.done - self._first) / spent if spent > 0 else 0.0
+        rate = (progress.done - self._first) / spent if spent > 0 and not progress.is_kept else 0.0
         left = (progress.of - progress.done) / rate if rate and progress.of else 0.0
         if self._is_json:
             if is_end or now - self._told >= _EVERY_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from pathlib import Path
@@ -19,23 +20,23 @@ if TYPE_CHECKING:
     from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
 
-EXIT_BAD_INPUT = 42
-"""Of a worker: a Kubernetes Job's podFailurePolicy fails the part at once."""
 _LEVELS = 4
 _REPAIRED = 2
 _TOLD = 10
 
 
 def opened(session: sessions.Session, name: str | None) -> wirings.Index:
-    """The named index, or the only one."""
+    """The named index, or the only one. From here on commands that are told have its name in."""
     from ddr.wiring import indexes as wirings
 
     if wirings.is_file(name):
-        own = wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"), os.environ)
-        session.hide(own.secrets)
-        return own
-    wired = session.wired()
-    return wirings.Indexes(wired, wired.config.indexes).get(name)
+        found = wirings.of_file(Path(str(name)), session.actor or os.environ.get("DDR_ACTOR", "ddr"), os.environ)
+        session.hide(found.secrets)
+    else:
+        wired = session.wired()
+        found = wirings.Indexes(wired, wired.config.indexes).get(name)
+    session.about_index(found.called)
+    return found
 
 
 def serving(index: wirings.Index) -> str | None:
@@ -117,17 +118,18 @@ def published(
     model_also: bool,
 ) -> publishing.Moved:
     """Add the version, prove it, move the pointer, record it."""
+    from ddr.index import gate
     from ddr.index.homes import publishing
 
     files = {name: path for name, (_, path) in built.files.items()}
-    gate = publishing.Gate(refused, force)
+    judged = publishing.Gate(refused, force, gate.advice(manifest) if refused else "")
     with working.shown(session) as at_work:
         moved = publishing.publish(
             index.home,
             files,
             manifest,
             index.prove,
-            gate=gate,
+            gate=judged,
             model_also=model_also,
             report=lambda text: at_work.told(text, 0, 0),
         )
@@ -193,6 +195,8 @@ def check(
             range(level + 1),
             lambda text: at_work.told(text, 0, 0),
         )
+    if unread := index.home.unread():
+        found = dataclasses.replace(found, not_checked=(*found.not_checked, unread))
     told = tuple(f"{one.trouble.value}: {one.where}: {one.what}" for one in found.findings[:_TOLD])
     index.record(index_records.IndexChecked(index.name, chosen, found.levels, found.exit_code, told))
     session.show(found, lambda: index_text.checked(found, index.called))
@@ -246,10 +250,11 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     if moved is not None:
         record_move(index, moved, "repaired")
     moved = moved or shop.moved
-    document = {"check": found, "repair": chosen, "moved": moved, "applied": is_applied}
     more = "" if level == _REPAIRED else f" --level {level}"
-    apply = "" if is_applied else f"ddr index repair {index.called}{more} --apply"
-    session.show(document, lambda: _repaired(index, found, chosen, moved, apply))
+    if not is_applied and not chosen.next and chosen.step is not repairs.Step.NOTHING:
+        chosen = dataclasses.replace(chosen, next=f"ddr index repair {index.called}{more} --apply")
+    document = {"check": found, "repair": chosen, "moved": moved, "applied": is_applied}
+    session.show(document, lambda: _repaired(index, found, chosen, moved))
     if chosen.step is repairs.Step.HELPLESS:
         return 1
     return 0 if is_applied or chosen.step is repairs.Step.NOTHING else 2
@@ -272,14 +277,10 @@ def _repaired(
     found: indexes.Check,
     chosen: repairs.Repair,
     moved: publishing.Moved | None,
-    apply: str,
 ) -> str:
-    """`apply`: the command that does it, "" where it is done."""
     lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
     if moved is not None:
         lines.append(index_text.moved(index.called, moved, index.services))
     elif chosen.next:
         lines.append(f"next: {chosen.next}")
-    elif apply and found.findings:
-        lines.append(f"next: {apply}")
     return "\n".join(lines)

@@ -181,8 +181,12 @@ def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
 
     Exit codes: 0 done, 1 there is no such version, 2 its manifest is damaged, 64 usage, 69 a system is away.
     """
+    from ddr.errors import InputError
     from ddr.index.homes import publishing
 
+    why = " ".join(why.split())
+    if not why:
+        raise InputError("--why says nothing", hint="why it is kept, for whoever sees it in `ddr index list`")
     index = index_proof.opened(session, name)
     publishing.pin(index.home, version, why)
     session.show({"pinned": version, "why": why}, lambda: f"{output.mark('ok')} {version} is kept: {why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from ddr.domain import services
     from ddr.journal import views
     from ddr.wiring import backups, build
+
+_NAMELESS = re.compile(
+    r"`ddr index (?:build|check|fetch|gc|list|pin|plan|prepare|publish|repair|rollback|unpin)(?=`| --)"
+)
 
 
 def mask(text: str) -> str:
@@ -35,6 +40,7 @@ class Session:
     _wired: list[build.Wired] = field(default_factory=list)
     _secrets: set[str] = field(default_factory=set)
     _board: list[views.Board] = field(default_factory=list)
+    _index: str = ""
 
     def config_path(self) -> Path:
         from ddr.errors import InputError
@@ -101,7 +107,15 @@ class Session:
         """What else is masked: resolved by another file than ddr.yaml."""
         self._secrets.update(values)
 
+    def about_index(self, called: str) -> None:
+        """Which index this call is about, as it is typed: rooms that name a command do not know what it is called."""
+        self._index = called
+
     def mask(self, text: str) -> str:
+        """As it may be shown: without secrets, and with commands that can be typed as they stand."""
+        return _of_index(self._masked(text), self._index)
+
+    def _masked(self, text: str) -> str:
         if self._secrets:
             from ddr.lib import redact
 
@@ -116,7 +130,10 @@ class Session:
         """The result: one JSON document, or text."""
         from ddr.cli import output
 
-        click.echo(self.mask(self._document(value)) if self.json else output.fitted(self.mask(text()), output.width()))
+        if self.json:
+            click.echo(_of_index(self._masked(self._document(value)), json.dumps(self._index)[1:-1]))
+        else:
+            click.echo(output.fitted(self.mask(text()), output.width()))
 
     def _document(self, value: Any) -> str:
         from ddr.lib import decode
@@ -135,6 +152,11 @@ class Session:
                 f"{click.style('interrupted:', fg='yellow', bold=True)} run {run.id} ({run.started.title}){where}\n"
                 f"  next: {resume}{undo}{only}"
             )
+
+
+def _of_index(text: str, called: str) -> str:
+    """With the name of the index in every command in backticks that has none."""
+    return _NAMELESS.sub(lambda found: f"{found[0]} {called}", text) if called else text
 
 
 def _set_json(ctx: click.Context, _option: click.Parameter, value: bool) -> None:

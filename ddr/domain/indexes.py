@@ -306,6 +306,8 @@ EXIT_CODES: Mapping[Trouble, int] = {
 }
 EXIT_RESUMABLE = 14
 EXIT_LOCKED = 15
+EXIT_BAD_INPUT = 42
+"""Of a worker: no other try helps. A Kubernetes Job's podFailurePolicy fails the part at once."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def check(
         raise UnknownName(f"{version} has no part {means.part}", hint=f"parts are 0 to {len(manifest.parts) - 1}")
     look = _Look(of, version, manifest, means, report)
     for level in sorted(set(levels)):
-        if level > 0 and look.is_corrupt:
+        if level > 0 and look.is_broken:
             look.skipped.append(f"level {level}: what is damaged is not looked into")
             continue
         look.at(level)
@@ -115,9 +115,8 @@ def pointed(of: home.Home) -> str | indexes.Check:
 
 
 def _lost(current: str, what: str, first: str, moves: Sequence[home.Move], of: home.Home) -> indexes.Check:
-    there = of.versions()
-    last = next((move.after for move in reversed(moves) if move.after in there), "")
-    last = last or next((name for name in reversed(there) if naming.is_ours(name)), "")
+    there = [name for name in of.versions() if naming.is_ours(name) and home.is_whole_at_a_glance(of, name)]
+    last = next((move.after for move in reversed(moves) if move.after in there), "") or (there[-1] if there else "")
     then = f"{first}`ddr index rollback --to {last} --apply`" if last else f"{first}`ddr index build --publish`"
     finding = indexes.Finding(indexes.Trouble.CORRUPT, "current", what, then)
     return indexes.Check(current, (), (finding,), not_checked=("everything: which version serves is not known",))
@@ -131,11 +130,8 @@ class _Look:
         self.passed: list[str] = []
         self.skipped: list[str] = []
         self.done: list[int] = []
+        self.is_broken = False
         self._embedder()
-
-    @property
-    def is_corrupt(self) -> bool:
-        return any(finding.trouble is indexes.Trouble.CORRUPT for finding in self.findings)
 
     def at(self, level: int) -> None:
         self._report(f"level {level} of {self._version}")
@@ -163,6 +159,7 @@ class _Look:
         self.findings.append(indexes.Finding(trouble, where, what, then.replace("{}", called)))
 
     def _broken(self, file: str, what: str) -> None:
+        self.is_broken = True
         self.findings.append(_corrupt(f"{self._version}/{file}", what))
 
     def _stat(self) -> str:
@@ -170,11 +167,11 @@ class _Look:
         wanted = {file.name: file.size_bytes for file in self._manifest.files}
         for name, size in wanted.items():
             if name not in found:
-                self._broken(name, "is not there")
+                self._broken(name, "is not there as a plain file")
             elif found[name] != size:
                 self._broken(name, f"has {found[name]:,} bytes, not {size:,}")
-        for name in sorted(set(found) - set(wanted)):
-            self._broken(name, "is not of this version: somebody put it there")
+        for name in sorted(set(found) - set(wanted)):  # which does not keep the others from being looked into
+            self.findings.append(_corrupt(f"{self._version}/{name}", "is not of this version: somebody put it there"))
         return f"level 0: {len(wanted)} files have their sizes"
 
     def _digests(self) -> str:

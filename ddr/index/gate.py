@@ -228,6 +228,19 @@ def passes(made: indexes.Manifest, previous: indexes.Quality | None) -> tuple[st
     return (*reasons, *_collapsed(made))
 
 
+def advice(made: indexes.Manifest) -> str:
+    """What would make it pass: of the settings, or of the vectors where they are what is wrong."""
+    if any(_collapsed(made)):
+        return "embed the corpus again when what made its vectors is mended"
+    more = {
+        indexes.Kind.FLAT: "more `queries`",
+        indexes.Kind.IVF_FLAT: "`quality: max`",
+        indexes.Kind.IVF_SQ8: "`quality: max` or `kind: ivf-flat`",
+        indexes.Kind.IVF_PQ: "more `bytesPerVector`, `quality: max` or `kind: ivf-flat`",
+    }
+    return f"{more.get(made.plan.shape.kind, '`kind: ivf-flat`')} finds more, a lower `recall` asks for less"
+
+
 def exactness(made: indexes.Manifest) -> str:
     """Why it passes though its queries alone would not show the recall; "" where they do."""
     found, wanted = _at(made.quality, made.plan.wanted.k), made.plan.wanted

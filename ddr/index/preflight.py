@@ -245,7 +245,7 @@ def too_large(stages: Iterable[indexes.Estimate], memory_mib: int) -> TooLarge |
     moves = {
         "scan": "more memory: the scan holds the hashes of all rows",
         "train": "quality fast, or fewer rows for each list",
-        "parts": "a smaller rows_per_part",
+        "parts": "a smaller rowsPerPart where that is most of it",
         "merge": "kind ivf-flat, ivf-sq8 or ivf-pq: their parts are merged block by block, a graph is held whole",
     }
     return TooLarge(

@@ -28,6 +28,10 @@ _CORPUS_LEVEL = 3
 _EMBED = (
     "`ddr index build --publish --model-also` with the embedder of the queries, or go back to the embedder that made it"
 )
+_UNKNOWN = "what made its vectors is not known any more, so what is built waits for `ddr index publish --model-also`"
+_BY_HAND = (
+    "`ddr index publish --model-also` serves what was built, when the queries are made by its embedder from now on"
+)
 _BRING = "bring back its corpus or its work folder, then this again; `ddr restore` brings versions back from a backup"
 
 
@@ -121,7 +125,8 @@ def decide(
         if damaged and there.is_source_same:
             return Repair(found.version, Step.PARTS, first, parts=damaged)
     if there.is_source_same or (manifest is None and there.has_source):
-        return Repair(found.version, Step.BUILD, first)
+        is_known = publishing.embedder_of(of, found.version) is not None
+        return Repair(found.version, Step.BUILD, first if is_known else f"{first}; {_UNKNOWN}")
     corpus = "its corpus is another one by now" if there.has_source else "its corpus is not at hand"
     return _back(of, found, prove, embedder, dataclasses.replace(helpless, why=f"{first}; {corpus}"))
 
@@ -158,7 +163,10 @@ def apply(
         way = publishing.way_back(of, repair.to, prove, embedder=embedder, report=report)
         return publishing.roll_back(of, way, report)
     parts = {Step.MERGE: (), Step.PARTS: repair.parts, Step.BUILD: None}[repair.step]
-    workshop.rebuild(repair.version, _manifest(of, repair.version), parts)
+    try:
+        workshop.rebuild(repair.version, _manifest(of, repair.version), parts)
+    except publishing.OtherEmbedder as problem:
+        raise publishing.OtherEmbedder(problem.message, hint=_BY_HAND) from problem
     return None
 
 
@@ -180,6 +188,13 @@ def _twin(of: home.Home, version: str, manifest: indexes.Manifest, prove: publis
     return ""
 
 
+def _is_proved(prove: publishing.Prove, version: str) -> bool:
+    try:
+        return not prove(version).findings
+    except DdrError:
+        return False
+
+
 def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder: str, helpless: Repair) -> Repair:
     """The newest whole version whose embedder is that of the queries, as far as both are known."""
     if of.current() != found.version:
@@ -194,6 +209,14 @@ def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder
         if is_whole and (not embedder or not made or made == embedder):
             return dataclasses.replace(helpless, step=Step.ROLL_BACK, to=name, next="")
         others += [name] if is_whole else []
+    left = [name for name in publishing.gone_back_from(of) if name != found.version and _is_proved(prove, name)]
+    if left and not others:
+        last = max(left, key=naming.number)
+        return dataclasses.replace(
+            helpless,
+            why=f"{helpless.why}; only {last} is whole, which was gone back from",
+            next=f"{helpless.next}; or `ddr index rollback --to {last} --apply`, if it is the lesser evil",
+        )
     if others:
         return dataclasses.replace(helpless, why=f"{helpless.why}; other whole versions are of other embedders")
     return dataclasses.replace(helpless, why=f"{helpless.why}; no other version is whole")

@@ -76,7 +76,7 @@ def _others(index: indexes.Index, current: str | None) -> tuple[list[str], list[
 
 def _damaged(index: indexes.Index, versions: Sequence[str]) -> list[str]:
     """Of those that ddr published: nothing says what the others must be."""
-    from ddr.index.homes import naming, publishing
+    from ddr.index.homes import home, naming
 
     ours = [one for one in versions if naming.is_ours(one)]
-    return [one for one in ours if not publishing.is_whole_at_a_glance(index.home, one)]
+    return [one for one in ours if not home.is_whole_at_a_glance(index.home, one)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -329,7 +330,7 @@ def of_file(path: Path, actor: str, environ: Mapping[str, str]) -> Index:
     base = path.absolute().parent
     own = index_settings.read(path, environ)
     made = _index(path.stem.removesuffix(".index"), own.entry, base, actor, lambda: datetime.now(UTC))
-    return replace(made, called=str(path), secrets=own.secrets)
+    return replace(made, called=shlex.quote(str(path)), secrets=own.secrets)
 
 
 def is_file(name: str | None) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, InputError, Missing, Unsupported
+from ddr.errors import Conflict, Damaged, InputError, Missing
 from ddr.index.engines import blank, engine, flats, library, lists
 from ddr.lib import redact
 
@@ -313,19 +313,6 @@ def _each_list(index: engine.Index) -> Iterator[tuple[int, engine.Labels]]:
             pointer = index.invlists.get_ids(number)
             yield number, faiss.rev_swig_ptr(pointer, size).copy()
             index.invlists.release_ids(number, pointer)
-
-
-def vectors_of(index: engine.Index) -> engine.Vectors:
-    """All vectors of a flat part, on the file where it is mapped: not longer than the index lives."""
-    faiss = library.faiss()
-
-    found = inner(index)
-    if not isinstance(found, faiss.IndexFlat):
-        raise Unsupported(f"{type(found).__name__} does not keep its vectors as they are")
-    if not found.ntotal:
-        return np.zeros((0, found.d), np.float32)
-    rows: engine.Vectors = faiss.rev_swig_ptr(found.get_xb(), int(found.ntotal) * found.d).reshape(-1, found.d)
-    return rows
 
 
 def reconstruct(index: engine.Index, wanted: engine.Labels) -> engine.Vectors:

@@ -118,6 +118,9 @@ class BucketHome:
         found = self._current()[0]
         return found.moves if found else ()
 
+    def unread(self) -> str:
+        return ""  # the moves lie in the pointer, which is lost as a whole
+
     def point(self, expect: str | None, to: str, why: str = "", published: home.Published | None = None) -> str:
         self._must_be_honest()
         before, version = self._current()

@@ -23,9 +23,10 @@ class Collection:
 
 
 def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRACE) -> Collection:
-    """Touches nothing. The newest `keep` stay, what serves, is pinned, or served or was made in `grace`."""
+    """Touches nothing. The newest `keep` whole ones stay, what serves, is pinned, or served or was made in `grace`."""
     versions = [name for name in of.versions() if naming.is_ours(name)]
-    current, pins, last = of.current(), of.pins(), set(versions[-keep:] if keep else ())
+    whole = [name for name in versions if home.is_whole_at_a_glance(of, name)]
+    current, pins, last = of.current(), of.pins(), set(whole[-keep:] if keep else ())
     touched: dict[str, datetime] = {}
     for move in of.moves():
         for name in (move.before, move.after):
@@ -37,7 +38,7 @@ def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRAC
         elif version in pins:
             why = f"is pinned: {pins[version]}"
         elif version in last:
-            why = f"is one of the newest {keep}"
+            why = f"is one of the newest {keep} that are whole"
         elif max(touched.get(version, datetime.min.replace(tzinfo=now.tzinfo)), _made(of, version, now)) > now - grace:
             why = "was made or served a short while ago"
         else:

@@ -19,6 +19,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,7 +99,7 @@ class FolderHome:
         except OSError as problem:
             raise home.LostPointer(
                 f"{self.link} is no symbolic link: {problem.strerror}",
-                first=f"somebody put it there: `mv {self.link} {self.link}.old`, then ",
+                first=f"somebody put it there: `{shlex.join(['mv', str(self.link), f'{self.link}.old'])}`, then ",
             ) from problem
         place = Path(os.path.normpath(self.link.parent / target))
         if place.parent.resolve() != self._versions.resolve():
@@ -140,6 +141,10 @@ class FolderHome:
                 published = home.Published(str(line["plan"]), str(line.get("embedder") or "")) if is_new else None
                 found.append(home.Move(at, before, after, actor, summary, published))
         return found
+
+    def unread(self) -> str:
+        bad = jsonl.read(self._log).bad
+        return f"{bad} lines of {self._log} cannot be read: what served before may be missing" if bad else ""
 
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
         content = codec.encode(manifest)

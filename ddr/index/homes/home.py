@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ddr.domain import indexes
-from ddr.errors import Damaged
+from ddr.errors import Damaged, Missing
 from ddr.index.homes import writing
 
 _BACK = "`ddr index rollback --to VERSION --apply`; `ddr index check` says to which"
@@ -106,6 +106,10 @@ class Pointing(Protocol):
         """Those that were written down, oldest first."""
         ...
 
+    def unread(self) -> str:
+        """What of the record of moves cannot be read, "" where all of it can be."""
+        ...
+
 
 class Keeping(Protocol):
     """What comes and goes."""
@@ -139,6 +143,15 @@ class Keeping(Protocol):
 
 class Home(Shelf, Pointing, Keeping, Protocol):
     """Implemented by `folder.FolderHome` and `bucket.BucketHome`."""
+
+
+def is_whole_at_a_glance(shelf: Shelf, version: str) -> bool:
+    """Its manifest can be read, and its files have their sizes."""
+    try:
+        manifest = shelf.manifest(version)
+    except (Damaged, Missing):
+        return False
+    return shelf.sizes(version) == {file.name: file.size_bytes for file in manifest.files}
 
 
 def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:

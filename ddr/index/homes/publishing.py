@@ -22,6 +22,8 @@ Prove = Callable[[str], indexes.Check]
 """Levels 0 to 2 of a version of the home: `check.check` with all but the version given."""
 
 Report = Callable[[str], None]
+_MUCH = 0.9
+"""Of the rows that serve: an index with fewer is published with a warning."""
 
 
 class NotProved(DdrError):
@@ -47,10 +49,12 @@ class OtherEmbedder(Refused):
 
 @dataclass(frozen=True)
 class Gate:
-    """What the gate said: `refusals` are reasons not to publish, `force` is why it is published all the same."""
+    """What the gate said: `refusals` are reasons not to publish, `hint` is what would change that, `force` why it is
+    published all the same."""
 
     refusals: tuple[str, ...] = ()
     force: str = ""
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,10 @@ def publish(
     if gate.refusals and not gate.force:
         raise BelowGate(
             f"{manifest.name} is not published: {'; '.join(gate.refusals)}",
-            hint="build with more lists, more memory or a lower target; `--force` with a reason is written down",
+            hint=f"{gate.hint + '; ' if gate.hint else ''}`--force` with a reason is written down",
         )
     before = to.current()
-    warnings = _embedder(to, manifest, before, "", model_also=model_also)
+    warnings = (*_embedder(to, manifest, before, "", model_also=model_also), *_fewer(to, manifest, before))
     forced = gate.force if gate.refusals else ""
     manifest = dataclasses.replace(manifest, version="", parent=before or "", forced=forced)
     version, proof = _there_already(to, manifest, prove, report)
@@ -133,8 +137,8 @@ def way_back(
         report(f"proving {version}: digests, load in a child, probes")
         proof = prove(version)
     if proof.findings:
-        others = [name for name in earlier(to, before) if name != version and is_whole_at_a_glance(to, name)]
-        hint = f"still possible: {', '.join(others)}" if others else "no other version is there: `ddr index repair`"
+        others = [name for name in earlier(to, before) if name != version and home.is_whole_at_a_glance(to, name)]
+        hint = f"still possible: {', '.join(others)}" if others else f"no other version is whole: {_mend(to, before)}"
         raise _not_proved(f"{version} is not gone to, {to.name} stays at {before or 'nothing'}", proof, hint)
     return Moved(before or "", version, proof, tuple(warnings))
 
@@ -146,14 +150,33 @@ def roll_back(to: home.Home, way: Moved, report: Report = lambda text: None) -> 
     return dataclasses.replace(way, warnings=tuple(filter(None, (*way.warnings, warning))))
 
 
+def _mend(to: home.Home, before: str | None) -> str:
+    """What to do where no version can be gone to: a repair asks what is wrong with the one that serves."""
+    return "`ddr index repair`" if before in to.versions() else "`ddr index build --publish`"
+
+
 def earlier(shelf: home.Home, current: str | None) -> tuple[str, ...]:
-    """Versions to go back to, the best first: those that served before, last ones first, then older and newer ones."""
-    ours = [name for name in shelf.versions() if naming.is_ours(name)]
+    """Versions to go back to, the best first: those that served before, last ones first, then older and newer ones.
+
+    None that was gone back from: whoever did that found it wrong. It is gone to by its name alone.
+    """
+    left = gone_back_from(shelf)
+    ours = [name for name in shelf.versions() if naming.is_ours(name) and name not in left]
     served = [move.before for move in reversed(shelf.moves())]
     number = naming.number(current or "")
     older = [name for name in reversed(ours) if naming.number(name) < number]
     ordered = dict.fromkeys([*(name for name in served if name in ours), *older, *reversed(ours)])
     return tuple(name for name in ordered if name != current)
+
+
+def gone_back_from(shelf: home.Home) -> frozenset[str]:
+    """Versions from which the pointer went back to an older one, and never forward to them again."""
+    left: set[str] = set()
+    for move in shelf.moves():
+        left.discard(move.after)
+        if move.published is None and naming.number(move.after) < naming.number(move.before):
+            left.add(move.before)
+    return frozenset(left)
 
 
 def _newest_whole(
@@ -167,7 +190,7 @@ def _newest_whole(
             proof = prove(version)
         except OtherEmbedder as problem:
             tried.append(f"{version}: {problem.message}")
-            if is_whole_at_a_glance(to, version):
+            if home.is_whole_at_a_glance(to, version):
                 others.append(version)
         except (Damaged, Missing) as problem:
             tried.append(f"{version}: {problem.message}")
@@ -182,7 +205,11 @@ def _newest_whole(
         raise OtherEmbedder(
             stays, hint=f"with the embedder of then: `ddr index rollback --to {others[0]} --model-also`"
         )
-    raise Missing(stays, hint="`ddr index repair`")
+    left = sorted((gone_back_from(to) & {*to.versions()}) - {before}, key=naming.number)
+    if left:
+        gone = f"{left[-1]} was gone back from; `ddr index rollback --to {left[-1]}` goes there all the same"
+        raise Missing(stays, hint=gone)
+    raise Missing(stays, hint=f"`ddr index check`; what it finds is mended by {_mend(to, before)}")
 
 
 def _left(to: home.Home) -> str | None:
@@ -229,6 +256,18 @@ def _embedder(
     return ()
 
 
+def _fewer(to: home.Home, manifest: indexes.Manifest, before: str | None) -> tuple[str, ...]:
+    """A warning where much of the corpus is gone: what reads it, or who wrote it, may have failed."""
+    try:
+        served = to.manifest(before).scan.kept if before else 0
+    except (Damaged, Missing):
+        return ()
+    kept = manifest.scan.kept
+    if kept >= _MUCH * served:
+        return ()
+    return (f"it has {kept:,} rows, {before} has {served:,}: {1 - kept / served:.0%} fewer",)
+
+
 def embedder_of(to: home.Home, version: str) -> str | None:
     """Fingerprint of what made the vectors of a version, by its manifest, else by the record of moves; "" for none, or
     where somebody else put it there, None where it was known and is not any more."""
@@ -262,14 +301,6 @@ def _there_already(
 
 def _says(manifest: indexes.Manifest) -> tuple[object, ...]:
     return (manifest.plan_digest, manifest.files, manifest.embedder, manifest.forced, manifest.quality.search)
-
-
-def is_whole_at_a_glance(to: home.Home, version: str) -> bool:
-    try:
-        manifest = to.manifest(version)
-    except (Damaged, Missing):
-        return False
-    return to.sizes(version) == {file.name: file.size_bytes for file in manifest.files}
 
 
 def _take_away(to: home.Home, version: str) -> None:

@@ -226,7 +226,7 @@ class Corpus:
 def opened(shards: Sequence[indexes.Shard], source: indexes.Source, base: Path, buckets: places.Buckets) -> Corpus:
     """The corpus of a plan."""
     if not any(shard.rows for shard in shards):
-        raise InputError("the corpus has no row", hint=f"look at {', '.join(source.vectors)}")
+        raise InputError(f"{', '.join(source.vectors)}: no row is there", hint="look at what writes these files")
 
     def beside(other: indexes.Source) -> Corpus:
         return opened(opening.find(other, base, buckets), other, base, buckets)

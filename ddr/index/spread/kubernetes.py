@@ -21,7 +21,6 @@ from ddr.domain import indexes
 from ddr.index import choosing
 from ddr.lib import digest
 
-EXIT_BAD_INPUT = 42
 _ENDS_THE_JOB = (errors.EXIT_FAILED, errors.EXIT_CONFLICT, errors.EXIT_USAGE)
 _BUCKET = "s3://"
 _LONGEST_NAME = 63
@@ -209,7 +208,7 @@ def _rules() -> list[dict[str, Any]]:
 
     return [
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-        exits("FailIndex", EXIT_BAD_INPUT),
+        exits("FailIndex", indexes.EXIT_BAD_INPUT),
         exits("FailJob", *_ENDS_THE_JOB),
     ]
 

@@ -237,6 +237,9 @@ class _Round:
             max_retries=RETRIES,
             retry_exceptions=[Again],
         )
+        patience_s = self._cluster.patience_s if self._cluster.address else 0.0
+        if not patience_s and not self._fits(nodes := self._nodes()):
+            raise self._lonely(nodes)
         left = {task.remote(self._order.opened, part, self._needs.cpus): part for part in self._order.parts}
         alone_since = time.monotonic()
         while left:
@@ -245,13 +248,16 @@ class _Round:
                 self._take(one, left[one])
                 told(left.pop(one))
             nodes = self._nodes()
-            if ready or any(self._needs.fit(node) for node in nodes):
+            if ready or self._fits(nodes):
                 alone_since = time.monotonic()
-            elif time.monotonic() - alone_since >= (self._cluster.patience_s if self._cluster.address else 0):
+            elif time.monotonic() - alone_since >= patience_s:
                 raise self._lonely(nodes)
 
     def _nodes(self) -> list[Mapping[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _fits(self, nodes: Sequence[Mapping[str, float]]) -> bool:
+        return any(self._needs.fit(node) for node in nodes)
 
     def _lonely(self, nodes: Sequence[Mapping[str, float]]) -> errors.DdrError:
         if not nodes:

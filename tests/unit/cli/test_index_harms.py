@@ -107,7 +107,7 @@ def test_a_pointer_that_was_lost_is_told_with_the_way_back(sandbox: Sandbox) -> 
     link.unlink()
     found = sandbox.say("check")
     assert found.code == 10
-    assert found.document["findings"][0]["next"] == f"`ddr index rollback --to {version} --apply`"
+    assert found.document["findings"][0]["next"] == f"`ddr index rollback lookalikes --to {version} --apply`"
     assert sandbox.say("repair", "--apply").code == 10
     link.symlink_to("versions/v1")
     assert sandbox.say("check").code == 1, "v1 was not published by ddr index: nothing says what it must be"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,7 +135,7 @@ def test_a_pointer_that_leads_out_of_the_home_is_damage_and_a_command_points_it_
     found = own.say("check")
     assert found.code == 10
     told = found.document["findings"][0]["next"]
-    assert f"`ddr index rollback --to {version} --apply`" in told
+    assert f"`ddr index rollback {own.file} --to {version} --apply`" in told
     assert own.say("check", "--level", "4").code == 10
     listed = own.said("list")
     assert listed.code == 2
@@ -148,6 +151,77 @@ def test_a_pointer_that_leads_out_of_the_home_is_damage_and_a_command_points_it_
     assert back.code == 0, back.err
     assert own.place.live.name == version
     assert own.say("check").code == 0
+
+
+def _typed(own: Own, done: story.Done) -> story.Done:
+    """The command that was told, as it stands: the only one on its line, or the first of those in a sentence."""
+    text = done.out + done.err
+    words = shlex.split((re.findall(r"next: ddr (.*)", text) or re.findall(r"`ddr ([^`]*)`", text))[0])
+    assert (words[0], words[2]) == ("index", str(own.file)), words
+    return own.said(words[1], *words[3:])
+
+
+@pytest.mark.parametrize("harm", ["bytes", "bytes of all", "pointer", "pointer and bytes", "pointer is a folder"])
+def test_whoever_types_what_is_told_gets_out(own: Own, harm: str) -> None:
+    own.published()
+    if harm in ("bytes", "pointer"):
+        own.corpus(2)
+        own.published()
+    link = own.place.home / "current"
+    for version in (own.place.home / "versions").iterdir():
+        if "bytes" in harm and (version.name == own.place.live.name or harm != "bytes"):
+            own.damage(harms.INDEX, version.name)
+    if "pointer" in harm:
+        link.unlink()
+    if harm == "pointer is a folder":
+        link.mkdir()
+        (words,) = re.findall(r"`(mv [^`]*)`", own.said("check").out)
+        subprocess.run(shlex.split(words), check=True)
+    done = own.said("check")
+    assert done.code == 10
+    while done.code:
+        assert done.code in (2, 10), done.err
+        done = _typed(own, done)
+    assert own.said("check").code == 0
+
+
+def test_one_file_too_many_does_not_hide_whether_the_others_are_whole(own: Own) -> None:
+    own.published()
+    (own.place.live / "notes.txt").write_text("for later")
+    found = own.say("check")
+    assert (found.code, found.document["levels"]) == (10, [0, 1, 2])
+    own.damage(harms.INDEX)
+    assert len(own.say("check").document["findings"]) == 2
+
+
+def test_a_record_of_moves_that_cannot_be_read_is_told(own: Own) -> None:
+    own.published()
+    log = own.place.home / "deployments.jsonl"
+    log.write_text("garbage\n" + log.read_text())
+    found = own.say("check")
+    assert found.code == 0
+    assert [text for text in found.document["not_checked"] if "1 lines of" in text]
+
+
+@pytest.mark.parametrize(("why", "kept"), [("", ""), (" \n", ""), ("for the\naudit", "for the audit")])
+def test_a_pin_says_why_on_one_line(own: Own, why: str, kept: str) -> None:
+    version = own.published()
+    done = own.said("pin", version, "--why", why)
+    assert done.code == (0 if kept else 64), done.err
+    assert own.say("list").document["versions"][0]["pinned"] == kept
+
+
+def test_where_nobody_knows_what_made_the_vectors_a_person_publishes(own: Own) -> None:
+    own.published()
+    (own.place.home / "deployments.jsonl").write_text("")
+    own.damage(harms.MANIFEST)
+    planned = own.say("repair")
+    assert (planned.code, planned.document["repair"]["step"]) == (2, "build")
+    assert f"`ddr index publish {own.file} --model-also`" in planned.document["repair"]["why"]
+    refused = own.said("repair", "--apply")
+    assert refused.code == 12
+    assert _typed(own, refused).code == 0
+    assert own.said("check").code == 0
 
 
 def test_going_back_across_embedders_ends_with_its_own_code_and_names_the_way(own: Own) -> None:

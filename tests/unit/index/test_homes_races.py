@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from concurrent import futures
 from datetime import timedelta
@@ -136,7 +137,7 @@ def keep_mapped(root: Path, wanted: dict[str, bytes], stop: threading.Event) -> 
 
 def test_readers_notice_nothing(made: published.Made, tmp_path: Path) -> None:
     """Two reading threads through publishes, rollbacks and collections. Grace is what keeps them: one that has just
-    resolved `current` finds its version, so a version goes no sooner than two moves later here."""
+    resolved `current` finds its version, so here nothing goes before whoever was reading has come to the end."""
     root = tmp_path / "home"
     of = published.at(root)
     wanted = {name: path.read_bytes() for name, path in made.files.items()}
@@ -157,6 +158,9 @@ def test_readers_notice_nothing(made: published.Made, tmp_path: Path) -> None:
                 if number % 3 == 0:
                     back = publishing.way_back(of, None, published.prover(of, (0, 1)))
                     publishing.roll_back(of, back)
+                before = len(seen)
+                while len(seen) < before + 2 and not reader.done():
+                    time.sleep(0.001)
                 chosen = collecting.plan(of, published.AT + timedelta(days=9), keep=2)
                 removed += len(collecting.apply(of, chosen).gone)
         finally:

@@ -175,6 +175,18 @@ def test_back_to_the_newest_that_is_whole(scene: Scene) -> None:
     assert scene.of.current() == names[1]
 
 
+def test_a_repair_never_goes_forward_to_what_was_gone_back_from(scene: Scene) -> None:
+    names = [scene.publish(number) for number in range(3)]
+    publishing.roll_back(scene.of, publishing.way_back(scene.of, None, scene.prove))
+    scene.damage(names[1])
+    decided = scene.decide(names[1])
+    assert (decided.step, decided.to) == (repair.Step.ROLL_BACK, names[0])
+    scene.damage(names[0])
+    helpless = scene.decide(names[1])
+    assert helpless.step is repair.Step.HELPLESS
+    assert f"`ddr index rollback --to {names[2]} --apply`" in helpless.next
+
+
 def test_out_of_sync_is_built_again(scene: Scene) -> None:
     version = scene.publish(1)
     np_ids = scene.made.base / "i1.npy"
