@@ -218,8 +218,9 @@ def check(
 @sessions.pass_session
 def repair(session: sessions.Session, name: str | None, is_applied: bool, level: int, events: bool) -> int:
     """Make what serves whole again, by the least that helps: point at a version with the same bytes, merge its parts
-    again, make damaged parts again, build all of it, or go back to the newest version that is whole. It mends what
-    `ddr index check` finds at levels 0 to 2, with --level 3 also an index that does not fit its corpus.
+    again, make damaged parts again, build all of it, or go back to the newest version that is whole and that nobody
+    went back from. It mends what `ddr index check` finds at levels 0 to 2, with --level 3 also an index that does not
+    fit its corpus.
 
     \b
     Exit codes:

@@ -26,13 +26,14 @@ def rollback(
     session: sessions.Session, name: str | None, to: str | None, is_applied: bool, model_also: bool, embedder: str
 ) -> int:
     """Serve an earlier version. Its digests, a load in a child and its probes come before the pointer moves.
+    What was gone back from is gone to again by its name alone (--to): the same command twice goes back twice.
 
     For a service `ddr rollback index SERVICE` does the same with approvals, marks and proof from fresh traffic.
 
     \b
     Exit codes:
       0   done, or it can be
-      1   there is none that is whole
+      1   there is none that is whole, or only one that was gone back from
       3   somebody else moved the pointer
       10  the one that was named is damaged, or the pointer is (--to a version points it back)
       11  it has other ids than its manifest says     13  it searches otherwise than it was measured
@@ -127,7 +128,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
 
 @click.command(short_help="Remove old versions and work folders.")
 @click.argument("name", required=False)
-@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest stay.")
+@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest whole ones stay.")
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
 @sessions.json_option
 @sessions.pass_session
