@@ -128,7 +128,9 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
 
 @click.command(short_help="Remove old versions and work folders.")
 @click.argument("name", required=False)
-@click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest whole ones stay.")
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest whole ones."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
 @sessions.json_option
 @sessions.pass_session
