@@ -107,7 +107,7 @@ class File:
         if schema.names.count(column) != 1:
             raise InputError(
                 f"{self.uri} has {schema.names.count(column)} columns {column!r}",
-                hint=f"its columns: {', '.join(schema.names[:20])}",
+                hint=f"`column:` names another of its columns: {', '.join(schema.names[:20])}",
             )
 
     def _check_vectors(self, kind: Any, column: str) -> None:

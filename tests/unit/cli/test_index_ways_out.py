@@ -203,6 +203,13 @@ def test_a_record_of_moves_that_cannot_be_read_is_told(own: Own) -> None:
     assert [text for text in found.document["not_checked"] if "1 lines of" in text]
 
 
+def test_a_home_that_is_a_link_to_nowhere_is_told_as_one(own: Own) -> None:
+    own.place.home.symlink_to("not-mounted")
+    done = own.said("build", "--publish")
+    assert done.code == 64
+    assert "is a link to not-mounted, which is not there" in done.err
+
+
 @pytest.mark.parametrize(("why", "kept"), [("", ""), (" \n", ""), ("for the\naudit", "for the audit")])
 def test_a_pin_says_why_on_one_line(own: Own, why: str, kept: str) -> None:
     version = own.published()
