@@ -39,10 +39,10 @@ _ALIKE = 0.99
 turns a tie now and then; damage that shows at all changes more (reference/index.md, 0.1)."""
 CORPUS = "the corpus"
 _BETTER = "`ddr index repair`, or `ddr index rollback` to another version"
-_AGAIN = "`ddr index build{} --publish`: the corpus is another one by now"
-_RESCAN = "`ddr index build{} --rescan --publish`: the corpus was rewritten under the same sizes and times"
-_WRONG = "`ddr index repair{} --level 3 --apply`: the corpus has the rows it had, so the index is what is wrong"
-_BRING = "bring the corpus back, or `ddr index build{} --publish` from what it is now"
+_AGAIN = "`ddr index build --publish`: the corpus is another one by now"
+_RESCAN = "`ddr index build --rescan --publish`: the corpus was rewritten under the same sizes and times"
+_WRONG = "`ddr index repair --level 3 --apply`: the corpus has the rows it had, so the index is what is wrong"
+_BRING = "bring the corpus back, or `ddr index build --publish` from what it is now"
 
 Report = Callable[[str], None]
 
@@ -59,8 +59,6 @@ class Again:
 class Means:
     """What the levels need beyond the home. What is None is not checked, and the check says so."""
 
-    called: str = ""
-    """What to type for the index; "" where the only one is meant."""
     embedder: str = ""
     """Fingerprint of the one that makes the queries now."""
     golden: Callable[[indexes.Embedder], fingerprint.Comparison] | None = None
@@ -155,8 +153,7 @@ class _Look:
             self.skipped.append("whether the embedder of the queries made these vectors: a fingerprint is not known")
 
     def _find(self, trouble: indexes.Trouble, where: str, what: str, then: str) -> None:
-        called = f" {self._means.called}" if self._means.called else ""
-        self.findings.append(indexes.Finding(trouble, where, what, then.replace("{}", called)))
+        self.findings.append(indexes.Finding(trouble, where, what, then))
 
     def _broken(self, file: str, what: str) -> None:
         self.is_broken = True

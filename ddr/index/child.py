@@ -86,10 +86,9 @@ def run(function: Function, question: bytes, limits: Limits) -> Outcome:
 
 
 def _environment(limits: Limits) -> dict[str, str]:
-    paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - may be archives, or not there
     return {
         "PATH": os.defpath,
-        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONPATH": process.import_path(),
         "PYTHONSAFEPATH": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
@@ -134,13 +133,7 @@ def _end(started: subprocess.Popen[bytes], patience_s: float) -> None:
         if started.stdout:
             started.stdout.close()
         started.wait(patience_s)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
-    for stream in (started.stdin, started.stdout):
-        if stream:
-            with contextlib.suppress(OSError):
-                stream.close()
+    process.end_session(started)
 
 
 def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -39,6 +40,22 @@ def run_bound(
         stdin=subprocess.DEVNULL,
         preexec_fn=die_with_parent,
     )
+
+
+def end_session(started: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the session that this process leads, itself included, and close our ends of its streams."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    for stream in (started.stdin, started.stdout):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def import_path() -> str:
+    """PYTHONPATH by which another interpreter imports what this one would, whatever its working folder is."""
+    return os.pathsep.join(os.path.abspath(path) for path in sys.path)  # noqa: PTH100 - may be archives, or not there
 
 
 def free_port() -> int:

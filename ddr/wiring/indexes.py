@@ -147,7 +147,6 @@ class Index:
         """What a check of `version` may use. `plan` is its own, for `part` made again."""
         rebuild = None if plan is None else functools.partial(workshop.part_again, functools.partial(self._bench, plan))
         return check.Means(
-            called=self.called,
             embedder=live_embedder or self.live_embedder(),
             golden=None if self.embedding is None else self.embedding.golden,
             corpus=self._corpus_for(version),

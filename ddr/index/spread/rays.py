@@ -31,7 +31,7 @@ from ddr.domain import indexes
 from ddr.index import stages, worker
 from ddr.index.spread import ray_driver
 from ddr.index.spread.ray_driver import Cluster, Open, Order
-from ddr.lib import redact
+from ddr.lib import process, redact
 
 STAGE = "ray"
 _TICK_S = 1.0
@@ -135,9 +135,8 @@ class Driver:
         size = self._words.seek(0, os.SEEK_END)
         self._words.seek(max(0, size - _LAST_WORDS_BYTES))
         lines = [line for line in self._words.read().decode(errors="replace").splitlines() if line.strip()]
-        logged = [
-            line.partition("] ")[2] for line in lines if line.startswith("[")
-        ]  # and the rest is where in its code
+        # what it logged begins with a bracket; below that stands where in its code it was
+        logged = [line.partition("] ")[2] for line in lines if line.startswith("[")]
         return how + (f": {redact.foreign((logged or lines)[-1])}" if lines else "")
 
 
@@ -174,13 +173,7 @@ def _end(started: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(subprocess.TimeoutExpired):
         started.terminate()
         started.wait(_END_S)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(started.pid, signal.SIGKILL)
-    started.wait()
-    for stream in (started.stdin, started.stdout):
-        if stream:
-            with contextlib.suppress(OSError):
-                stream.close()
+    process.end_session(started)
 
 
 def _environment(cluster: Cluster) -> dict[str, str]:
@@ -188,7 +181,6 @@ def _environment(cluster: Cluster) -> dict[str, str]:
 
     Such a cluster can be reached by this user's processes on this machine only, and tells nobody about itself.
     """
-    paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - may be archives, or not there
     alone = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # the one switch by which Ray listens on loopback alone
@@ -198,4 +190,4 @@ def _environment(cluster: Cluster) -> dict[str, str]:
         "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # nobody starts its head again; what is left ends after so long
         **cluster.environment,
     }
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **({} if cluster.address else alone)}
+    return {**os.environ, "PYTHONPATH": process.import_path(), **({} if cluster.address else alone)}

@@ -41,7 +41,7 @@ def test_names_are_no_times() -> None:
     assert [when.parse(text, NOW) for text in ("v2", "3", "1.4.0", "soon")] == [None] * 4
 
 
-def test_back_to_what_was_live_at_a_time() -> None:
+def test_back_to_what_was_live_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     world = runs.promoted()
     with pytest.raises(Refused, match="model was at 1 or at 2"):
         runs.propose(world, {MODEL: "90m ago"})
@@ -49,7 +49,7 @@ def test_back_to_what_was_live_at_a_time() -> None:
         changes.Change(MODEL, "digit", recovery.START + timedelta(hours=at), was, now, "ci", source="registry")
         for at, was, now in ((1, "1", "2"), (2, "2", "3"))
     ]
-    world.model.changes = lambda since: [one for one in log if one.at >= since]  # type: ignore[method-assign]
+    monkeypatch.setattr(world.model, "changes", lambda since: [one for one in log if one.at >= since])
     assert runs.propose(world, {MODEL: "90m ago"}).plan.moves[0].target.name == "1"
     assert runs.propose(world, {MODEL: "30m ago"}).plan.moves[0].target.name == "2"
     with pytest.raises(Missing, match="nobody can say what was live on model") as told:
