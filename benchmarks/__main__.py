@@ -16,6 +16,7 @@ from benchmarks import (
     gpu,
     growth,
     index,
+    index_sentences,
     journal,
     metadata,
     rollback,
@@ -47,6 +48,7 @@ RUNS: Mapping[str, Callable[[], int | None]] = {
     "features": features.run,
     "index": index.run,
     "index-million": index.million,
+    "index-sentences": index_sentences.run,
     "corpus": corpus.run,
     "gpu": gpu.run,
 }

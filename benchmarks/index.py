@@ -4,10 +4,11 @@ The same parameters as the script (faiss's own defaults: 256 points a list, 25 r
 fsync and publishing cost (G1, G2)? With ddr's own training: how much sooner is an index of the same recall there (G3,
 G4)? Then peak memory (G5), a build that is killed halfway and goes on (G6), training and assignment against bare matrix
 products (G7), the check of digests against `sha256sum` (G9), the move of the pointer (G10), and two workers against one
-(G11). `index-million` asks G1 to G5 and G9 of a million rows.
+(G11). `index-million` asks G1 to G5 and G9 of a million rows, `index-sentences` G1 to G5 of real ones.
 
     python -m benchmarks index
     python -m benchmarks index-million
+    python -m benchmarks index-sentences
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks import index_peers as peers
 
@@ -35,6 +37,7 @@ ROWS, DIMENSION, ROUNDS = 200_000, 128, 5
 MILLION, MILLION_DIMENSION = 1_000_000, 64
 CLUSTERS, QUERIES = 2_000, 1_000
 _MIB = 1 << 20
+Vectors: TypeAlias = npt.NDArray[np.float32]
 _PUBLISHED = ("--publish", "--force", "measured beside others")
 
 
@@ -50,18 +53,22 @@ def corpus(folder: Path, rows: int, dimension: int) -> None:
         some = which[first : first + 20_000]
         spread = draw.standard_normal((len(some), 24)).astype(np.float32)
         vectors[first : first + 20_000] = centres[some] + 1.5 * np.einsum("nk,nkd->nd", spread, directions[some % 64])
-    for number, piece in enumerate(np.array_split(vectors[:rows], 4)):
-        np.save(folder / f"v{number}.npy", piece)
-    queries = vectors[rows:]
-    np.save(folder / "queries.npy", queries)
+    keep(folder, vectors[:rows], vectors[rows:])
+
+
+def keep(folder: Path, vectors: Vectors, queries: Vectors) -> None:
+    """Rows in four shards, and queries with their exact ten neighbours."""
     import faiss
 
-    exact = faiss.IndexFlatL2(dimension)
-    exact.add(vectors[:rows])
+    for number, piece in enumerate(np.array_split(vectors, 4)):
+        np.save(folder / f"v{number}.npy", piece)
+    np.save(folder / "queries.npy", queries)
+    exact = faiss.IndexFlatL2(vectors.shape[1])
+    exact.add(vectors)
     np.save(folder / "exact.npy", exact.search(queries, 10)[1])
 
 
-def _builds(folder: Path, rows: int, dimension: int, kinds: Sequence[tuple[str, str]]) -> None:
+def builds(folder: Path, rows: int, dimension: int, kinds: Sequence[tuple[str, str]]) -> None:
     from ddr.index import choosing
 
     lists = choosing.lists_for(rows)
@@ -172,7 +179,7 @@ def _moves(spec: Path) -> None:
 def _rates(rows: int = 65_536, lists: int = 1_024, dimension: int = DIMENSION) -> None:
     """Operations a second of k-means and of assigning, over those of one matrix product of the same shape (G7)."""
     from ddr.domain import indexes
-    from ddr.index.engines import engine, faiss_engine
+    from ddr.index.engines import faiss_engine
 
     draw = np.random.default_rng(3)
     sample = draw.standard_normal((rows, dimension), dtype=np.float32)
@@ -184,7 +191,7 @@ def _rates(rows: int = 65_536, lists: int = 1_024, dimension: int = DIMENSION) -
     made = faiss_engine.FaissEngine()
     trained = made.train(sample, shape, threads)
     batch = _Batch(np.arange(rows), sample)
-    steps = sum(points * lists * rounds for points, rounds in engine.schedule(shape))
+    steps = shape.points_per_list * lists * shape.iterations
     work: dict[str, tuple[float, Callable[[], object]]] = {
         "train": (2.0 * steps * lists * dimension, lambda: made.train(sample, shape, threads)),
         "assign and add": (2.0 * rows * lists * dimension, lambda: made.part(trained, shape, [batch], threads)),
@@ -241,7 +248,7 @@ def run(rows: int = ROWS, dimension: int = DIMENSION) -> None:
         folder = Path(name)
         corpus(folder, rows, dimension)
         print(f"\nindex builds, {rows:,} rows of {dimension}")
-        _builds(folder, rows, dimension, (("ivf-flat", "Flat"), ("ivf-pq", "PQ32")))
+        builds(folder, rows, dimension, (("ivf-flat", "Flat"), ("ivf-pq", "PQ32")))
         spec = folder / "ivf-flat-fast.yaml"
         _check(folder, spec)
         _moves(spec)
@@ -256,5 +263,5 @@ def million() -> None:
         folder = Path(name)
         corpus(folder, MILLION, MILLION_DIMENSION)
         print(f"\nindex builds, {MILLION:,} rows of {MILLION_DIMENSION}")
-        _builds(folder, MILLION, MILLION_DIMENSION, (("ivf-flat", "Flat"),))
+        builds(folder, MILLION, MILLION_DIMENSION, (("ivf-flat", "Flat"),))
         _check(folder, folder / "ivf-flat-fast.yaml")

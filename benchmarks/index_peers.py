@@ -176,10 +176,15 @@ _START_S = 0.03
 """Python's own start, before the clock of a program runs."""
 
 
+def kept() -> Path:
+    """Where what takes long to make is kept from one run to the next."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("DDR_BENCHMARK_PEERS") or cache / "ddr-benchmarks")
+
+
 def autofaiss_python() -> Path | None:
     """The interpreter of autofaiss's environment, made where it is not there; None where it cannot be had."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = Path(os.environ.get("DDR_BENCHMARK_PEERS") or cache / "ddr-benchmarks") / "autofaiss"
+    place = kept() / "autofaiss"
     python = place / "bin" / "python"
     if (place / ".ready").exists():
         return python

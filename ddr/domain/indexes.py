@@ -115,6 +115,9 @@ class Shape:
     points_per_list: int = 64
     """Training rows for each list."""
     iterations: int = 10
+    neighbours: int = 0
+    """Centres that a row is compared with after the first round, those next to its own, where the CPU trains; 0: all.
+    GPUs and torch compare with all."""
     code_points: int = 0
     """PQ: training rows in all; 0: those of the lists."""
     code_iterations: int = 0

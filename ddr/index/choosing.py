@@ -12,7 +12,7 @@ import math
 
 from ddr.domain import indexes
 from ddr.errors import Refused
-from ddr.index.engines import cagra, engine
+from ddr.index.engines import cagra, engine, nearby
 
 FLAT_ROWS = 50_000
 """Below, comparing with every row takes milliseconds, and nothing is lost."""
@@ -30,8 +30,20 @@ _REVERSE_ID_BYTES = 48  # of the table from id to row that flat indexes and grap
 _GRAPH_FACTOR = 1.3
 _SIXTEENTH = 16
 
-_FAST = {"points_per_list": 64, "iterations": 10, "code_points": 16_384, "code_iterations": 8}
-_MAX = {"points_per_list": 256, "iterations": 10, "code_points": engine.CODE_POINTS, "code_iterations": 25}
+_FAST = {
+    "points_per_list": 64,
+    "neighbours": nearby.NEIGHBOURS,
+    "iterations": 10,
+    "code_points": 16_384,
+    "code_iterations": 8,
+}
+_MAX = {
+    "points_per_list": 256,
+    "neighbours": 0,
+    "iterations": 10,
+    "code_points": engine.CODE_POINTS,
+    "code_iterations": 25,
+}
 
 Kind = indexes.Kind
 
@@ -143,6 +155,7 @@ def _lists(shape: indexes.Shape, wanted: indexes.Wanted, rows: int, why: str) ->
         is_coarse_graph=is_graph,
         points_per_list=levers["points_per_list"],
         iterations=levers["iterations"],
+        neighbours=levers["neighbours"] if lists >= nearby.LISTS else 0,
     )
     trained = min(rows, engine.sample_rows(shape))
     reasons = [
@@ -152,7 +165,7 @@ def _lists(shape: indexes.Shape, wanted: indexes.Wanted, rows: int, why: str) ->
     if is_graph:
         reasons.append(f"lists are found through a graph, from {COARSE_GRAPH_LISTS:,} on")
     reasons.append(
-        f"trained on {trained:,} rows, {shape.points_per_list} for each list at most, {shape.iterations} rounds: "
+        f"trained on {trained:,} rows, {shape.points_per_list} for each list at most, {_rounds(shape)}: "
         f"quality {wanted.quality}"
     )
     return shape, tuple(reasons)
@@ -186,6 +199,12 @@ def _codes(
     if wanted.recall >= 0.9:
         reason += f"; codes alone may not reach recall {wanted.recall}, the gate tells"
     return shape, (*reasons, reason)
+
+
+def _rounds(shape: indexes.Shape) -> str:
+    if not shape.neighbours:
+        return f"{shape.iterations} rounds"
+    return f"{shape.iterations} rounds, all but the first among the {shape.neighbours} nearest lists"
 
 
 def _told(each: float) -> str:

@@ -43,6 +43,7 @@ GPU_BATCH_MIB = 64
 
 _MIB = 1 << 20
 _ROUNDS_S = 0.15
+_SMALL_PRODUCTS = 2.5  # a comparison of a list with its neighbours, copies included, over one of all with all
 _PROBE_ROWS, _PROBE_LISTS, _PROBE_GRAPH = 4096, 512, 2000
 _UNSEEN = Path("/nowhere")
 
@@ -168,7 +169,7 @@ def on_gpu(shape: indexes.Shape, rows: int, engine_name: str) -> indexes.Estimat
     centres = 3 * shape.lists * vector
     if engine_name == "faiss":  # rows come and go in pages
         return indexes.Estimate(GPU, GPU_BASE_MIB + FAISS_GPU_MIB + GPU_BATCH_MIB + int(centres / _MIB), 0.0)
-    held = 1.5 * min(rows, shape.lists * shape.points_per_list) * vector  # the half of the first rounds with them
+    held = min(rows, shape.lists * shape.points_per_list) * vector
     if shape.kind is indexes.Kind.IVF_PQ:  # residuals, what is taken from them, and both by places
         held = max(held, 3 * min(shape.code_points or engine.CODE_POINTS, _trained(shape, rows)) * vector)
     batches = 3 * GPU_BATCH_MIB
@@ -221,7 +222,8 @@ def _training_flops(shape: indexes.Shape, rows: int) -> float:
     if shape.kind not in engine.IVF:
         return 0
     points = min(rows, shape.lists * shape.points_per_list)
-    coarse = 2.0 * points * shape.lists * shape.dimension * shape.iterations
+    later = _SMALL_PRODUCTS * shape.neighbours or shape.lists
+    coarse = 2.0 * points * shape.dimension * (shape.lists + later * (shape.iterations - 1))
     if shape.kind is not indexes.Kind.IVF_PQ:
         return coarse
     points = min(shape.code_points or engine.CODE_POINTS, _trained(shape, rows))

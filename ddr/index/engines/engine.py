@@ -69,15 +69,6 @@ def sample_rows(shape: indexes.Shape) -> int:
     return max(lists, SCALAR_POINTS) if shape.kind is indexes.Kind.IVF_SQ8 and shape.points_per_list >= 256 else lists
 
 
-def schedule(shape: indexes.Shape) -> tuple[tuple[int, int], ...]:
-    """Rows for each list and rounds over them: below 256 rows a list, the first half of the rounds sees half of the
-    rows. Recall over eight seeds stayed the same; with a quarter of the rows and three last rounds it lost 0.003."""
-    early = shape.iterations // 2
-    if shape.points_per_list >= 256 or shape.points_per_list < 2 or not early:
-        return ((shape.points_per_list, shape.iterations),)
-    return (shape.points_per_list // 2, early), (shape.points_per_list, shape.iterations - early)
-
-
 def some(sample: Vectors, count: int, seed: int) -> Vectors:
     """`count` rows of the sample, chosen by the seed, or all of them."""
     if len(sample) <= count:

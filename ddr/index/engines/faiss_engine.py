@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ddr.domain import indexes
 from ddr.errors import InputError, Unavailable
-from ddr.index.engines import blank, codebooks, engine, files, kmeans, library
+from ddr.index.engines import blank, codebooks, engine, files, kmeans, library, nearby
 from ddr.lib import redact
 
 Assign = Callable[[engine.Vectors], npt.NDArray[np.int64]]
@@ -56,19 +56,18 @@ class FaissEngine:
 
     def _centres(self, sample: engine.Vectors, shape: indexes.Shape) -> engine.Vectors:
         faiss = library.faiss()
-        finder = blank.coarse_flat(shape)
+        finder, points = blank.coarse_flat(shape), max(shape.points_per_list, 1)
+        rows = engine.some(sample, points * shape.lists, shape.seed)
         if self.device != "cpu":
             finder = _on_gpu(finder, self.device)
+        elif shape.neighbours:
+            return nearby.train(rows, shape, finder)
         clustering = faiss.Clustering(shape.dimension, shape.lists)
         clustering.seed = shape.seed
         clustering.spherical = shape.metric is not indexes.Metric.L2
         clustering.min_points_per_centroid = 1  # how few are too few is decided before, not printed here
-        for points, rounds in engine.schedule(shape):
-            rows = engine.some(sample, max(points, 1) * shape.lists, shape.seed)
-            clustering.niter = rounds
-            clustering.max_points_per_centroid = max(points, 1)
-            finder.reset()
-            clustering.train(rows, finder)  # goes on from the centres that it has
+        clustering.niter, clustering.max_points_per_centroid = shape.iterations, points
+        clustering.train(rows, finder)
         found: engine.Vectors = faiss.vector_to_array(clustering.centroids).reshape(shape.lists, shape.dimension)
         return found
 

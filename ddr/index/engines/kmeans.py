@@ -137,19 +137,13 @@ def train(sample: engine.Vectors, shape: indexes.Shape, device: str, blocks: Blo
     torch = library.torch()
     is_l2 = shape.metric is indexes.Metric.L2
     rng = np.random.default_rng(shape.seed)
-    found: Tensor = None
-    for points, rounds in engine.schedule(shape):
-        rows = engine.some(sample, max(points, 1) * shape.lists, shape.seed)
-        held = on_device(rows, device)
-        if found is None:
-            first = torch.from_numpy(np.sort(rng.choice(len(rows), shape.lists, replace=False))).to(device)
-            found = _normed(held[first].clone(), is_l2=is_l2)
-        if len(rows) == shape.lists:
-            continue
-        for number in range(rounds):
-            with precision(is_exact=not device.startswith("cuda") or number >= rounds - _EXACT_ROUNDS):
-                nearest = assign(held, found, blocks, is_l2=is_l2)
-            found = _normed(_means(held, nearest, found, rng), is_l2=is_l2)
+    rows = on_device(engine.some(sample, max(shape.points_per_list, 1) * shape.lists, shape.seed), device)
+    first = torch.from_numpy(np.sort(rng.choice(len(rows), shape.lists, replace=False))).to(device)
+    found = _normed(rows[first], is_l2=is_l2)
+    for number in range(shape.iterations if len(rows) > shape.lists else 0):
+        with precision(is_exact=not device.startswith("cuda") or number >= shape.iterations - _EXACT_ROUNDS):
+            nearest = assign(rows, found, blocks, is_l2=is_l2)
+        found = _normed(_means(rows, nearest, found, rng), is_l2=is_l2)
     return found
 
 
