@@ -283,7 +283,7 @@ def embedder_of(to: home.Home, version: str) -> str | None:
 def _there_already(
     to: home.Home, manifest: indexes.Manifest, prove: Prove, report: Report
 ) -> tuple[str, indexes.Check]:
-    """A version with the same plan and the same bytes that is still whole: of a run that was cut off, or published
+    """A version with the same plan, bytes and answers that is still whole: of a run that was cut off, or published
     before. ("", ...) where there is none."""
     for version in reversed([name for name in to.versions() if naming.is_ours(name)]):
         try:
@@ -300,7 +300,9 @@ def _there_already(
 
 
 def _says(manifest: indexes.Manifest) -> tuple[object, ...]:
-    return (manifest.plan_digest, manifest.files, manifest.embedder, manifest.forced, manifest.quality.search)
+    """What was measured is part of it: the same bytes may have been asked other queries."""
+    measured = manifest.quality.search, manifest.quality.recalls, manifest.probes
+    return (manifest.plan_digest, manifest.files, manifest.embedder, manifest.forced, *measured)
 
 
 def _take_away(to: home.Home, version: str) -> None:
