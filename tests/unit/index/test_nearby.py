@@ -81,6 +81,12 @@ def test_a_row_goes_to_the_best_of_the_centres_near_its_own() -> None:
     assert (nearby._Lists(own, LISTS).moved(vectors, centres, only, is_l2=True) == far[:, :4].argmin(1)).all()
 
 
+def test_more_neighbours_than_lists_are_all() -> None:
+    vectors = clustered.rows(2_000, DIMENSION)
+    some = [dataclasses.replace(shape_of(Kind.IVF_FLAT), neighbours=count) for count in (LISTS, 10 * LISTS)]
+    assert built(some[0], vectors) == built(some[1], vectors)
+
+
 def test_it_is_chosen_where_it_gains() -> None:
     asked = indexes.Wanted("docs", "home", indexes.Source(("*.npy",)), kind=Kind.IVF_FLAT)
     for rows, quality, neighbours in (
