@@ -13,6 +13,9 @@ from datetime import datetime
 from typing import Literal
 
 FORMAT = 1  # of plans, parts and manifests
+LATER = frozenset({"neighbours"})
+"""Fields that came after the first manifests were published. They are None by default and not written then: what was
+published before keeps its bytes, and so its name and its plan's digest."""
 
 
 class Kind(enum.StrEnum):
@@ -115,9 +118,9 @@ class Shape:
     points_per_list: int = 64
     """Training rows for each list."""
     iterations: int = 10
-    neighbours: int = 0
-    """Centres that a row is compared with after the first round, those next to its own, where the CPU trains; 0: all.
-    GPUs and torch compare with all."""
+    neighbours: int | None = None
+    """Centres that a row is compared with after the first round, those next to its own, where the CPU trains; None or
+    0: all. GPUs and torch compare with all."""
     code_points: int = 0
     """PQ: training rows in all; 0: those of the lists."""
     code_iterations: int = 0

@@ -32,14 +32,12 @@ _SIXTEENTH = 16
 
 _FAST = {
     "points_per_list": 64,
-    "neighbours": nearby.NEIGHBOURS,
     "iterations": 10,
     "code_points": 16_384,
     "code_iterations": 8,
 }
 _MAX = {
     "points_per_list": 256,
-    "neighbours": 0,
     "iterations": 10,
     "code_points": engine.CODE_POINTS,
     "code_iterations": 25,
@@ -155,7 +153,7 @@ def _lists(shape: indexes.Shape, wanted: indexes.Wanted, rows: int, why: str) ->
         is_coarse_graph=is_graph,
         points_per_list=levers["points_per_list"],
         iterations=levers["iterations"],
-        neighbours=levers["neighbours"] if lists >= nearby.LISTS else 0,
+        neighbours=nearby.NEIGHBOURS if wanted.quality == "fast" and lists >= nearby.LISTS else None,
     )
     trained = min(rows, engine.sample_rows(shape))
     reasons = [

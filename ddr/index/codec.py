@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, InputError
@@ -14,9 +15,33 @@ T = TypeVar("T")
 
 def encode(value: Any) -> bytes:
     """Canonical JSON of a noun of `domain/indexes`, with a line end: equal values give equal bytes."""
+    return _line(told(value))
+
+
+def told(value: Any) -> Any:
+    """What `encode` writes, as JSON values."""
     import msgspec
 
-    return digest.canonical(msgspec.to_builtins(value)) + b"\n"
+    return _as_before(msgspec.to_builtins(value))
+
+
+def plain(content: bytes, where: str) -> dict[str, Any]:
+    """What `encode` made bytes of, whichever ddr did: its fields are not looked at. Damaged for all other bytes."""
+    import msgspec
+
+    try:
+        found = msgspec.json.decode(content)
+        is_ours = isinstance(found, dict) and _line(found) == content
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
+        raise Damaged(f"{where} is no JSON: {problem}") from problem
+    if not is_ours:
+        raise Damaged(f"{where} was edited: these are not the bytes that ddr writes")
+    return cast("dict[str, Any]", found)
+
+
+def digest_of(value: Mapping[str, Any]) -> str:
+    """That of the bytes which `value`, as `plain` gives it, is written as."""
+    return digest.of_bytes(_line(value))
 
 
 def decode(cls: type[T], content: bytes, where: str) -> T:
@@ -25,7 +50,7 @@ def decode(cls: type[T], content: bytes, where: str) -> T:
 
     try:
         found = msgspec.json.decode(content, type=cls)
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
         raise Damaged(f"{where} is no {cls.__name__.lower()} of an index: {problem}") from problem
     wrote = getattr(found, "format", indexes.FORMAT)
     if wrote > indexes.FORMAT:
@@ -38,3 +63,16 @@ def decode(cls: type[T], content: bytes, where: str) -> T:
 def key(plan: indexes.Plan) -> str:
     """The digest of all that decides the bytes: not the prose of its reasons, not what it was estimated to take."""
     return digest.of_bytes(encode(dataclasses.replace(plan, reasons=(), estimates=())))
+
+
+def _line(value: object) -> bytes:
+    return digest.canonical(value) + b"\n"
+
+
+def _as_before(value: Any) -> Any:
+    """Without the fields that came later, where they say nothing."""
+    if isinstance(value, dict):
+        return {name: _as_before(one) for name, one in value.items() if one is not None or name not in indexes.LATER}
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return [_as_before(one) for one in value]
+    return value

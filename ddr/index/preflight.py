@@ -222,7 +222,7 @@ def _training_flops(shape: indexes.Shape, rows: int) -> float:
     if shape.kind not in engine.IVF:
         return 0
     points = min(rows, shape.lists * shape.points_per_list)
-    later = _SMALL_PRODUCTS * shape.neighbours or shape.lists
+    later = _SMALL_PRODUCTS * shape.neighbours if shape.neighbours else shape.lists
     coarse = 2.0 * points * shape.dimension * (shape.lists + later * (shape.iterations - 1))
     if shape.kind is not indexes.Kind.IVF_PQ:
         return coarse

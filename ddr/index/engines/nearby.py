@@ -35,7 +35,7 @@ def train(rows: engine.Vectors, shape: indexes.Shape, finder: engine.Index) -> e
     for _ in range(shape.iterations - 1):
         lists = _Lists(own, shape.lists)
         centres = _normed(lists.means(rows, rng), is_l2=is_l2)
-        near = _closest(finder, centres, centres, min(shape.neighbours, shape.lists))
+        near = _closest(finder, centres, centres, min(shape.neighbours or shape.lists, shape.lists))
         own = lists.moved(rows, centres, near, is_l2=is_l2)
     return _normed(_Lists(own, shape.lists).means(rows, rng), is_l2=is_l2)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, InputError
@@ -40,7 +41,7 @@ def seal(manifest: indexes.Manifest, versions: Iterable[str]) -> indexes.Manifes
     for file in manifest.files:
         check_file(file.name)
     after = 1 + max((number(version) for version in versions), default=0)
-    return dataclasses.replace(manifest, version=f"v{after:06d}-{_own(manifest)}")
+    return dataclasses.replace(manifest, version=f"v{after:06d}-{_own(codec.told(manifest))}")
 
 
 def check_file(name: str) -> None:
@@ -49,18 +50,23 @@ def check_file(name: str) -> None:
 
 
 def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
-    """Damaged when a single byte is not as it was when `version` got its name."""
+    """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; InputError when
+    that was a newer one, which wrote what this one does not know."""
+    try:
+        said = codec.plain(content, where)
+    except Damaged as problem:
+        raise Damaged(problem.message, hint=_NEXT) from problem
+    match = _VERSION.fullmatch(version)
+    if said.get("version") != version or not match or match[2] != _own(said):
+        raise Damaged(f"{where} is not the manifest of {version}: it was edited, or is another one's", hint=_NEXT)
     manifest = codec.decode(indexes.Manifest, content, where)
     if codec.encode(manifest) != content:
-        raise Damaged(f"{where} was edited: these are not the bytes that ddr writes", hint=_NEXT)
-    match = _VERSION.fullmatch(version)
-    if manifest.version != version or not match or match[2] != _own(manifest):
-        raise Damaged(f"{where} is not the manifest of {version}: it was edited, or is another one's", hint=_NEXT)
+        raise InputError(f"{where} says what this ddr does not know", hint="use the ddr that wrote it, or newer")
     names = [file.name for file in manifest.files]
     if len(set(names)) != len(names) or not all(_FILE.fullmatch(name) and name != MANIFEST for name in names):
         raise Damaged(f"{where} names files that no version can have", hint=_NEXT)
     return manifest
 
 
-def _own(manifest: indexes.Manifest) -> str:
-    return digest.short(digest.of_bytes(codec.encode(dataclasses.replace(manifest, version=""))))
+def _own(said: Mapping[str, Any]) -> str:
+    return digest.short(codec.digest_of({**said, "version": ""}))

@@ -18,9 +18,8 @@ from pathlib import Path
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, InputError
 from ddr.index import check, child, codec, loading
-from ddr.index.homes import naming, publishing, writing
+from ddr.index.homes import publishing, writing
 from tests.unit.index import published
 
 Flaw = tuple[str, bytes]
@@ -138,39 +137,6 @@ def test_files_that_changed_places(tmp_path: Path) -> None:
         change()
         assert check.check(home, one, check.Means(), (0, 1)).findings == ()
     print(f"{len(changes)} ways to put the wrong file there")
-
-
-def test_a_manifest_edited_by_hand(tmp_path: Path) -> None:
-    """Valid, canonical, and every digest in it may be right: it is not the one that the version is named by."""
-    made = published.make(tmp_path / "corpus", rows=80)
-    home = published.at(tmp_path / "home")
-    version = published.published(home, made)
-    path = published.loosened(tmp_path / "home/versions" / version / "manifest.json")
-    manifest = home.manifest(version)
-    file = manifest.files[0]
-    edits: list[dict[str, object]] = [
-        {"name": "others"},
-        {"version": "v000002-0123456789ab"},
-        {"files": (dataclasses.replace(file, sha256="sha256:" + "0" * 64),)},
-        {"files": ()},
-        {"files": (file, dataclasses.replace(file, name="../../passwd"))},
-        {"quality": indexes.Quality()},
-        {"embedder": indexes.Embedder("sha256:other")},
-        {"forced": "because"},
-        {"probes": ()},
-        {"format": 2},
-    ]
-    for edit in edits:
-        path.write_bytes(codec.encode(dataclasses.replace(manifest, **edit)))  # type: ignore[arg-type]
-        with pytest.raises((Damaged, InputError)):
-            home.manifest(version)
-    path.write_bytes(codec.encode(manifest)[:-2] + b" }\n")
-    with pytest.raises(Damaged, match="edited"):
-        home.manifest(version)
-    content = codec.encode(dataclasses.replace(manifest, name="others"))
-    with pytest.raises(Damaged):
-        naming.open_manifest(content, version, "an edited one")
-    print(f"{len(edits) + 2} edits of a manifest refused")
 
 
 def looked(questions: list[loading.Question]) -> list[str]:

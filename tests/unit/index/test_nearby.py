@@ -18,8 +18,17 @@ CPU = faiss_engine.FaissEngine()
 
 
 def shape_of(kind: indexes.Kind, metric: indexes.Metric = Metric.L2, seed: int = 1) -> indexes.Shape:
-    numbers = {"lists": LISTS, "neighbours": NEIGHBOURS, "code_bytes": 8, "code_points": 4096, "code_iterations": 6}
-    return indexes.Shape(kind, DIMENSION, metric, seed=seed, **numbers)  # type: ignore[arg-type]
+    return indexes.Shape(
+        kind,
+        DIMENSION,
+        metric,
+        lists=LISTS,
+        code_bytes=8,
+        neighbours=NEIGHBOURS,
+        code_points=4096,
+        code_iterations=6,
+        seed=seed,
+    )
 
 
 def built(shape: indexes.Shape, vectors: np.ndarray, threads: int = 1) -> bytes:
@@ -40,7 +49,7 @@ def test_recall_is_that_of_rounds_over_all(kind: indexes.Kind, metric: indexes.M
     vectors = clustered.rows(12_000, DIMENSION)
     shapes = [shape_of(kind, metric, seed) for seed in range(SEEDS)]
     near = float(np.mean([recall(shape, vectors) for shape in shapes]))
-    full = float(np.mean([recall(dataclasses.replace(shape, neighbours=0), vectors) for shape in shapes]))
+    full = float(np.mean([recall(dataclasses.replace(shape, neighbours=None), vectors) for shape in shapes]))
     print(kind, metric, f"neighbours {near:.4f}, all {full:.4f}")
     assert near >= full - 0.005
 
@@ -88,11 +97,11 @@ def test_more_neighbours_than_lists_are_all() -> None:
 
 
 def test_it_is_chosen_where_it_gains() -> None:
-    asked = indexes.Wanted("docs", "home", indexes.Source(("*.npy",)), kind=Kind.IVF_FLAT)
-    for rows, quality, neighbours in (
-        (1_000_000, "fast", nearby.NEIGHBOURS),
-        (1_000_000, "max", 0),
-        (4_000, "fast", 0),
+    fast = indexes.Wanted("docs", "home", indexes.Source(("*.npy",)), kind=Kind.IVF_FLAT)
+    full = dataclasses.replace(fast, quality="max")
+    for wanted, rows, neighbours in (
+        (fast, 1_000_000, nearby.NEIGHBOURS),
+        (full, 1_000_000, None),
+        (fast, 4_000, None),
     ):
-        wanted = dataclasses.replace(asked, quality=quality)  # type: ignore[arg-type]
         assert choosing.choose(wanted, rows, 64, 64_000)[0].neighbours == neighbours
