@@ -61,10 +61,11 @@ def damage(content: bytes, every: int, bits: int) -> Iterator[Flaw]:
 FILES = ("index.faiss", "ids.json", "manifest.json")
 FEW = [(kind, 16, 8 if kind is not indexes.Kind.IVF_FLAT else 2, 1) for kind in published.KINDS]
 EACH = [(kind, 1, 1, 8) for kind in published.KINDS]
+LONG = (pytest.mark.long, pytest.mark.timeout(3000))
 
 
 @pytest.mark.parametrize(
-    ("kind", "every", "step", "bits"), [*FEW, *(pytest.param(*one, marks=pytest.mark.long) for one in EACH)]
+    ("kind", "every", "step", "bits"), [*FEW, *(pytest.param(*one, marks=LONG) for one in EACH)]
 )
 def test_damage_is_found_before_a_load(kind: indexes.Kind, every: int, step: int, bits: int, tmp_path: Path) -> None:
     """`long` goes through every bit and every length; else names and manifest, which are alike, are for one kind."""
@@ -152,7 +153,7 @@ def looked(questions: list[loading.Question]) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", published.KINDS)
-@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=LONG)])
 def test_what_a_load_would_have_made_of_it(kind: indexes.Kind, count: int, tmp_path: Path) -> None:
     """The digests are the attacker's too. Whatever a child does, it ends, and this process goes on."""
     made = published.make(tmp_path / "corpus", kind, rows=80)
@@ -278,6 +279,7 @@ def test_a_damaged_build_is_never_pointed_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3000)
 def test_two_hundred_clean_rebuilds(tmp_path: Path) -> None:
     """No alarm, at any level."""
     home = published.at(tmp_path / "home")
