@@ -64,9 +64,7 @@ EACH = [(kind, 1, 1, 8) for kind in published.KINDS]
 LONG = (pytest.mark.long, pytest.mark.timeout(3000))
 
 
-@pytest.mark.parametrize(
-    ("kind", "every", "step", "bits"), [*FEW, *(pytest.param(*one, marks=LONG) for one in EACH)]
-)
+@pytest.mark.parametrize(("kind", "every", "step", "bits"), [*FEW, *(pytest.param(*one, marks=LONG) for one in EACH)])
 def test_damage_is_found_before_a_load(kind: indexes.Kind, every: int, step: int, bits: int, tmp_path: Path) -> None:
     """`long` goes through every bit and every length; else names and manifest, which are alike, are for one kind."""
     made = published.make(tmp_path / "corpus", kind, rows=80, ids="texts")
