@@ -165,9 +165,9 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
         "dry_run": dry_run,
     }
     verb = "would go" if dry_run else "removed"
-    lines = [f"{verb}: {version}" for version in chosen.gone] or [f"nothing {'would go' if dry_run else 'to remove'}"]
+    gone = [*chosen.gone, *(f"work folder {folder.folder}" for folder in old.gone)]
+    lines = [f"{verb}: {one}" for one in gone] or [f"nothing {'would go' if dry_run else 'to remove'}"]
     lines += [f"kept: {version}: it {why}" for version, why in chosen.kept]
-    lines += [f"{verb}: work folder {folder.folder}" for folder in old.gone]
     lines += [f"kept: work folders: {old.why}"] if old.why else []
     session.show(document, lambda: "\n".join(lines))
     return 0

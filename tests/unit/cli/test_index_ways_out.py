@@ -97,6 +97,18 @@ def test_without_its_corpus_it_is_merged_again_or_gone_back_from_and_nothing_of_
     assert own.place.live.name == first
 
 
+def test_nothing_goes_only_where_neither_a_version_nor_a_work_folder_does(own: Own) -> None:
+    own.published()
+    assert "nothing would go" in own.said("gc", "--dry-run").out
+    own.corpus(2)
+    own.published()
+    for words, verb in ((["--dry-run"], "would go"), ([], "removed")):
+        said = own.said("gc", *words).out
+        assert said.startswith(f"{verb}: work folder {own.place.home}/.work/"), said
+        assert not re.search("^nothing", said, re.MULTILINE), said
+    assert "nothing to remove" in own.said("gc").out
+
+
 def test_a_damaged_manifest_is_mended_from_what_is_left_of_its_work(own: Own) -> None:
     version = own.published()
     own.damage(harms.MANIFEST)
