@@ -49,20 +49,51 @@ Kind = indexes.Kind
 def choose(
     wanted: indexes.Wanted, rows: int, dimension: int, memory_mib: int, *, has_gpu: bool = False, has_cuvs: bool = False
 ) -> tuple[indexes.Shape, tuple[str, ...]]:
-    """The shape down to every number, and why. Refused where a kind that was asked for cannot be had."""
+    """The shape down to every number, and why. Refused where a kind that was asked for cannot be had, or takes more
+    for a vector than was allowed."""
     if wanted.kind is None:
         kind, why = _kind(wanted, rows, dimension, memory_mib, has_cuvs=has_cuvs)
     else:
         kind, why = _asked(wanted.kind, rows, has_cuvs=has_cuvs)
-    shape = indexes.Shape(kind, dimension, wanted.metric, seed=wanted.seed)
-    if kind is Kind.FLAT:
+    bare = indexes.Shape(kind, dimension, wanted.metric, seed=wanted.seed)
+    shape, reasons = _filled(bare, wanted, rows, memory_mib, why)
+    _check_limit(shape, wanted, rows)
+    return shape, reasons
+
+
+def _filled(
+    shape: indexes.Shape, wanted: indexes.Wanted, rows: int, memory_mib: int, why: str
+) -> tuple[indexes.Shape, tuple[str, ...]]:
+    if shape.kind is Kind.FLAT:
         return shape, (why,)
-    if kind in engine.GRAPHS:
+    if shape.kind in engine.GRAPHS:
         return _graph(shape, wanted, why)
     shape, reasons = _lists(shape, wanted, rows, why)
-    if kind is Kind.IVF_PQ:
+    if shape.kind is Kind.IVF_PQ:
         return _codes(shape, wanted, budget(wanted, rows, memory_mib), reasons)
     return shape, reasons
+
+
+def _check_limit(shape: indexes.Shape, wanted: indexes.Wanted, rows: int) -> None:
+    """Refused where a vector takes more bytes than was allowed."""
+    each, most = math.ceil(bytes_per_vector(shape)), wanted.bytes_per_vector
+    if not most or each <= most:
+        return
+    fits = f"bytesPerVector {each} or more"
+    if smaller := _smaller(shape.dimension, rows, most):
+        fits += f", or kind {smaller.value}"
+    raise Refused(f"kind {shape.kind.value} takes {each} bytes for a vector, bytesPerVector allows {most}", hint=fits)
+
+
+def _smaller(dimension: int, rows: int, most: int) -> indexes.Kind | None:
+    """The kind that keeps the most of a vector in so many bytes, if these rows can train it."""
+    if 4 * dimension + _ID_BYTES <= most:
+        return Kind.IVF_FLAT if rows >= FLAT_ROWS else Kind.FLAT
+    if dimension + _ID_BYTES <= most and rows:
+        return Kind.IVF_SQ8
+    sizes = range(-(-dimension // _SIXTEENTH), most - _ID_BYTES + 1)
+    has_code = rows >= engine.CODEWORDS and any(dimension % size == 0 for size in sizes)
+    return Kind.IVF_PQ if has_code else None
 
 
 def budget(wanted: indexes.Wanted, rows: int, memory_mib: int) -> float:

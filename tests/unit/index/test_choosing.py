@@ -105,3 +105,32 @@ def test_a_prime_dimension_has_no_code() -> None:
     with pytest.raises(Refused, match="divide") as problem:
         choosing.choose(wanted(bytes_per_vector=60), 1_000_000, 97, 16_384)
     assert "105 bytes" in problem.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "limit", "told", "fits"),
+    [
+        (Kind.FLAT, 1_000, 519, "kind flat takes 520 bytes", "bytesPerVector 520 or more, or kind ivf-sq8"),
+        (Kind.IVF_FLAT, 1_000, 1, "kind ivf-flat takes 520 bytes", "bytesPerVector 520 or more"),
+        (Kind.IVF_SQ8, 1_000, 135, "kind ivf-sq8 takes 136 bytes", "bytesPerVector 136 or more, or kind ivf-pq"),
+        (Kind.IVF_PQ, 100, 72, "kind flat takes 520 bytes", "bytesPerVector 520 or more"),
+        (Kind.HNSW, 1_000, 849, "kind hnsw takes 850 bytes", "bytesPerVector 850 or more, or kind flat"),
+        (Kind.HNSW, 90_000, 849, "kind hnsw takes 850 bytes", "bytesPerVector 850 or more, or kind ivf-flat"),
+        (Kind.CAGRA, 90_000, 849, "kind cagra takes 850 bytes", "bytesPerVector 850 or more, or kind ivf-flat"),
+        (None, 100, 200, "kind flat takes 520 bytes", "bytesPerVector 520 or more, or kind ivf-sq8"),
+        (None, 100, 9, "kind flat takes 520 bytes", "bytesPerVector 520 or more"),
+    ],
+)
+def test_what_a_vector_may_take_holds_for_every_kind(
+    kind: indexes.Kind | None, rows: int, limit: int, told: str, fits: str
+) -> None:
+    def chosen(**values: object) -> indexes.Shape:
+        return choosing.choose(wanted(**values), rows, 128, 16_384, has_gpu=True, has_cuvs=True)[0]
+
+    with pytest.raises(Refused, match=f"{told} for a vector, bytesPerVector allows {limit}$") as refused:
+        chosen(kind=kind, bytes_per_vector=limit)
+    assert refused.value.hint == fits
+    least, _, other = fits.removeprefix("bytesPerVector ").partition(" or more")
+    assert chosen(kind=kind, bytes_per_vector=int(least)) == chosen(kind=kind)
+    if other:
+        chosen(kind=Kind(other.removeprefix(", or kind ")), bytes_per_vector=limit)
