@@ -105,6 +105,13 @@ class Corpus:
                 self._open.popitem(last=False)
         return self._open[at]
 
+    def place(self, position: int, *, is_id: bool = False) -> str:
+        """Where a person finds a row, or its id: file, row in it from 0 on, position."""
+        at = bisect.bisect_right(self.bounds, position) - 1
+        shard = self.shards[at]
+        file = shard.ids_uri if is_id and shard.ids_uri else shard.uri
+        return f"{file} row {position - self.bounds[at]} (position {position})"
+
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[opening.Opened, int, int, int]]:
         """(shard, first row and end in it, position of the first), for each shard with rows in [start, stop)."""
         if not 0 <= start <= stop <= self.rows:
@@ -190,7 +197,7 @@ class Corpus:
         if is_strange.any():
             at = int(positions[is_strange.argmax()])
             raise Conflict(
-                f"position {at} was a vector when the corpus was scanned, and is none now",
+                f"{self.place(at)} was a vector when the corpus was scanned, and is none now",
                 expected="the rows that were scanned",
                 found="a row that is not finite, or zero",
                 hint="plan again: the next plan takes the files as they are now",

@@ -27,18 +27,19 @@ QUANTILES = (0, 1, 25, 50, 75, 99, 100)
 _BATCH_BYTES = 16 << 20
 _RESERVOIR = 1 << 16
 _EXAMPLES = 8
+_TOLD = 3  # of them in an error
 _KEYS = {"not-finite": "notFinite", "zero": "zero", "duplicate": "duplicate"}
 _WHAT = {
-    "not-finite": "rows have NaN or infinite numbers",
-    "zero": "rows have only zeros",
-    "duplicate": "rows are a vector that came before",
+    "not-finite": ("row has NaN or infinite numbers", "rows have NaN or infinite numbers"),
+    "zero": ("row has only zeros", "rows have only zeros"),
+    "duplicate": ("row is a vector that came before", "rows are a vector that came before"),
 }
 
 
 def scan(corpus: corpora.Corpus, policies: indexes.Policies, report: Report) -> tuple[indexes.Scan, NDArray[np.int64]]:
     """What was found, and the positions that do not go in, sorted. Reads every row once.
 
-    InputError, with positions, for an id that stands twice and for what a policy rejects; all of it at once.
+    InputError, with file and row, for an id that stands twice and for what a policy rejects; all of it at once.
     """
     rows = max(1, _BATCH_BYTES // (4 * corpus.dimension))
     with futures.ThreadPoolExecutor(1, "ddr-digest") as pool:
@@ -119,8 +120,8 @@ class _Look:
     def _check(self) -> None:
         """InputError for what is rejected."""
         told = [
-            f"{self._counts[name]} {_WHAT[name]}, as at position {_listed(self._examples[name])} "
-            f"(anomalies.{_KEYS[name]} is reject)"
+            f"{_counted(self._counts[name], *_WHAT[name])}{self._or_null(name)} (anomalies.{_KEYS[name]} is reject), "
+            f"as {', '.join(self._corpus.place(at) for at in self._examples[name][:_TOLD])}"
             for name, policy in self._policies.items()
             if policy == "reject" and self._counts[name]
         ]
@@ -130,6 +131,11 @@ class _Look:
         if told:
             hint = "an id names one row: correct the ids" if twice else "correct the corpus, or set the policy to drop"
             raise InputError("; ".join(told), hint=hint)
+
+    def _or_null(self, name: str) -> str:
+        """A vector that Parquet has as null was read as NaN."""
+        can_be = name == "not-finite" and any(shard.uri.endswith(".parquet") for shard in self._corpus.shards)
+        return ", or null" if can_be else ""
 
     def _ids_twice(self) -> str:
         if not self._ids.size:
@@ -141,11 +147,12 @@ class _Look:
         at = int(again[0])
         first = int(np.flatnonzero((self._ids[:at] == self._ids[at]).reshape(at, -1).all(axis=1))[0])
         named = self._corpus.texts(at, at + 1)[0] if self._has_texts else str(int(self._ids[at]))
-        return f"{len(again)} ids stand twice, as {named!r} at the positions {first} and {at}"
+        first_place, place = (self._corpus.place(one, is_id=True) for one in (first, at))
+        return f"{_counted(len(again), 'id stands', 'ids stand')} twice, as {named!r} in {first_place} and {place}"
 
 
-def _listed(positions: list[int]) -> str:
-    return ", ".join(str(position) for position in positions)
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def _blocks(positions: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

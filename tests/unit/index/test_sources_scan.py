@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
@@ -76,22 +77,34 @@ def test_an_adversarial_corpus_is_counted_exactly(tmp_path: Path, dimension: int
     print(f"{total} anomalies, each at its position")
 
 
-def test_what_is_rejected_is_told_with_positions_and_the_key_of_the_policy(tmp_path: Path) -> None:
+def test_what_is_rejected_is_told_with_file_and_row_and_the_key_of_the_policy(tmp_path: Path) -> None:
     vectors = corpora.clustered(100, 4)
-    vectors[[3, 50]] = np.nan
+    vectors[[3, 50, 51, 52]] = np.nan
     vectors[7] = 0
     vectors[90] = vectors[20]
     corpus = corpora.of(tmp_path, vectors, np.arange(100) % 99)
     with pytest.raises(InputError) as caught:
         corpora.scanned(corpus, indexes.Policies("reject", "reject", "reject"))
     for told in (
-        "2 rows have NaN or infinite numbers, as at position 3, 50 (anomalies.notFinite is reject)",
-        "1 rows have only zeros, as at position 7 (anomalies.zero is reject)",
-        "1 rows are a vector that came before, as at position 90 (anomalies.duplicate is reject)",
-        "1 ids stand twice, as '0' at the positions 0 and 99",
+        "4 rows have NaN or infinite numbers (anomalies.notFinite is reject), as v-000.npy row 3 (position 3)",
+        ", v-001.npy row 17 (position 50), v-001.npy row 18 (position 51);",
+        "1 row has only zeros (anomalies.zero is reject), as v-000.npy row 7 (position 7);",
+        "1 row is a vector that came before (anomalies.duplicate is reject), as v-002.npy row 24 (position 90);",
+        "1 id stands twice, as '0' in i-000.npy row 0 (position 0) and i-002.npy row 33 (position 99)",
     ):
         assert told in caught.value.message
     corpora.scanned(corpora.of(tmp_path, vectors), corpora.DROP)
+
+
+def test_a_null_vector_is_told_as_one(tmp_path: Path) -> None:
+    rows = [[1.0, 2.0], None, [3.0, 4.0]]
+    corpora.written(tmp_path, corpora.table(pa.array(rows, pa.list_(pa.float32())), key=["a", "b", "b"]))
+    with pytest.raises(InputError) as caught:
+        corpora.scanned(corpora.opened(tmp_path, indexes.Source(("v.parquet",), "key")), corpora.KEEP)
+    assert caught.value.message == (
+        "1 row has NaN or infinite numbers, or null (anomalies.notFinite is reject), as v.parquet row 1 (position 1); "
+        "1 id stands twice, as 'b' in v.parquet row 1 (position 1) and v.parquet row 2 (position 2)"
+    )
 
 
 @pytest.mark.parametrize("kind", ["numbers", "texts"])
@@ -102,7 +115,9 @@ def test_an_id_that_stands_twice_is_always_rejected(tmp_path: Path, kind: str) -
         numbers[at] = numbers[at // 2]
         texts = [str(number) for number in numbers]
         corpus = corpora.of(tmp_path, vectors, numbers if kind == "numbers" else texts)
-        with pytest.raises(InputError, match=f"as '{numbers[at]}' at the positions {at // 2} and {at}$") as refused:
+        with pytest.raises(
+            InputError, match=rf"as '{numbers[at]}' in .*position {at // 2}\) and .*position {at}\)$"
+        ) as refused:
             corpora.scanned(corpus, corpora.KEEP)
         assert refused.value.hint == "an id names one row: correct the ids", "no policy drops them"
 
