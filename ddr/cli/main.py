@@ -13,6 +13,7 @@ import click
 
 from ddr import errors, version
 from ddr.cli import session as sessions
+from ddr.cli import streams
 
 # Name, module, one line of help. The module is imported only when its command is used.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -95,9 +96,20 @@ def command(ctx: click.Context, config: str | None, actor: str | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run, render what went wrong, exit with the error's own code."""
+    """Run, render what went wrong, exit with the error's own code. What stdout lost is told at the end."""
     gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
-    sys.exit(run(arguments))
+    out, beside = streams.Stream(sys.stdout, is_result=True), streams.Stream(sys.stderr, is_result=False)
+    sys.stdout, sys.stderr = out, beside
+    code = run(arguments)
+    sys.exit(_lost(out.lost, code) if out.lost else code)
+
+
+def _lost(why: str, code: int) -> int:
+    """Tell that stdout took not all of it. The command's own code stays, where it has more to say."""
+    hint = "make room where stdout goes, or send it elsewhere"
+    problem = errors.Unavailable(f"stdout cannot be written: {why}; what the command did is done", hint=hint)
+    own_code = _render(problem, sessions.Session())
+    return own_code if code == errors.EXIT_OK else code
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
