@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
 
+_NO_USE = "look at what it names; no other try helps"
+
 
 @click.group()
 def command() -> None:
@@ -167,26 +169,26 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
             try:
                 bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
             except Damaged as problem:
-                return _bad_input(session, problem)
+                _end(problem, nouns.EXIT_BAD_INPUT, problem.hint or _NO_USE)
+                raise
             if part >= len(bench.plan.parts):
                 raise InputError(f"there is no part {part}", hint=f"parts are 0 to {len(bench.plan.parts) - 1}")
             sameness.ensure(bench.plan)
             try:
                 receipt = workers.part(dataclasses.replace(bench, threads=threads or bench.threads), part)
             except InputError as problem:
-                return _bad_input(session, problem)
+                _end(problem, nouns.EXIT_BAD_INPUT, problem.hint or _NO_USE)
+                raise
     except Unavailable as problem:
-        session.notice(f"{problem.message}\n  next: call it again")
-        return nouns.EXIT_RESUMABLE
+        _end(problem, nouns.EXIT_RESUMABLE, "call it again")
+        raise
     session.show(receipt, lambda: f"part {part} is made: {receipt.files[0].sha256}")
     return 0
 
 
-def _bad_input(session: sessions.Session, problem: DdrError) -> int:
-    from ddr.domain import indexes as nouns
-
-    session.notice(f"{problem.message}\n  next: {problem.hint or 'look at what it names; no other try helps'}")
-    return nouns.EXIT_BAD_INPUT
+def _end(problem: DdrError, exit_code: int, hint: str) -> None:
+    """A worker ends by the code that says what comes next."""
+    problem.exit_code, problem.hint = exit_code, hint
 
 
 @command.command(short_help="Serve what was built last.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from ddr.ports import store
 PLAN = "plan.json"
 LOCK = "lock"
 _RECEIPTS = "done"
+_IN_DEPOT = re.compile(rf"(\w+://[^/]+(?:/.+)?)/work/([^/]+)/{re.escape(PLAN)}")
 _SEGMENT_BYTES = 64 << 20
 
 
@@ -214,6 +216,25 @@ def _put(depot: store.Store, key: str, content: bytes) -> None:
             depot.swap(key, content, there.version if there else "")
 
 
+def prefix(key: str) -> str:
+    """Below which a depot has what is done by the plan of `key`."""
+    return f"work/{key}/"
+
+
+def uri_of(home: str, key: str) -> str:
+    """That of plan.json in the depot of a home."""
+    return f"{home.rstrip('/')}/{prefix(key)}{PLAN}"
+
+
+def parts_of(uri: str) -> tuple[str, str]:
+    """The home and the key of which `uri_of` made it. InputError."""
+    found = _IN_DEPOT.fullmatch(uri)
+    if found is None:
+        shape = uri_of("s3://BUCKET/…", "KEY")
+        raise InputError(f"{uri} is no {PLAN} of a depot", hint=f"{shape}, as `ddr index prepare` tells it")
+    return found[1], found[2]
+
+
 def is_begun(folder: Path, plan: indexes.Plan) -> bool:
     """Whether there is a work folder of this plan on this machine."""
     return (folder / digest.short(codec.key(plan), 16) / PLAN).is_file()
@@ -225,14 +246,14 @@ def all_of(folder: Path, depot: store.Store | None = None) -> tuple[Work, ...]:
     for path in sorted(folder.glob(f"*/{PLAN}")):
         with contextlib.suppress(Damaged, InputError, OSError):
             plan = codec.decode(indexes.Plan, path.read_bytes(), str(path))
-            found.append(Work(path.parent, depot, f"work/{path.parent.name}/", plan=plan))
+            found.append(Work(path.parent, depot, prefix(path.parent.name), plan=plan))
     return tuple(found)
 
 
 def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
     """The work of `plan` below `folder`: made, or gone on with."""
     key = digest.short(codec.key(plan), 16)
-    work = Work(folder / key, depot, f"work/{key}/", plan=plan)
+    work = Work(folder / key, depot, prefix(key), plan=plan)
     writing.make_folder(work.folder, _ELSEWHERE)
     content = codec.encode(plan)
     if not (work.folder / PLAN).exists():

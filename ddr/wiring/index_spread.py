@@ -21,7 +21,7 @@ def place(index: indexes.Index, plan: nouns.Plan) -> str:
     """plan.json as workers on other machines are told it."""
     key = digest.short(codec.key(plan), 16)
     if index.depot is not None:
-        return f"{index.wanted.home.rstrip('/')}/work/{key}/{works.PLAN}"
+        return works.uri_of(index.wanted.home, key)
     return str((index.work_folder / key / works.PLAN).absolute())
 
 

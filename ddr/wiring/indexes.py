@@ -251,10 +251,9 @@ def of_plan(
     """
     access = s3 or index_settings.S3Entry()
     if path.startswith(_BUCKET):
-        parent, _, _ = path.rpartition("/")
-        root, _, key = parent.rpartition("/work/")
+        root, key = works.parts_of(path)
         depot = _store(root, access)
-        plan = codec.decode(indexes.Plan, depot.get(f"work/{key}/plan.json"), path)
+        plan = codec.decode(indexes.Plan, depot.get(works.prefix(key) + works.PLAN), path)
         work = works.opened(folder, plan, depot)
     else:
         try:

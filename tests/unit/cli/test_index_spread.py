@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ddr.cli import main
 from ddr.domain import indexes
+from ddr.index import work as works
 from tests import servers
 from tests.unit.cli import calls
 from tests.unit.index import builds
@@ -78,6 +80,42 @@ def test_a_worker_ends_by_what_comes_next(place: Path) -> None:
     assert built.code == 0, built.err
     assert "part-00000" in built.err
     assert "there already" in built.err
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "told"),
+    [
+        ("s3://nob/plan.json", 64, "is no plan.json of a depot\n  next: s3://BUCKET/…/work/KEY/plan.json"),
+        ("s3://work/0123456789abcdef/plan.json", 64, "is no plan.json of a depot"),
+        ("s3://bucket/work/0123456789abcdef/", 64, "is no plan.json of a depot"),
+        ("nowhere/plan.json", 64, "No such file or directory\n  next: the plan.json of a work folder"),
+        ("broken/plan.json", 42, "broken/plan.json"),
+    ],
+)
+def test_a_worker_is_told_what_is_wrong_with_its_plan(
+    tmp_path: Path,
+    path: str,
+    code: int,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "plan.json").write_text("{")
+    words = ["index", "worker", "--plan", path, "--part", "0"]
+    assert main.run(words) == code
+    said = capsys.readouterr().err
+    assert said.startswith("ddr: ")
+    assert "\n  next: " in said
+    assert told in said
+    assert main.run([*words, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
+
+
+@pytest.mark.parametrize("home", ["s3://bucket", "s3://bucket/", "s3://bucket/work/indexes"])
+def test_a_plan_in_a_depot_is_told_and_found_again(home: str) -> None:
+    assert works.parts_of(works.uri_of(home, "0123456789abcdef")) == (home.rstrip("/"), "0123456789abcdef")
 
 
 @pytest.mark.long
