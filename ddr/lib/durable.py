@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,10 +18,16 @@ _SETTLE_EVERY_S = 0.5
 def advice(problem: OSError, path: Path) -> str:
     """What a person can do where there is no room for `path`; nothing for other problems."""
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"the disk is full: make room (`df -h {path.parent}; df -i {path.parent}`) and run it again"
+        place = shlex.quote(str(_lasting(path)))
+        return f"the disk is full: make room (`df -h {place}; df -i {place}`) and run it again"
     if problem.errno == errno.EFBIG:
         return "the file would be larger than allowed here: look at `ulimit -f`"
     return ""
+
+
+def _lasting(path: Path) -> Path:
+    """The nearest folder above that is there and is not taken away when nothing comes of it."""
+    return next((one for one in path.parents if one.suffix != ".tmp" and one.is_dir()), path.parent)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -107,3 +110,20 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
             return
         time.sleep(0.05)
     raise AssertionError("the child outlived its parent")
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("home/file", "home"),
+        ("home/.v000001-290eb72b95fe.1-abcdef01.tmp/index.faiss", "home"),
+        ("home/not/made/yet", "home"),
+        ("my home/file", "my home"),
+    ],
+)
+def test_room_is_looked_for_in_a_folder_that_stays(tmp_path: Path, path: str, named: str) -> None:
+    for folder in ("home/.v000001-290eb72b95fe.1-abcdef01.tmp", "my home"):
+        (tmp_path / folder).mkdir(parents=True)
+    told = durable.advice(OSError(errno.ENOSPC, ""), tmp_path / path)
+    (command,) = re.findall(r"`(df -h [^`;]*); df -i [^`]*`", told)
+    assert shlex.split(command) == ["df", "-h", str(tmp_path / named)]
