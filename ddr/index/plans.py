@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from ddr.errors import Damaged, InputError, Refused
 from ddr.index import choosing, codec, gate, preflight, worker
 from ddr.index import work as works
 from ddr.index.engines import cards, picking
+from ddr.index.sources import places
 
 PART_CODE = "1"  # changes when equal plans give other bytes than before
 _PARTS_WANTED = 16
@@ -43,9 +45,20 @@ class Look:
 
 def machine(wanted: indexes.Wanted, folder: Path | None = None) -> Machine:
     """This one: memory that is available now, or the limit that was given; cores that this process may use; room where
-    the work folder is."""
+    the work folder is. InputError where a file is in the way of that folder or of the home."""
+    if folder is not None:
+        if not wanted.home.startswith(places.S3):
+            _check_way(Path(wanted.home), "`home:` names a folder: versions/ and `current` come to lie in it")
+        _check_way(folder, "`work:` names another folder for what a build keeps")
     disk_mib = preflight.free_mib(folder) if folder else None
     return Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)), disk_mib)
+
+
+def _check_way(folder: Path, hint: str) -> None:
+    with contextlib.suppress(OSError):  # what may not be looked at is told by who makes the folder
+        file = next((one for one in (folder, *folder.parents) if one.exists() and not one.is_dir()), None)
+        if file is not None:
+            raise InputError(f"{folder} cannot be made: {file} is a file", hint=hint)
 
 
 def make(
@@ -86,6 +99,7 @@ def make(
             *reasons,
             *engine.reasons,
             *proof,
+            *_empty(shards),
             f"{len(parts)} part{'' if len(parts) == 1 else 's'} of up to {parts[0].stop:,} rows: a kill costs one",
         ),
         estimates,
@@ -134,6 +148,15 @@ def _proof(shape: indexes.Shape, wanted: indexes.Wanted, queries: int) -> tuple[
         f"recall {wanted.recall:g} cannot be shown: {queries:,} queries that are all answered right show {most:.4f}",
         hint=f"{told}, or kind flat, which is exact",
     )
+
+
+def _empty(shards: Sequence[indexes.Shard]) -> tuple[str, ...]:
+    """A writer that died leaves such a file."""
+    empty = [shard.uri for shard in shards if not shard.rows]
+    if not empty:
+        return ()
+    more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
+    return (f"{len(empty):,} of {len(shards):,} files without a row: {empty[0]}{more}; look at what writes them",)
 
 
 def _disk(shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machine) -> indexes.Estimate:

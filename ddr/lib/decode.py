@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -113,7 +114,9 @@ def _decode_choice(choices: tuple[Any, ...], node: located.Node, complaints: lis
 
 def _decode_sequence(kind: Any, node: located.Node, complaints: list[Complaint], key: str) -> Any:
     if not isinstance(node.value, tuple):
-        return _complain(complaints, node, key, f"is {_describe(node)}, must be a list")
+        would_do = isinstance(node.value, str) and _decode(kind, node, [], key) is not _BAD
+        shown = f": {json.dumps([node.value], ensure_ascii=False)}" if would_do else ""
+        return _complain(complaints, node, key, f"is {_describe(node)}, must be a list{shown}")
     values = [_decode(kind, child, complaints, f"{key}[{at}]") for at, child in enumerate(node.value)]
     return _BAD if any(value is _BAD for value in values) else tuple(values)
 

@@ -16,7 +16,8 @@ from ddr.wiring import references
 _TEXT_BYTES = 200
 _LIKE_A_FILE = re.compile(r"/|\\|\.[A-Za-z][A-Za-z0-9]{0,11}$")
 """A slash, or an ending such as `.txt`; `small-v1.5` has none."""
-_LARGEST_SEED = (1 << 31) - 1
+_LARGEST = (1 << 31) - 1
+"""Of a seed, as all engines take it; as MiB, bytes of a vector or rows of a part more than any machine has."""
 _BUCKET = "s3://"
 _SECTION = "indexes"
 NOT_EMBEDDED = "embedded/none-yet/*.npy"
@@ -60,8 +61,8 @@ class EmbedEntry:
 
     def __post_init__(self) -> None:
         for name, least in (("max_tokens", 3), ("batch_tokens", 1), ("rows_per_shard", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; {least} or more")
+            if not least <= getattr(self, name) <= _LARGEST:
+                raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; {least} to {_LARGEST}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class IndexEntry:
     s3: S3Entry = field(default_factory=S3Entry)
 
     def __post_init__(self) -> None:
+        if not self.home.strip():
+            raise ValueError("home is empty; a folder, or s3://BUCKET/PREFIX")
         if bool(self.vectors) == (self.embed is not None):
             raise ValueError("either vectors or embed says where vectors come from; one of them")
         if self.embed is not None and (self.ids or self.embedder):
@@ -99,11 +102,12 @@ class IndexEntry:
             raise ValueError(f"recall is {self.recall:g}; a share such as 0.95, at most 1: exact search")
         if not 1 <= self.k <= 1000:
             raise ValueError(f"k is {self.k}; 1 to 1000 neighbours")
-        if not 0 <= self.seed <= _LARGEST_SEED:
-            raise ValueError(f"seed is {self.seed}; 0 to {_LARGEST_SEED}")
+        if not 0 <= self.seed <= _LARGEST:
+            raise ValueError(f"seed is {self.seed}; 0 to {_LARGEST}")
         for name in ("memory_mib", "bytes_per_vector", "rows_per_part"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; 0 leaves it to ddr")
+            if not 0 <= getattr(self, name) <= _LARGEST:
+                key = decode.document_key(name)
+                raise ValueError(f"{key} is {getattr(self, name)}; 1 to {_LARGEST}, or 0, which leaves it to ddr")
 
 
 def wanted(name: str, entry: IndexEntry, base: Path) -> indexes.Wanted:
@@ -194,12 +198,18 @@ class Own:
 def read(path: Path, environ: Mapping[str, str]) -> Own:
     """A file with the keys of one index and nothing else. BadDocument with every problem."""
     try:
-        node = located.parse_yaml(path.read_text())
+        node = located.parse_yaml(path.read_text(encoding="utf-8"))
     except located.Malformed as problem:
         raise BadDocument([Problem(str(path), problem.line, "", problem.what)], hint="mend that line") from problem
+    except UnicodeDecodeError as problem:
+        line = problem.object[: problem.start].count(b"\n") + 1
+        raise BadDocument(
+            [Problem(str(path), line, "", "is no UTF-8 text")],
+            hint="write the file as UTF-8, such as with `iconv -t UTF-8`; nothing was started",
+        ) from problem
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file", hint="a file with `home:` and `vectors:`") from None
-    except (OSError, UnicodeDecodeError) as problem:
+    except OSError as problem:
         raise InputError(f"{path}: cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
     resolver = references.Resolver(environ, path.parent)
     node = resolver.resolve(node)

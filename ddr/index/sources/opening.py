@@ -72,7 +72,7 @@ def _id_files(
         if source.ids and (other := [place.uri for place in found if not place.uri.endswith(".parquet")]):
             raise InputError(
                 f"{source.ids!r} is a column, and {other[0]} has none",
-                hint="name files: a pattern that ends in .npy or .json",
+                hint="`ids:` names files then, as in ids/*.npy or ids/*.json; without it ids are positions",
             )
         return [None] * len(found)
     files = places.find([source.ids], base, buckets)

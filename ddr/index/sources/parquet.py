@@ -144,7 +144,11 @@ class File:
         groups = range(group, self._file.metadata.num_row_groups)
         try:
             file = pyarrow.parquet.ParquetFile(
-                source, metadata=self._file.metadata, buffer_size=_BUFFER_BYTES, pre_buffer=False
+                source,
+                metadata=self._file.metadata,
+                buffer_size=_BUFFER_BYTES,
+                pre_buffer=False,
+                page_checksum_verification=True,  # of pages that have one
             )
             found = file.iter_batches(batch_size=size, row_groups=list(groups), columns=[column], use_threads=False)
             for batch in found:

@@ -39,7 +39,7 @@ _WHAT = {
 def scan(corpus: corpora.Corpus, policies: indexes.Policies, report: Report) -> tuple[indexes.Scan, NDArray[np.int64]]:
     """What was found, and the positions that do not go in, sorted. Reads every row once.
 
-    InputError, with file and row, for an id that stands twice and for what a policy rejects; all of it at once.
+    InputError, with file and row, for ids that are empty or stand twice and for what a policy rejects, all at once.
     """
     rows = max(1, _BATCH_BYTES // (4 * corpus.dimension))
     with futures.ThreadPoolExecutor(1, "ddr-digest") as pool:
@@ -64,6 +64,7 @@ class _Look:
         shape = {"position": (0,), "number": (corpus.rows,), "text": (corpus.rows, 2)}[corpus.id_kind]
         self._ids = np.empty(shape, np.uint64)
         self._set = indexes.IdSet()
+        self._nameless: int | None = None  # position of the first
         self._norms = _Norms()
         self._digests = _Digests(corpus, pool)
         self._counts = dict.fromkeys(_KEYS, 0)
@@ -84,6 +85,8 @@ class _Look:
             if self._ids.size:
                 self._ids[start:end] = hashed if self._has_texts else raw.labels.view(np.uint64)
             self._set = hashes.added(self._set, hashes.id_set(hashed[is_kept]))
+            if self._nameless is None and "" in raw.texts:
+                self._nameless = start + raw.texts.index("")
             self._norms.add(start + np.flatnonzero(is_kept), np.sqrt(squares[is_kept]))
 
     def _note(self, name: str, positions: NDArray[np.int64], *, is_out: bool) -> None:
@@ -125,17 +128,20 @@ class _Look:
             for name, policy in self._policies.items()
             if policy == "reject" and self._counts[name]
         ]
-        twice = self._ids_twice()
-        if twice:
-            told.append(twice)
-        if told:
-            hint = "an id names one row: correct the ids" if twice else "correct the corpus, or set the policy to drop"
-            raise InputError("; ".join(told), hint=hint)
+        bad_ids = [what for what in (self._empty_id(), self._ids_twice()) if what]
+        if told or bad_ids:
+            hint = (
+                "an id names one row: correct the ids" if bad_ids else "correct the corpus, or set the policy to drop"
+            )
+            raise InputError("; ".join([*told, *bad_ids]), hint=hint)
 
     def _or_null(self, name: str) -> str:
         """A vector that Parquet has as null was read as NaN."""
         can_be = name == "not-finite" and any(shard.uri.endswith(".parquet") for shard in self._corpus.shards)
         return ", or null" if can_be else ""
+
+    def _empty_id(self) -> str:
+        return "" if self._nameless is None else f"an id is empty, in {self._corpus.place(self._nameless, is_id=True)}"
 
     def _ids_twice(self) -> str:
         if not self._ids.size:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ddr.cli import main
 from ddr.errors import BadDocument, InputError
-from ddr.wiring import index_settings
+from ddr.wiring import index_settings, indexes
 from tests.unit.cli import calls
 from tests.unit.index import corpora
 
@@ -93,6 +96,57 @@ def test_seeds_are_what_all_engines_take(own: Path, seed: int) -> None:
     assert "0 to 2147483647" in str(refused.value.problems)
 
 
+_TOO_LARGE = "; 1 to 2147483647, or 0, which leaves it to ddr"
+_REFUSED = {
+    "an empty home": (b"home: ''\nvectors: [a.npy]\n", 1, "home is empty; a folder, or s3://BUCKET/PREFIX"),
+    "a home of a space": (b"home: ' '\nvectors: [a.npy]\n", 1, "home is empty; a folder, or s3://BUCKET/PREFIX"),
+    "no list": (b"home: h\nvectors: x/*.npy\n", 2, """is 'x/*.npy', must be a list: ["x/*.npy"]"""),
+    "a map for a list": (b"home: h\nvectors: {a: b}\n", 2, "is a mapping, must be a list"),
+    "no UTF-8": (b"home: h\nvectors: [a.npy]\nembedder: '\xfc'\n", 3, "is no UTF-8 text"),
+    **{
+        f"{key} {value}": (f"home: h\nvectors: [a]\n{key}: {value}\n".encode(), 1, f"{key} is {value}{_TOO_LARGE}")
+        for key in ("memoryMib", "bytesPerVector", "rowsPerPart")
+        for value in (-1, 1 << 31, 10**20)
+    },
+    "a shard of texts": (
+        b"home: h\nembed: {corpus: a, model: m, rowsPerShard: 2147483648}\n",
+        2,
+        "rowsPerShard is 2147483648; 1 to 2147483647",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _REFUSED)
+def test_what_cannot_be_meant_is_refused_where_it_stands(tmp_path: Path, name: str) -> None:
+    content, line, what = _REFUSED[name]
+    (tmp_path / "own.yaml").write_bytes(content)
+    with pytest.raises(BadDocument) as refused:
+        index_settings.read(tmp_path / "own.yaml", {})
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.what) == (line, what)
+    assert refused.value.hint
+
+
+def test_the_largest_numbers_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        _OWN + "rowsPerPart: 2147483647\nmemoryMib: 2147483647\nbytesPerVector: 2147483647\n"
+    )
+    entry = index_settings.read(tmp_path / "own.yaml", {}).entry
+    assert {entry.rows_per_part, entry.memory_mib, entry.bytes_per_vector} == {2**31 - 1}
+
+
+@pytest.mark.parametrize(
+    ("home", "work", "key"),
+    [("corpus/a.npy", "", "home"), ("corpus/a.npy/x", "work", "home"), ("home", "corpus/a.npy/x", "work")],
+)
+def test_a_file_in_the_way_of_a_folder_is_told_by_the_plan(own: Path, home: str, work: str, key: str) -> None:
+    (own / "own.yaml").write_text(f"home: {home}\nvectors: [corpus/*.npy]\nwork: '{work}'\n")
+    index = indexes.of_file(own / "own.yaml", "oncall-ml", {})
+    with pytest.raises(InputError, match=rf"cannot be made: {own}/corpus/a\.npy is a file$") as refused:
+        index.plan(is_measured=False)
+    assert refused.value.hint.startswith(f"`{key}:` names ")
+
+
 @pytest.mark.parametrize("work", ["/proc/nowork", "a-file", "a-file/below"])
 def test_a_work_folder_that_cannot_be_is_told(own: Path, work: str) -> None:
     (own / "a-file").touch()
@@ -102,3 +156,17 @@ def test_a_work_folder_that_cannot_be_is_told(own: Path, work: str) -> None:
     assert "cannot be made" in refused.err
     assert "`work:`" in refused.err
     assert not (own / "home").exists()
+
+
+@pytest.mark.parametrize("name", ["own.yaml", "-lead.yaml", "-my own.yaml", "it's.yaml"])
+def test_what_is_told_next_can_be_typed_whatever_the_file_is_called(
+    own: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(own)
+    Path(name).write_text(_OWN)
+    words = ["plan", "--", name]
+    for following in (["build"], ["publish"], []):
+        assert main.run(["index", *words]) == 0
+        told = re.search(r"next: ddr index (.*)", capsys.readouterr().out)
+        words = shlex.split(told[1]) if told else []
+        assert words[:1] == following

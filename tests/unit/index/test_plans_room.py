@@ -49,6 +49,19 @@ def test_the_room_a_build_takes_is_foreseen(tmp_path: Path, kind: Kind) -> None:
     assert _plan(wanted, stage.memory_mib) == plan
 
 
+def test_files_without_rows_are_told_and_change_nothing_else(tmp_path: Path) -> None:
+    builds.write(tmp_path)
+    whole = _plan(builds.wanted(tmp_path))
+    assert not [why for why in whole.reasons if "without a row" in why]
+    for number, told in ((2, f"1 of 3 files without a row: {tmp_path}/v2.npy;"), (3, "2 of 4 files without a row: ")):
+        np.save(tmp_path / f"v{number}.npy", np.zeros((0, builds.DIMENSION), np.float32))
+        np.save(tmp_path / f"i{number}.npy", np.zeros(0, np.int64))
+        plan = _plan(builds.wanted(tmp_path))
+        (why,) = [why for why in plan.reasons if "without a row" in why]
+        assert why.startswith(told)
+        assert (plan.shape, plan.parts) == (whole.shape, whole.parts)
+
+
 def test_what_is_free_is_asked_where_the_folder_will_be(tmp_path: Path) -> None:
     assert preflight.free_mib(tmp_path / "not" / "there") == preflight.free_mib(tmp_path)
     machine = plans.machine(builds.wanted(tmp_path), tmp_path / "work")

@@ -81,6 +81,19 @@ def test_a_row_of_length_one_has_the_same_bytes_in_every_batch(dimension: int) -
             np.testing.assert_array_equal(part, whole[first : first + size])
 
 
+def test_the_place_of_a_row_among_files_without_rows(tmp_path: Path) -> None:
+    for number, rows in enumerate((0, 2, 0, 0, 3, 0)):
+        np.save(tmp_path / f"{number}.npy", np.ones((rows, 4), np.float32))
+    corpus = corpora.opened(tmp_path, indexes.Source(("*.npy",)))
+    assert [corpus.place(at) for at in range(5)] == [
+        "1.npy row 0 (position 0)",
+        "1.npy row 1 (position 1)",
+        "4.npy row 0 (position 2)",
+        "4.npy row 1 (position 3)",
+        "4.npy row 2 (position 4)",
+    ]
+
+
 def test_a_row_that_went_bad_after_the_scan_is_a_conflict(tmp_path: Path) -> None:
     vectors = corpora.clustered(100, 4)
     vectors[40], vectors[60] = np.nan, 0

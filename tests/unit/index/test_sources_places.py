@@ -51,6 +51,9 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             corpora.find(tmp_path, *vectors, ids=ids)
         assert told in caught.value.message, (vectors, ids, caught.value.message)
+        assert caught.value.hint
+        if ids == "id":
+            assert "`ids:` names files then, as in ids/*.npy" in caught.value.hint
     print(f"{len(cases)} refused")
 
 

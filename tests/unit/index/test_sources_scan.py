@@ -122,6 +122,16 @@ def test_an_id_that_stands_twice_is_always_rejected(tmp_path: Path, kind: str) -
         assert refused.value.hint == "an id names one row: correct the ids", "no policy drops them"
 
 
+@pytest.mark.parametrize("rows_at_once", [1, 7, 60])
+def test_an_empty_id_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
+    monkeypatch.setattr(scan, "_BATCH_BYTES", 4 * 4 * rows_at_once)
+    texts = [str(at) for at in range(60)]
+    texts[42] = ""
+    with pytest.raises(InputError, match=r"^an id is empty, in i-002\.json row 2 \(position 42\)$") as refused:
+        corpora.scanned(corpora.of(tmp_path, corpora.clustered(60, 4), texts))
+    assert refused.value.hint == "an id names one row: correct the ids", "no policy drops them"
+
+
 def test_the_digest_of_a_shard_is_that_of_its_rows_and_ids(tmp_path: Path) -> None:
     vectors = corpora.clustered(100, 5)
     numbers, texts = np.arange(100)[::-1].copy(), [f"t{at}" for at in range(100)]
