@@ -328,7 +328,8 @@ def of_file(path: Path, actor: str, environ: Mapping[str, str]) -> Index:
     base = path.absolute().parent
     own = index_settings.read(path, environ)
     made = _index(path.stem.removesuffix(".index"), own.entry, base, actor, lambda: datetime.now(UTC))
-    return replace(made, called=shlex.quote(str(path)), secrets=own.secrets)
+    typed = f"./{path}" if str(path).startswith("-") else str(path)
+    return replace(made, called=shlex.quote(typed), secrets=own.secrets)
 
 
 def is_file(name: str | None) -> bool:
@@ -342,7 +343,7 @@ def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, 
     except index_settings.NoFingerprint as problem:
         wanted, trouble = index_settings.wanted(name, replace(entry, embedder=""), base), problem
     made = home_of(wanted.home, now, actor, entry.s3)
-    index = Index(wanted, entry, base, made, now, called=name, trouble=trouble)
+    index = Index(wanted, entry, base, made, now, called=shlex.quote(name), trouble=trouble)
     if entry.embed is None:
         return index
     embedding = index_embedding.Embedding(entry.embed, index.sources, index.embedded_folder, entry.device, _cores())

@@ -8,7 +8,6 @@ the Job, and whatever may pass is tried again. Credentials are named, never writ
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -296,7 +295,7 @@ def _scratch_mib(plan: indexes.Plan) -> int:
 
 
 def _words(plan: indexes.Plan, name: str, called: str, mount: str, asked: Asked) -> list[str]:
-    typed = shlex.quote(" ".join(called.split()))
+    typed = " ".join(called.split())
     where = f"-n {asked.namespace}"
     found = [
         f"{len(plan.parts)} parts of an index, each one pod. In this order:",

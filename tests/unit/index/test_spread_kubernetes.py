@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def test_a_gpu_is_asked_for_and_not_by_number(plan: indexes.Plan, place: str) ->
 
 
 def test_comments_are_comments_whatever_the_index_is_called(plan: indexes.Plan, place: str) -> None:
-    called = "x\nkind: Secret\n- y.yaml"
+    called = shlex.quote("x\nkind: Secret\n- y.yaml")
     text = kubernetes.manifest(plan, codec.key(plan), place, called, PVC)
     assert len(list(yaml.safe_load_all(text))) == 1
     head = [line for line in text.splitlines() if line.startswith("#")]
