@@ -230,7 +230,7 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
 def list_(session: sessions.Session, name: str | None) -> int:
     """Versions, newest last: what serves, when it was made, rows, recall, pins.
 
-    Exit codes: 0 done, 2 a version's manifest or the pointer is damaged, 64 usage, 69 a system is away.
+    Exit codes: 0 done, 10 a version's manifest or the pointer is damaged, 64 usage, 69 a system is away.
     """
     return index_upkeep.show_list(session, index_proof.opened(session, name))
 

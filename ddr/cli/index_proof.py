@@ -239,11 +239,12 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     from ddr.index import workshop
 
     index = opened(session, name)
-    current = served(index)
+    gone = _gone(index)
+    current = gone.version if gone else served(index)
     with index_progress.telling(session, is_json=events) as tell:
         shop = workshop.Workshop(index, functools.partial(_republished, session, index), tell)
-        means, embedder = index.means(version=current), index.live_embedder()
-        found = checks.check(index.home, current, means, range(level + 1))
+        embedder = index.live_embedder()
+        found = gone or checks.check(index.home, current, index.means(version=current), range(level + 1))
         chosen = repairs.decide(index.home, found, lambda: shop.left(current), index.prove, embedder)
         moved = None
         if is_applied:
@@ -259,6 +260,15 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     if chosen.step is repairs.Step.HELPLESS:
         return 1
     return 0 if is_applied or chosen.step is repairs.Step.NOTHING else 2
+
+
+def _gone(index: wirings.Index) -> indexes.Check | None:
+    """What is found where the version that the pointer names is not there: its parts or its corpus may be."""
+    from ddr.domain import indexes
+    from ddr.index import check as checks
+
+    found = checks.pointed(index.home)
+    return found if isinstance(found, indexes.Check) and found.version else None
 
 
 def _republished(

@@ -97,7 +97,8 @@ def _version(index: wirings.Index, version: str) -> tuple[tuple[str, ...], dict[
 
 
 def show_list(session: sessions.Session, index: wirings.Index) -> int:
-    """Rows of versions; 2 where a manifest is damaged."""
+    """Rows of versions; 10 where a manifest is damaged, or the pointer is."""
+    from ddr.domain import indexes
     from ddr.errors import Damaged, Missing
     from ddr.index.homes import home
 
@@ -123,7 +124,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
         document.append({"version": version, "serves": version == current, **facts, "pinned": pins.get(version, "")})
     shown = {"index": index.name, "home": index.home.name, "current": current, "pointer": lost, "versions": document}
     session.show(shown, lambda: index_text.listed(index.called, index.home, rows, bad, hints))
-    return 2 if bad else 0
+    return indexes.EXIT_CODES[indexes.Trouble.CORRUPT] if bad else 0
 
 
 @click.command(short_help="Remove old versions and work folders.")
@@ -182,7 +183,7 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
 def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
     """Keep VERSION whatever `ddr index gc` would do.
 
-    Exit codes: 0 done, 1 there is no such version, 2 its manifest is damaged, 64 usage, 69 a system is away.
+    Exit codes: 0 done, 1 there is no such version, 10 its manifest is damaged, 64 usage, 69 a system is away.
     """
     from ddr.errors import InputError
     from ddr.index.homes import publishing
@@ -223,7 +224,7 @@ def fetch(session: sessions.Session, name: str, folder: Path, version: str | Non
 
     FOLDER becomes that version in one step, manifest.json with it: whatever version it had before is gone as a whole.
 
-    Exit codes: 0 done, 1 there is no such version, 2 its bytes are damaged, 10 the pointer is lost, 64 usage, or a
+    Exit codes: 0 done, 1 there is no such version, 10 its bytes are damaged, or the pointer is lost, 64 usage, or a
     folder with other files, 69 a system is away.
     """
     from ddr.index.homes import fetching

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, Missing, Unavailable, UnknownName
 from ddr.index import loading
-from ddr.index.homes import hashing, home, naming
+from ddr.index.homes import hashing, history, home, naming
 from ddr.lib import digest
 
 if TYPE_CHECKING:
@@ -104,19 +104,27 @@ def pointed(of: home.Home) -> str | indexes.Check:
         moves = of.moves()  # of a bucket they lie in the pointer
         current = of.current()
     except home.LostPointer as problem:
-        return _lost("", problem.message, problem.first, moves, of)
+        return _lost("", problem.message, problem.first, of)
     if current is None:
-        return _lost("", "is not there, and it was", "", moves, of) if moves else ""
+        return _lost("", "is not there, and it was", "", of) if moves else ""
     if current not in of.versions():
-        return _lost(current, f"points at {current}, which is not there", "", moves, of)
+        return _lost(current, f"points at {current}, which is not there", "`ddr index repair`, or ", of)
     return current
 
 
-def _lost(current: str, what: str, first: str, moves: Sequence[home.Move], of: home.Home) -> indexes.Check:
-    there = [name for name in of.versions() if naming.is_ours(name) and home.is_whole_at_a_glance(of, name)]
-    last = next((move.after for move in reversed(moves) if move.after in there), "") or (there[-1] if there else "")
-    then = f"{first}`ddr index rollback --to {last} --apply`" if last else f"{first}`ddr index build --publish`"
-    finding = indexes.Finding(indexes.Trouble.CORRUPT, "current", what, then)
+def _lost(current: str, what: str, first: str, of: home.Home) -> indexes.Check:
+    known = history.of(of)
+    to = next((name for name in (*known.ways, *known.others) if home.is_whole_at_a_glance(of, name)), "")
+    back, build = f"`ddr index rollback --to {to} --apply`", "`ddr index build --publish`"
+    if not to:
+        then = build
+    elif to in known.ways:
+        then = back
+    elif to in known.left:
+        then = f"{build}; or {back}, though {to} was gone back from"
+    else:
+        then = f"{back}, if {to} is what served, which no record tells; or {build}"
+    finding = indexes.Finding(indexes.Trouble.CORRUPT, "current", what, f"{first}{then}")
     return indexes.Check(current, (), (finding,), not_checked=("everything: which version serves is not known",))
 
 

@@ -22,7 +22,7 @@ from typing import Protocol
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused
 from ddr.index import check
-from ddr.index.homes import home, naming, publishing
+from ddr.index.homes import history, home, naming, publishing
 
 _CORPUS_LEVEL = 3
 _EMBED = (
@@ -200,7 +200,8 @@ def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder
     if of.current() != found.version:
         return dataclasses.replace(helpless, why=f"{helpless.why}; it does not serve, and can be collected")
     others = []
-    for name in publishing.earlier(of, found.version):
+    known = history.of(of)
+    for name in known.before(found.version):
         try:
             made = of.manifest(name).embedder.fingerprint
             is_whole = not prove(name).findings
@@ -209,14 +210,13 @@ def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder
         if is_whole and (not embedder or not made or made == embedder):
             return dataclasses.replace(helpless, step=Step.ROLL_BACK, to=name, next="")
         others += [name] if is_whole else []
-    left = [name for name in publishing.gone_back_from(of) if name != found.version and _is_proved(prove, name)]
-    if left and not others:
-        last = max(left, key=naming.number)
-        return dataclasses.replace(
-            helpless,
-            why=f"{helpless.why}; only {last} is whole, which was gone back from",
-            next=f"{helpless.next}; or `ddr index rollback --to {last} --apply`, if it is the lesser evil",
-        )
     if others:
         return dataclasses.replace(helpless, why=f"{helpless.why}; other whole versions are of other embedders")
+    named = next((name for name in known.others if name != found.version and _is_proved(prove, name)), "")
+    if named:
+        return dataclasses.replace(
+            helpless,
+            why=f"{helpless.why}; only {named} is whole, which {known.doubt(named)}",
+            next=f"{helpless.next}; or `ddr index rollback --to {named} --apply`, if it is the lesser evil",
+        )
     return dataclasses.replace(helpless, why=f"{helpless.why}; no other version is whole")

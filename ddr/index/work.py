@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, DdrError, InputError, Missing, Unavailable
+from ddr.errors import Damaged, DdrError, InputError, Missing
 from ddr.index import codec
 from ddr.index.homes import writing
 from ddr.lib import digest, durable, openfiles
@@ -68,7 +68,7 @@ class Stages:
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(openfiles.locked(self.folder / LOCK, timeout_s=0.2))
-            except Unavailable as problem:
+            except openfiles.Held as problem:
                 raise Held(
                     f"another {self.what}: {problem.message}",
                     hint="wait for its end; what it has done by then is not done again",

@@ -36,11 +36,15 @@ def _name(pid: str) -> str:
     return f"process {pid} ({redact.foreign(words)[:80].strip()})"
 
 
+class Held(Unavailable):
+    """Somebody else has the lock."""
+
+
 @contextmanager
 def locked(path: Path, timeout_s: float = 5.0) -> Iterator[None]:
     """Hold the lock file `path`, which is made when it is not there; it binds whoever asks for it.
 
-    Unavailable when somebody else holds it for longer than `timeout_s`, or it cannot be opened.
+    Held when somebody else has it for longer than `timeout_s`, Unavailable when it cannot be opened.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -66,7 +70,7 @@ def _take(fd: int, path: Path, deadline: float, timeout_s: float) -> None:
             return
         if time.monotonic() >= deadline:
             who = holders(path) or "another process"
-            raise Unavailable(
+            raise Held(
                 f"{path} is locked for more than {timeout_s:g} s by {who}",
                 hint="wait for that deployment to end, or end it, then try again",
             )

@@ -67,9 +67,9 @@ def _index(name: str, known: indexes.Indexes) -> visits.Visit:
 
 def _others(index: indexes.Index, current: str | None) -> tuple[list[str], list[str]]:
     """Versions that `ddr index rollback` would go to, the best first, and those that it refuses as damaged."""
-    from ddr.index.homes import publishing
+    from ddr.index.homes import history
 
-    there = publishing.earlier(index.home, current)
+    there = history.of(index.home).before(current)
     broken = _damaged(index, there)
     return [one for one in there if one not in broken], broken
 

@@ -132,19 +132,22 @@ class FolderHome:
             return problem.target  # a whole path, as no version is
 
     def moves(self) -> Sequence[home.Move]:
-        found = []
-        for line in jsonl.read(self._log).objects:
-            with contextlib.suppress(ValueError):
-                at = timetext.parse_time(str(line.get("at")))
-                before, after, actor, summary = (str(line.get(key) or "") for key in ("from", "to", "actor", "summary"))
-                is_new = "plan" in line
-                published = home.Published(str(line["plan"]), str(line.get("embedder") or "")) if is_new else None
-                found.append(home.Move(at, before, after, actor, summary, published))
-        return found
+        return self._record()[0]
 
     def unread(self) -> str:
-        bad = jsonl.read(self._log).bad
-        return f"{bad} lines of {self._log} cannot be read: what served before may be missing" if bad else ""
+        moves, bad = self._record()
+        if bad:
+            lines = "1 line" if bad == 1 else f"{bad} lines"
+            return f"{lines} of {self._log} cannot be read: what served before may be missing"
+        if not moves and os.path.lexists(self.link):
+            return f"{self._log} tells no move: what served before is not known"
+        return ""
+
+    def _record(self) -> tuple[Sequence[home.Move], int]:
+        """Moves, and how many lines tell none."""
+        read = jsonl.read(self._log)
+        found = [move for line in read.objects if (move := _move(line)) is not None]
+        return found, read.bad + read.torn + len(read.objects) - len(found)
 
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
         content = codec.encode(manifest)
@@ -356,6 +359,16 @@ class FolderHome:
             f"cannot {doing} {self.root}: {problem.strerror or problem}",
             hint=durable.advice(problem, self._log) or "look at its rights and its disk",
         )
+
+
+def _move(line: Mapping[str, object]) -> home.Move | None:
+    try:
+        at = timetext.parse_time(str(line.get("at")))
+    except ValueError:
+        return None
+    before, after, actor, summary = (str(line.get(key) or "") for key in ("from", "to", "actor", "summary"))
+    published = home.Published(str(line["plan"]), str(line.get("embedder") or "")) if "plan" in line else None
+    return home.Move(at, before, after, actor, summary, published) if after else None
 
 
 def _put(source: Path, target: Path, file: indexes.File) -> None:

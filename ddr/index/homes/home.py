@@ -42,6 +42,12 @@ def published(moves: Sequence[Move], version: str) -> Published | None:
     return next((move.published for move in reversed(moves) if move.after == version and move.published), None)
 
 
+class DamagedVersion(Damaged):
+    """A version is there, and is not what was published."""
+
+    exit_code = indexes.EXIT_CODES[indexes.Trouble.CORRUPT]
+
+
 class LostPointer(Damaged):
     """`current` is none, or leads out of the home. `target` is the path that the link names, "" where it is no link;
     `first` what a person has to do before a command can point it back."""
@@ -155,16 +161,35 @@ def is_whole_at_a_glance(shelf: Shelf, version: str) -> bool:
 
 
 def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:
-    """Every file of the version in `folder`, each compared with its digest. Damaged names the place."""
-    manifest = shelf.manifest(version)
+    """Every file of the version in `folder`, each compared with its digest. DamagedVersion names the place; Missing
+    where there is none of that name."""
+    manifest = opened(shelf, version)
     for file in manifest.files:
-        got = writing.write_pieces(folder / file.name, shelf.read(version, file.name))
+        with _damage(shelf, version):
+            got = writing.write_pieces(folder / file.name, shelf.read(version, file.name))
         if damage := difference(file, got):
             (folder / file.name).unlink()
-            raise Damaged(
+            raise DamagedVersion(
                 f"{shelf.name}: {version}/{file.name} {damage}", hint="take another version, or build it again"
             )
     return manifest
+
+
+def opened(shelf: Shelf, version: str) -> indexes.Manifest:
+    """The manifest of a version. DamagedVersion where it is there and cannot be proved, Missing where there is none."""
+    with _damage(shelf, version):
+        return shelf.manifest(version)
+
+
+@contextlib.contextmanager
+def _damage(shelf: Shelf, version: str) -> Iterator[None]:
+    """What is missing of a version that is there is damage."""
+    try:
+        yield
+    except (Damaged, Missing) as problem:
+        if isinstance(problem, Missing) and version not in shelf.versions():
+            raise
+        raise DamagedVersion(problem.message, hint=problem.hint) from problem
 
 
 def difference(wanted: indexes.File, found: indexes.File) -> str:

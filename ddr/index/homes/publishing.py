@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, DdrError, Missing, Refused
-from ddr.index.homes import home, naming
+from ddr.index.homes import history, home, naming
 from ddr.lib import digest
 
 Prove = Callable[[str], indexes.Check]
@@ -137,10 +137,11 @@ def way_back(
         report(f"proving {version}: digests, load in a child, probes")
         proof = prove(version)
     if proof.findings:
-        others = [name for name in earlier(to, before) if name != version and home.is_whole_at_a_glance(to, name)]
+        ways = history.of(to).before(before)
+        others = [name for name in ways if name != version and home.is_whole_at_a_glance(to, name)]
         hint = f"still possible: {', '.join(others)}" if others else f"no other version is whole: {_mend(to, before)}"
         raise _not_proved(f"{version} is not gone to, {to.name} stays at {before or 'nothing'}", proof, hint)
-    return Moved(before or "", version, proof, tuple(warnings))
+    return Moved(before or "", version, proof, tuple(filter(None, (*warnings, to.unread()))))
 
 
 def roll_back(to: home.Home, way: Moved, report: Report = lambda text: None) -> Moved:
@@ -155,36 +156,13 @@ def _mend(to: home.Home, before: str | None) -> str:
     return "`ddr index repair`" if before in to.versions() else "`ddr index build --publish`"
 
 
-def earlier(shelf: home.Home, current: str | None) -> tuple[str, ...]:
-    """Versions to go back to, the best first: those that served before, last ones first, then older and newer ones.
-
-    None that was gone back from: whoever did that found it wrong. It is gone to by its name alone.
-    """
-    left = gone_back_from(shelf)
-    ours = [name for name in shelf.versions() if naming.is_ours(name) and name not in left]
-    served = [move.before for move in reversed(shelf.moves())]
-    number = naming.number(current or "")
-    older = [name for name in reversed(ours) if naming.number(name) < number]
-    ordered = dict.fromkeys([*(name for name in served if name in ours), *older, *reversed(ours)])
-    return tuple(name for name in ordered if name != current)
-
-
-def gone_back_from(shelf: home.Home) -> frozenset[str]:
-    """Versions from which the pointer went back to an older one, and never forward to them again."""
-    left: set[str] = set()
-    for move in shelf.moves():
-        left.discard(move.after)
-        if move.published is None and naming.number(move.after) < naming.number(move.before):
-            left.add(move.before)
-    return frozenset(left)
-
-
 def _newest_whole(
     to: home.Home, before: str | None, prove: Prove, embedder: str, report: Report, *, model_also: bool
 ) -> tuple[str, tuple[str, ...], indexes.Check]:
     tried: list[str] = []
     others: list[str] = []
-    for version in earlier(to, before):
+    known = history.of(to)
+    for version in known.before(before):
         try:
             warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
             proof = prove(version)
@@ -199,16 +177,17 @@ def _newest_whole(
                 return version, warnings, proof
             tried.append(f"{version}: {proof.findings[0].where} {proof.findings[0].what}")
         report(f"passed over {tried[-1]}")
+    named = [name for name in known.others if name != before and home.is_whole_at_a_glance(to, name)]
+    tried += [f"{name} {known.doubt(name)}" for name in named]
     found = "".join(f"\n  {one}" for one in tried) or " there is no other version"
     stays = f"{to.name} stays at {before or 'nothing'}: no version to go back to:{found}"
     if others:
         raise OtherEmbedder(
             stays, hint=f"with the embedder of then: `ddr index rollback --to {others[0]} --model-also`"
         )
-    left = sorted((gone_back_from(to) & {*to.versions()}) - {before}, key=naming.number)
-    if left:
-        gone = f"{left[-1]} was gone back from; `ddr index rollback --to {left[-1]}` goes there all the same"
-        raise Missing(stays, hint=gone)
+    if named:
+        unread = f"{to.unread()}; " if to.unread() else ""
+        raise Missing(stays, hint=f"{unread}`ddr index rollback --to {named[0]}` goes there all the same")
     raise Missing(stays, hint=f"`ddr index check`; what it finds is mended by {_mend(to, before)}")
 
 
@@ -319,6 +298,6 @@ def _not_proved(what: str, proof: indexes.Check, hint: str) -> NotProved:
 
 
 def pin(to: home.Home, version: str, why: str) -> None:
-    """Keep it whatever comes. Damaged when it is not worth keeping."""
-    to.manifest(version)
+    """Keep it whatever comes. DamagedVersion when it is not worth keeping."""
+    home.opened(to, version)
     to.pin(version, why)

@@ -150,7 +150,7 @@ def test_a_pointer_that_leads_out_of_the_home_is_damage_and_a_command_points_it_
     assert f"`ddr index rollback {own.file} --to {version} --apply`" in told
     assert own.say("check", "--level", "4").code == 10
     listed = own.said("list")
-    assert listed.code == 2
+    assert listed.code == 10
     assert version in listed.out
     for command in ("rollback", "publish", "repair", "gc", "fetch"):
         done = own.said(command, *([str(own.root / "out")] if command == "fetch" else []))
@@ -212,7 +212,7 @@ def test_a_record_of_moves_that_cannot_be_read_is_told(own: Own) -> None:
     log.write_text("garbage\n" + log.read_text())
     found = own.say("check")
     assert found.code == 0
-    assert [text for text in found.document["not_checked"] if "1 lines of" in text]
+    assert [text for text in found.document["not_checked"] if "1 line of" in text]
 
 
 def test_a_home_that_is_a_link_to_nowhere_is_told_as_one(own: Own) -> None:
@@ -340,9 +340,35 @@ def test_many_findings_stand_below_one_another(own: Own) -> None:
     for version in versions[:3]:
         own.damage(harms.MANIFEST, version)
     listed = own.said("list")
-    assert listed.code == 2
+    assert listed.code == 10
     assert max(len(line.rstrip()) for line in listed.out.splitlines() if line.startswith("  v0")) < 120, listed.out
     assert all(f"BAD {one}: " in listed.out for one in versions[:3])
     refused = own.said("rollback")
     assert refused.code == 1
     assert all(any(line.strip().startswith(f"{one}:") for line in refused.err.splitlines()) for one in versions[:3])
+
+
+def test_a_version_that_is_gone_is_merged_again_from_its_parts(own: Own) -> None:
+    own.published()
+    own.corpus(2)
+    gone = own.published()
+    shutil.rmtree(own.place.home / "versions" / gone)
+    assert own.say("check").code == 10
+    planned = own.say("repair")
+    assert (planned.code, planned.document["repair"]["step"]) == (2, "merge"), planned.err
+    assert own.say("repair", "--apply").code == 0
+    assert own.place.live.is_dir()
+    assert own.say("check", "--level", "3").code == 0
+
+
+def test_a_record_that_is_gone_sends_nobody_forward(own: Own) -> None:
+    first = own.published()
+    own.corpus(2)
+    bad = own.published()
+    assert own.said("rollback", "--apply").code == 0
+    (own.place.home / "deployments.jsonl").unlink()
+    refused = own.said("rollback", "--apply")
+    assert refused.code == 1
+    assert f"--to {bad}" in refused.err
+    assert own.place.live.name == first
+    assert "tells no move" in "".join(own.say("check").document["not_checked"])

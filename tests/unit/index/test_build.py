@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, InputError, Missing
+from ddr.errors import Conflict, InputError, Missing, Unavailable
 from ddr.index import build, check, child, measuring, plans, stages, worker, workshop
 from ddr.index import work as works
 from ddr.index.homes import folder as folders
@@ -186,6 +186,11 @@ def test_two_builds_by_one_plan_do_not_work_at_once(corpus: Path) -> None:
     with bench.work.held(), pytest.raises(works.Held) as raised:
         build.build(builds.bench(chosen, corpus / "work"))
     assert raised.value.exit_code == indexes.EXIT_LOCKED == 15
+    (bench.work.folder / works.LOCK).unlink()
+    (bench.work.folder / works.LOCK).mkdir()
+    with pytest.raises(Unavailable, match="cannot be opened") as other, bench.work.held():
+        pass
+    assert other.value.exit_code == 69, "nobody works there: waiting would not help"
 
 
 @pytest.mark.parametrize("stage", [stages.SCAN, stages.TRAIN, "part-00002"])
