@@ -30,6 +30,15 @@ def command() -> None:
     or a YAML file (search.yaml) with the keys of one index, without `indexes:` and its name:
       {home: index, vectors: [vectors/*.npy], ids: ids/*.npy, metric: cosine}
 
+    \b
+    Other keys:
+      column   of Parquet files, the one that has the vectors; without it `vector`
+      work     a folder for what a build keeps; without it .work in the home,
+               or .ddr-work beside the YAML file where the home is a bucket
+      embed    texts of which the vectors are made, in the place of `vectors`
+      recall, k, kind, memoryMib, bytesPerVector, engine, device, quality, anomalies,
+      queries, rowsPerPart, seed, embedder, s3
+
     A build that is cut off goes on when the same command is given again.
     """
 
