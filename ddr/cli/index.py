@@ -138,7 +138,7 @@ def build(
         "moved": moved,
         "took_s": round(took_s, 3),
     }
-    text = index_text.built(manifest, refusals, took_s, uncompared)
+    text = index_text.built(index.called, manifest, refusals, took_s, uncompared)
     session.show(document, lambda: _said(index, text, moved, is_refused=bool(refusals)))
     return 0 if moved or not refusals else 13
 
@@ -220,7 +220,7 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     bench = index.bench(index.plan(is_measured=False), lambda progress: None)
     if not builds.is_built(bench):
         raise Missing(
-            f"index {index.name} is not built from this corpus and its queries", hint=f"ddr index build {index.called}"
+            f"index {index.called} is not built from this corpus and its queries", hint=f"ddr index build {index.called}"
         )
     built = builds.build(bench)
     manifest = builds.manifest(bench, built, index.embedder(), index.now())

@@ -13,6 +13,7 @@ import click
 
 from ddr.cli import output, working
 from ddr.cli import session as sessions
+from ddr.report import words
 
 if TYPE_CHECKING:
     from ddr.index import stages
@@ -66,7 +67,8 @@ class Telling:
     def _ended(self, progress: stages.Progress, spent: float) -> None:
         self._at_work.clear()
         how = "there already" if progress.is_kept else f"{spent:.1f} s"
-        self._session.notice(f"{output.mark('ok')} {progress.stage:<12} {progress.done:>12,} rows  {how}")
+        rows = words.plural(progress.done, "row") if progress.done else ""
+        self._session.notice(f"{output.mark('ok')} {progress.stage:<12} {rows:>17}  {how}")
 
 
 def _span(seconds: float) -> str:

@@ -48,7 +48,7 @@ def serving(index: wirings.Index) -> str | None:
     found = checks.pointed(index.home)
     if isinstance(found, indexes.Check):
         lost = found.findings[0]
-        raise home.LostPointer(f"index {index.name}: its pointer {lost.what}", then=lost.next)
+        raise home.LostPointer(f"index {index.called}: its pointer {lost.what}", then=lost.next)
     return found or None
 
 
@@ -58,7 +58,7 @@ def served(index: wirings.Index) -> str:
 
     found = serving(index)
     if found is None:
-        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+        raise Missing(f"index {index.called} serves nothing", hint=f"ddr index build {index.called} --publish")
     return found
 
 
@@ -185,7 +185,7 @@ def check(
         session.show(lost, lambda: index_text.checked(lost, index.called))
         return lost.exit_code
     if not chosen:
-        raise Missing(f"index {index.name} serves nothing", hint=f"ddr index build {index.called} --publish")
+        raise Missing(f"index {index.called} serves nothing", hint=f"ddr index build {index.called} --publish")
     plan = index.plan_of(chosen) if level == _LEVELS else None
     with working.shown(session) as at_work:
         found = checks.check(

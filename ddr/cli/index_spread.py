@@ -9,6 +9,7 @@ import click
 
 from ddr.cli import index_progress, index_proof
 from ddr.cli import session as sessions
+from ddr.report import words
 
 if TYPE_CHECKING:
     from ddr.index import stages
@@ -47,11 +48,12 @@ def prepare(session: sessions.Session, name: str | None, events: bool) -> int:
         with bench.work.held():
             builds.prepare(bench)
     where, parts = index_spread.place(index, bench.plan), len(bench.plan.parts)
+    which = "0" if parts == 1 else f"0 … {parts - 1}"
     document = {"plan": where, "parts": parts}
     session.show(
         document,
         lambda: (
-            f"ready for {parts} workers: ddr index worker --plan {where} --part 0 … {parts - 1}\n"
+            f"ready for {words.plural(parts, 'worker')}: ddr index worker --plan {where} --part {which}\n"
             f"then: ddr index build {index.called} --publish"
         ),
     )
@@ -103,7 +105,7 @@ def manifests(
     plan = index.plan(is_measured=False)
     left = index.left_of(plan)
     if left is None:  # another moment has other memory free, and so another plan
-        raise Missing(f"the plan of index {index.name} is not written down", hint=f"ddr index prepare {index.called}")
+        raise Missing(f"the plan of index {index.called} is not written down", hint=f"ddr index prepare {index.called}")
     where, s3 = index_spread.place(index, plan), index.entry.s3
     asked = kubernetes.Asked(
         image,

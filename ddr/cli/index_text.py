@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ddr.cli import output
 from ddr.lib import digest
+from ddr.report import words
 
 if TYPE_CHECKING:
     from ddr.domain import indexes
@@ -21,7 +22,7 @@ def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
     rows = [
         (
             "corpus",
-            f"{plan.rows:,} rows of {shape.dimension}, {len(plan.shards)} shard{'' if len(plan.shards) == 1 else 's'}",
+            f"{words.plural(plan.rows, 'row')} of {shape.dimension}, {words.plural(len(plan.shards), 'shard')}",
         ),
         ("kind", shape_of(shape)),
         ("engine", f"{plan.engine} on {plan.device}"),
@@ -35,7 +36,7 @@ def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
     ]
     return "\n".join(
         [
-            f"{output.heading(f'index {plan.wanted.name}')}  "
+            f"{output.heading(f'index {called}')}  "
             + (f"plan {digest.short(key)}" if key else "as it will be: its texts are not embedded yet"),
             output.table(rows),
             *(["why:", *(f"  {reason}" for reason in plan.reasons)] if plan.reasons else []),
@@ -76,7 +77,9 @@ def quality(found: indexes.Quality) -> list[tuple[str, str]]:
     return rows
 
 
-def built(manifest: indexes.Manifest, refusals: Sequence[str], took_s: float, uncompared: str = "") -> str:
+def built(
+    name: str, manifest: indexes.Manifest, refusals: Sequence[str], took_s: float, uncompared: str = ""
+) -> str:
     """`uncompared`: why its recall was not held against that of what serves."""
     from ddr.index import gate
 
@@ -86,7 +89,7 @@ def built(manifest: indexes.Manifest, refusals: Sequence[str], took_s: float, un
     files = ", ".join(f"{file.name} {output.size(file.size_bytes)}" for file in manifest.files)
     mark = output.mark("bad" if refusals else "ok")
     lines = [
-        f"{mark} {output.heading(f'index {manifest.name}')} built in {took_s:.1f} s",
+        f"{mark} {output.heading(f'index {name}')} built in {took_s:.1f} s",
         output.table(
             [
                 (

@@ -9,6 +9,7 @@ import click
 
 from ddr.cli import index_proof, index_text, output, working
 from ddr.cli import session as sessions
+from ddr.report import words
 
 if TYPE_CHECKING:
     from ddr.wiring import indexes as wirings
@@ -79,7 +80,7 @@ def _version(index: wirings.Index, version: str) -> tuple[tuple[str, ...], dict[
     size = sum(file.size_bytes for file in manifest.files)
     row = (
         f"{manifest.created:%Y-%m-%d %H:%M}",
-        f"{manifest.scan.kept:,} rows",
+        words.plural(manifest.scan.kept, "row"),
         index_text.shape_of(manifest.plan.shape),
         f"recall@{k} {found.share:.4f}" if found else "",
         output.size(size),

@@ -213,7 +213,7 @@ def _queries(bench: stages.Bench) -> None:
         worker.save(bench, "selves.npy", samples.scaled(rows.take(at), wanted.metric)),
         worker.save(bench, "selves.labels.npy", rows.labels_at(at)),
     )
-    facts = {_ASKED: digested} if digested else {}
+    facts = {stages.ROWS: str(len(asked)), **({_ASKED: digested} if digested else {})}
     bench.work.sign(works.Receipt(stages.QUERIES, key, files, facts))
     bench.report(stages.Progress(stages.QUERIES, len(asked), len(asked)))
 
@@ -231,8 +231,8 @@ def _train(bench: stages.Bench) -> None:
     chosen = samples.sample(rows, count, plan.shape.seed, worker.dropped(bench), plan.shape.metric)
     content = bench.engine.train(chosen, plan.shape, bench.threads)
     file = bench.work.write_bytes(naming.TRAINED, memoryview(content))
-    bench.work.sign(works.Receipt(stages.TRAIN, key, (file,), {"rows": str(len(chosen))}))
-    bench.report(stages.Progress(stages.TRAIN, count, count))
+    bench.work.sign(works.Receipt(stages.TRAIN, key, (file,), {stages.ROWS: str(len(chosen))}))
+    bench.report(stages.Progress(stages.TRAIN, len(chosen), len(chosen)))
 
 
 def parts(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] | None = None) -> None:
@@ -307,7 +307,7 @@ def measured(bench: stages.Bench) -> Built:
     assert done is not None
     asked, trained = worker.required(bench, stages.QUERIES), worker.required(bench, stages.TRAIN)
     key = stages.key_of([file.sha256 for file in done.files])
-    measure = bench.done(stages.MEASURE, key, QUERIES) or _measure(bench, done, asked, key)
+    measure = bench.done(stages.MEASURE, key) or _measure(bench, done, asked, key)
     quality = codec.decode(indexes.Quality, bench.work.verified(measure.file("quality.json")).read_bytes(), "quality")
     probes = codec.decode(Probes, bench.work.verified(measure.file("probes.json")).read_bytes(), "probes").probes
     scan, seen = scanned(bench), worker.required(bench, stages.SCAN)
@@ -324,10 +324,11 @@ def measured(bench: stages.Bench) -> Built:
 
 
 def _measure(bench: stages.Bench, done: works.Receipt, asked: works.Receipt, key: str) -> works.Receipt:
-    bench.report(stages.Progress(stages.MEASURE, 0, QUERIES))
     names = ("queries.npy", "selves.npy", "selves.labels.npy")
     queries, selves, labels = (bench.work.verified(asked.file(name)) for name in names)
     answer = _answer(bench, done)
+    count = len(answer.labels)
+    bench.report(stages.Progress(stages.MEASURE, 0, count))
     quality, found = measuring.measure(
         bench.work.verified(done.file(naming.INDEX)),
         queries,
@@ -341,8 +342,8 @@ def _measure(bench: stages.Bench, done: works.Receipt, asked: works.Receipt, key
         bench.work.write_bytes("quality.json", codec.encode(quality)),
         bench.work.write_bytes("probes.json", codec.encode(Probes(probes))),
     )
-    bench.report(stages.Progress(stages.MEASURE, QUERIES, QUERIES))
-    return bench.work.sign(works.Receipt(stages.MEASURE, key, files))
+    bench.report(stages.Progress(stages.MEASURE, count, count))
+    return bench.work.sign(works.Receipt(stages.MEASURE, key, files, {stages.ROWS: str(count)}))
 
 
 def manifest(bench: stages.Bench, built: Built, embedder: indexes.Embedder, created: datetime) -> indexes.Manifest:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ddr.index.engines import engine as engines
 
 SCAN, QUERIES, TRAIN, MERGE, MEASURE = "scan", "queries", "train", "merge", "measure"
+ROWS = "rows"
+"""What a receipt calls the rows that its stage counted."""
 
 
 def part_stage(number: int) -> str:
@@ -63,10 +65,11 @@ class Bench:
         return self.work.plan
 
     def done(self, stage: str, inputs: str, rows: int = 0, *, is_read: bool = True) -> works.Receipt | None:
-        """As `Work.done`, told to whoever watches."""
+        """As `Work.done`, told to whoever watches: with the rows that were counted, where the stage did so."""
         found = self.work.done(stage, inputs, is_read=is_read)
         if found is not None:
-            self.report(Progress(stage, rows, rows, is_kept=True))
+            counted = int(found.facts.get(ROWS, rows))
+            self.report(Progress(stage, counted, counted, is_kept=True))
         return found
 
 
