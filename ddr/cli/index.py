@@ -220,7 +220,8 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     bench = index.bench(index.plan(is_measured=False), lambda progress: None)
     if not builds.is_built(bench):
         raise Missing(
-            f"index {index.called} is not built from this corpus and its queries", hint=f"ddr index build {index.called}"
+            f"index {index.called} is not built from this corpus and its queries",
+            hint=f"ddr index build {index.called}",
         )
     built = builds.build(bench)
     manifest = builds.manifest(bench, built, index.embedder(), index.now())

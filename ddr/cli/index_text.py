@@ -77,9 +77,7 @@ def quality(found: indexes.Quality) -> list[tuple[str, str]]:
     return rows
 
 
-def built(
-    name: str, manifest: indexes.Manifest, refusals: Sequence[str], took_s: float, uncompared: str = ""
-) -> str:
+def built(name: str, manifest: indexes.Manifest, refusals: Sequence[str], took_s: float, uncompared: str = "") -> str:
     """`uncompared`: why its recall was not held against that of what serves."""
     from ddr.index import gate
 

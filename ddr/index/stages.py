@@ -68,8 +68,9 @@ class Bench:
         """As `Work.done`, told to whoever watches: with the rows that were counted, where the stage did so."""
         found = self.work.done(stage, inputs, is_read=is_read)
         if found is not None:
-            counted = int(found.facts.get(ROWS, rows))
-            self.report(Progress(stage, counted, counted, is_kept=True))
+            counted = found.facts.get(ROWS, "")
+            rows = int(counted) if counted.isdecimal() else rows
+            self.report(Progress(stage, rows, rows, is_kept=True))
         return found
 
 

@@ -1,0 +1,45 @@
+"""What a build says that it counted is what it counted, on the first call and on every later one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddr.cli import main
+from tests.unit.index import corpora
+
+_LINE = re.compile(r"ok (\S+) +(?:([\d,]+) rows?)?  (.+)")
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "a.npy", corpora.clustered(300, 8))
+    np.save(tmp_path / "queries.npy", corpora.clustered(90, 8, seed=1))
+    (tmp_path / "own.yaml").write_text("home: home\nvectors: [a.npy]\nqueries: queries.npy\nrecall: 0.5\n")
+    return tmp_path
+
+
+def test_stages_count_their_rows_and_an_index_has_one_name(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    counted = {"scan": "300", "queries": "90", "part-00000": "300", "merge": "300", "measure": "90"}
+    for is_again in (False, True):
+        assert main.run(["index", "build", "own.yaml", "--publish"]) == 0
+        said = capsys.readouterr()
+        found = [match.groups() for line in said.err.splitlines() if (match := _LINE.fullmatch(line))]
+        assert {stage: rows for stage, rows, _ in found if stage != "train"} == counted
+        assert all((how == "there already") == is_again for _, _, how in found)
+        assert re.findall(r"^ok index (\S+)", said.out, re.MULTILINE) == ["own.yaml", "own.yaml"]
+        assert " 0 rows" not in said.err
+    assert main.run(["index", "prepare", "own.yaml"]) == 0
+    assert re.search(
+        r"^ready for 1 worker: ddr index worker --plan \S+ --part 0$", capsys.readouterr().out, re.MULTILINE
+    )
+
+
+def test_one_is_one(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(own / "a.npy", corpora.clustered(1, 8))
+    assert main.run(["index", "plan", "own.yaml"]) == 0
+    assert re.search(r"^index own\.yaml .*\n  corpus +1 row of 8, 1 shard$", capsys.readouterr().out, re.MULTILINE)
