@@ -18,6 +18,7 @@ _LEAST_ROWS, _MOST_ROWS = 512, 32768
 _PAIRS_BYTES = 1 << 18  # of pairs in float64 at once: half the time of blocks that leave the nearest caches
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
 _SPARE = 16
+_HALF, _SIGN = np.uint64(32), np.uint32(1 << 31)
 _NO_LABEL = np.iinfo(np.int64).max  # behind all others of the same distance
 
 
@@ -43,18 +44,16 @@ class Running:
         scaled = _scaled(queries, metric)
         self._k = k
         self._metric = metric
-        self._step = max(_LEAST_ROWS, min(_MOST_ROWS, _SCORES // max(1, min(len(scaled), _QUERIES))))
+        step = max(_LEAST_ROWS, min(_MOST_ROWS, _SCORES // max(1, min(len(scaled), _QUERIES))))
         self._blocks = [
-            _Block(scaled[first : first + _QUERIES], k, is_product=metric != indexes.Metric.L2)
+            _Block(scaled[first : first + _QUERIES], k, step, is_product=metric != indexes.Metric.L2)
             for first in range(0, len(scaled), _QUERIES)
         ]
 
     def add(self, batch: corpora.Batch) -> None:
-        for first in range(0, len(batch.vectors), self._step):
-            vectors = batch.vectors[first : first + self._step]
-            squares = corpora.squared_lengths(vectors)
-            for block in self._blocks:
-                block.add(vectors, squares, batch.labels[first : first + self._step])
+        squares = corpora.squared_lengths(batch.vectors)
+        for block in self._blocks:
+            block.add(batch.vectors, squares, batch.labels)
 
     def answer(self) -> Answer:
         """Of what was added so far."""
@@ -138,14 +137,23 @@ def _keys(
     return found
 
 
-class _Block:
-    """The k nearest so far of some queries. What was found since is merged when there is much of it."""
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+"""Numbers of queries, of rows of the batch, and scores."""
 
-    def __init__(self, queries: NDArray[np.float32], k: int, *, is_product: bool) -> None:
+
+class _Block:
+    """The k nearest so far of some queries. What was found since is merged when there is much of it.
+
+    A batch is compared step by step in float32, and what later steps leave behind is dropped by its scores: only what
+    is near in the end is computed in float64.
+    """
+
+    def __init__(self, queries: NDArray[np.float32], k: int, step: int, *, is_product: bool) -> None:
         self._queries = queries
         self._factors = -queries if is_product else -2 * queries
         self._squares = corpora.squared_lengths(queries)
         self._k = k
+        self._step = step
         self._most = 4 * k + _SPARE
         self._is_product = is_product
         self._labels = np.full((len(queries), k), -1, np.int64)
@@ -161,24 +169,54 @@ class _Block:
     def add(self, vectors: NDArray[np.float32], squares: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         if not len(vectors) or not len(self._queries):
             return
-        scores = self._factors @ vectors.T
-        if not self._is_product:
-            scores += squares.astype(np.float32)
         limits, slack = self._limits(squares)
-        is_near = scores <= limits[:, None]
-        if np.count_nonzero(is_near) > self._most * len(scores) and self._k < scores.shape[1]:
-            # Nothing is known yet, or these are nearer than all before: the k nearest of these alone set the limit.
-            nearest = np.partition(scores, self._k - 1, axis=1)[:, self._k - 1]
-            limits = np.minimum(limits, _upwards(nearest + slack))
+        near: list[_Pairs] = []
+        for first in range(0, len(vectors), self._step):
+            some = slice(first, first + self._step)
+            scores = self._factors @ vectors[some].T
+            if not self._is_product:
+                scores += squares[some].astype(np.float32)
             is_near = scores <= limits[:, None]
-        counts = np.count_nonzero(is_near, axis=1)
-        crowded = np.flatnonzero(counts > self._most)
-        is_near[crowded] = False
-        query_numbers, rows = np.divmod(np.flatnonzero(is_near), len(vectors))
+            crowded = self._thinned(is_near, scores, limits, slack)
+            self._apart(crowded, is_near, vectors[some], labels[some])
+            is_near[crowded] = False
+            query_numbers, rows = np.divmod(np.flatnonzero(is_near), scores.shape[1])
+            near.append((query_numbers, first + rows, scores[is_near]))
+            if sum(len(one) for _, one, _ in near) > 2 * self._k * len(self._queries):
+                near = [self._sifted(near, limits, slack)]
+        query_numbers, rows, _ = self._sifted(near, limits, slack)
         keys = _keys(self._queries, query_numbers, vectors, rows, is_product=self._is_product)
         self._keep(query_numbers, labels[rows], keys)
-        if len(crowded):
-            self._apart(crowded, scores <= limits[:, None], vectors, labels)
+
+    def _thinned(
+        self,
+        is_near: NDArray[np.bool_],
+        scores: NDArray[np.float32],
+        limits: NDArray[np.float32],
+        slack: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """Where nothing is known yet, or many are nearer than all before, the k nearest of these alone set the limit.
+        Queries for which there are too many all the same."""
+        crowded = np.flatnonzero(np.count_nonzero(is_near, axis=1) > self._most)
+        if not len(crowded):
+            return crowded
+        here = scores[crowded]
+        nearest = np.partition(here, self._k - 1, axis=1)[:, self._k - 1]
+        limits[crowded] = np.minimum(limits[crowded], _upwards(nearest + slack[crowded]))
+        is_near[crowded] = here <= limits[crowded, None]
+        still: NDArray[np.int64] = crowded[np.count_nonzero(is_near[crowded], axis=1) > self._most]
+        return still
+
+    def _sifted(self, near: list[_Pairs], limits: NDArray[np.float32], slack: NDArray[np.float64]) -> _Pairs:
+        """Those that can still be among the k nearest: the k-th best score of a query is its limit."""
+        query_numbers, rows, scores = (np.concatenate(some) for some in zip(*near, strict=True))
+        ordered = np.sort(query_numbers.astype(np.uint64) << _HALF | _ranks(scores))
+        starts = np.searchsorted(ordered, np.arange(len(self._queries) + 1, dtype=np.uint64) << _HALF)
+        full = np.flatnonzero(np.diff(starts) >= self._k)
+        last = _scores(ordered[starts[full] + self._k - 1])
+        limits[full] = np.minimum(limits[full], _upwards(last + slack[full]))
+        is_near = scores <= limits[query_numbers]
+        return query_numbers[is_near], rows[is_near], scores[is_near]
 
     def _keep(self, query_numbers: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.float64]) -> None:
         self._waiting.append((query_numbers, labels, keys))
@@ -233,6 +271,18 @@ class _Block:
         found = np.take_along_axis(all_keys, order, axis=1)
         self._keys[touched] = found
         self._labels[touched] = np.where(np.isinf(found), -1, np.take_along_axis(all_labels, order, axis=1))
+
+
+def _ranks(scores: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Whole numbers in the order of the scores: the bits of IEEE 754, those of negative ones turned round."""
+    bits = scores.view(np.uint32)
+    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+
+
+def _scores(ranks: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Of the lower halves, what `_ranks` made them of."""
+    bits = ranks.astype(np.uint32)
+    return np.where(bits & _SIGN, bits ^ _SIGN, ~bits).view(np.float32)
 
 
 def _upwards(limits: NDArray[np.float64]) -> NDArray[np.float32]:
