@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 class Stream(io.TextIOWrapper):
     """As `stream`, which is None where its descriptor was closed before the start: nothing is written then.
 
-    What cannot be written is left out. `is_result`: a pipe that nobody reads any more ends the command.
+    What cannot be written is left out, also where a pipe that does not wait is full. `is_result`: that is waited for,
+    and a pipe that nobody reads any more ends the command.
     """
 
     def __init__(self, stream: TextIO | None, *, is_result: bool) -> None:
@@ -43,10 +45,17 @@ class _Descriptor(io.FileIO):
 
     def write(self, content: ReadableBuffer, /) -> int:
         try:
-            return super().write(content)
+            while (written := self._written(content)) is None:
+                select.select([], [self], [])
+            return written
         except OSError as problem:
             if self.problem is None:
                 self.problem = problem
                 if self._is_result and isinstance(problem, BrokenPipeError):
                     raise
             return memoryview(content).nbytes
+
+    def _written(self, content: ReadableBuffer) -> int | None:
+        """None where it must be tried again: the pipe was made one that does not wait, and is full."""
+        written: int | None = super().write(content)
+        return memoryview(content).nbytes if written is None and not self._is_result else written

@@ -17,6 +17,8 @@ _LEAST_ROWS, _MOST_ROWS = 512, 32768
 """Of one product: 16 MiB of scores, which stay near the processor while they are compared."""
 _PAIRS_BYTES = 1 << 18  # of pairs in float64 at once: half the time of blocks that leave the nearest caches
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
+_UNDERFLOW = 4 * float(np.finfo(np.float32).tiny)
+_GREATEST = float(np.finfo(np.float32).max)
 _SPARE = 16
 _HALF, _SIGN = np.uint64(32), np.uint32(1 << 31)
 _NO_LABEL = np.iinfo(np.int64).max  # behind all others of the same distance
@@ -137,8 +139,8 @@ def _keys(
     return found
 
 
-_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-"""Numbers of queries, of rows of the batch, and scores."""
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Numbers of queries, of rows of the batch, and the least and the most that their scores can be in truth."""
 
 
 class _Block:
@@ -150,8 +152,9 @@ class _Block:
 
     def __init__(self, queries: NDArray[np.float32], k: int, step: int, *, is_product: bool) -> None:
         self._queries = queries
-        self._factors = -queries if is_product else -2 * queries
-        self._squares = corpora.squared_lengths(queries)
+        with np.errstate(over="ignore"):
+            self._factors = -queries if is_product else -2 * queries
+        self._squares = np.square(queries, dtype=np.float64).sum(1)  # limits are made of it: as exact as the keys
         self._k = k
         self._step = step
         self._most = 4 * k + _SPARE
@@ -166,25 +169,26 @@ class _Block:
         self._merge()
         return self._labels, self._keys
 
+    @np.errstate(over="ignore", invalid="ignore")  # what float32 cannot hold is NaN somewhere, and NaN counts as near
     def add(self, vectors: NDArray[np.float32], squares: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         if not len(vectors) or not len(self._queries):
             return
-        limits, slack = self._limits(squares)
+        bounds = self._keys[:, -1] - (0 if self._is_product else self._squares)
         near: list[_Pairs] = []
         for first in range(0, len(vectors), self._step):
             some = slice(first, first + self._step)
-            scores = self._factors @ vectors[some].T
-            if not self._is_product:
-                scores += squares[some].astype(np.float32)
-            is_near = scores <= limits[:, None]
-            crowded = self._thinned(is_near, scores, limits, slack)
+            scores = self._scores(vectors[some], squares[some])
+            wrong = self._wrong(squares[some])
+            is_near = ~(scores > _upwards(bounds + wrong)[:, None])
+            crowded = self._thinned(is_near, scores, bounds, wrong)
             self._apart(crowded, is_near, vectors[some], labels[some])
             is_near[crowded] = False
             query_numbers, rows = np.divmod(np.flatnonzero(is_near), scores.shape[1])
-            near.append((query_numbers, first + rows, scores[is_near]))
-            if sum(len(one) for _, one, _ in near) > 2 * self._k * len(self._queries):
-                near = [self._sifted(near, limits, slack)]
-        query_numbers, rows, _ = self._sifted(near, limits, slack)
+            found, room = scores[is_near].astype(np.float64), wrong[query_numbers]
+            near.append((query_numbers, first + rows, found - room, found + room))
+            if sum(len(one) for _, one, _, _ in near) > 2 * self._k * len(self._queries):
+                near = [self._sifted(near, bounds)]
+        query_numbers, rows, _, _ = self._sifted(near, bounds)
         keys = _keys(self._queries, query_numbers, vectors, rows, is_product=self._is_product)
         self._keep(query_numbers, labels[rows], keys)
 
@@ -192,31 +196,30 @@ class _Block:
         self,
         is_near: NDArray[np.bool_],
         scores: NDArray[np.float32],
-        limits: NDArray[np.float32],
-        slack: NDArray[np.float64],
+        bounds: NDArray[np.float64],
+        wrong: NDArray[np.float64],
     ) -> NDArray[np.int64]:
-        """Where nothing is known yet, or many are nearer than all before, the k nearest of these alone set the limit.
+        """Where nothing is known yet, or many are nearer than all before, the k nearest of these alone set the bound.
         Queries for which there are too many all the same."""
         crowded = np.flatnonzero(np.count_nonzero(is_near, axis=1) > self._most)
         if not len(crowded):
             return crowded
         here = scores[crowded]
         nearest = np.partition(here, self._k - 1, axis=1)[:, self._k - 1]
-        limits[crowded] = np.minimum(limits[crowded], _upwards(nearest + slack[crowded]))
-        is_near[crowded] = here <= limits[crowded, None]
+        bounds[crowded] = np.minimum(bounds[crowded], nearest + wrong[crowded])
+        is_near[crowded] = ~(here > _upwards(bounds[crowded] + wrong[crowded])[:, None])
         still: NDArray[np.int64] = crowded[np.count_nonzero(is_near[crowded], axis=1) > self._most]
         return still
 
-    def _sifted(self, near: list[_Pairs], limits: NDArray[np.float32], slack: NDArray[np.float64]) -> _Pairs:
-        """Those that can still be among the k nearest: the k-th best score of a query is its limit."""
-        query_numbers, rows, scores = (np.concatenate(some) for some in zip(*near, strict=True))
-        ordered = np.sort(query_numbers.astype(np.uint64) << _HALF | _ranks(scores))
+    def _sifted(self, near: list[_Pairs], bounds: NDArray[np.float64]) -> _Pairs:
+        """Those that can still be among the k nearest: the k-th best of what scores can be at most is the bound."""
+        query_numbers, rows, least, most = (np.concatenate(some) for some in zip(*near, strict=True))
+        ordered = np.sort(query_numbers.astype(np.uint64) << _HALF | _ranks(_upwards(most)))
         starts = np.searchsorted(ordered, np.arange(len(self._queries) + 1, dtype=np.uint64) << _HALF)
         full = np.flatnonzero(np.diff(starts) >= self._k)
-        last = _scores(ordered[starts[full] + self._k - 1])
-        limits[full] = np.minimum(limits[full], _upwards(last + slack[full]))
-        is_near = scores <= limits[query_numbers]
-        return query_numbers[is_near], rows[is_near], scores[is_near]
+        bounds[full] = np.minimum(bounds[full], _scores(ordered[starts[full] + self._k - 1]))
+        is_near = ~(least > bounds[query_numbers])
+        return query_numbers[is_near], rows[is_near], least[is_near], most[is_near]
 
     def _keep(self, query_numbers: NDArray[np.int64], labels: NDArray[np.int64], keys: NDArray[np.float64]) -> None:
         self._waiting.append((query_numbers, labels, keys))
@@ -224,15 +227,22 @@ class _Block:
         if self._held > self._k * len(self._queries) // 2:
             self._merge()
 
-    def _limits(self, squares: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """For each query the greatest score with which a row can be among the k nearest, as far as is known, and by how
-        much two scores may differ that are equal in truth."""
-        # |fl(x.y) - x.y| <= d eps |x| |y| (Higham, "Accuracy and stability of numerical algorithms", 3.1)
-        greatest = float(np.sqrt(squares.max()))
-        lengths = np.sqrt(self._squares)
-        wrong = _ROUNDING * (self._queries.shape[1] + 2) * (lengths + (0 if self._is_product else greatest)) * greatest
-        known = self._keys[:, -1] - (0 if self._is_product else self._squares)
-        return _upwards(known + wrong), 2 * wrong
+    def _scores(self, vectors: NDArray[np.float32], squares: NDArray[np.float64]) -> NDArray[np.float32]:
+        """What is smaller for what is nearer to a query, in float32: keys without the query's squared length."""
+        found: NDArray[np.float32] = self._factors @ vectors.T
+        if not self._is_product:
+            found += squares.astype(np.float32)
+        return found
+
+    def _wrong(self, squares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """For each query how far a score can be from the true one, of the rows with these squared lengths; infinitely
+        where float32 may not hold it: then nothing is known, and float64 decides between all."""
+        # |fl(x.y) - x.y| <= d eps |x| |y| (Higham, "Accuracy and stability of numerical algorithms", 3.1), but for
+        # products so small that they lose digits or all of themselves.
+        greatest, d = float(np.sqrt(squares.max())), self._queries.shape[1] + 2
+        lengths = np.sqrt(self._squares) + (0 if self._is_product else greatest)
+        reach = lengths * greatest
+        return np.where(2 * reach < _GREATEST, d * (_ROUNDING * reach + _UNDERFLOW), np.inf)
 
     def _apart(
         self,

@@ -22,7 +22,7 @@ class History:
     others: tuple[str, ...] = ()
     left: frozenset[str] = frozenset()
     """From which, or over which, the pointer went back to an older one, and never forward to them again: whoever did
-    that did not want them."""
+    that did not want them. A version that others put there is neither older nor newer."""
 
     def before(self, current: str | None) -> tuple[str, ...]:
         """Versions to go back to, the best first."""
@@ -42,7 +42,7 @@ def of(shelf: home.Home) -> History:
     left: set[str] = set()
     for (before, _), (after, is_new) in itertools.pairwise(places):
         left.discard(after)
-        if not is_new:
+        if not is_new and naming.is_ours(after):
             left |= {name for name, _ in places if number(after) < number(name) <= number(before)}
     there = [name for name in shelf.versions() if naming.is_ours(name)]
     served = dict.fromkeys(name for name, _ in reversed(places))
