@@ -101,6 +101,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
     """Rows of versions; 10 where a manifest is damaged, or the pointer is."""
     from ddr.domain import indexes
     from ddr.errors import Damaged, Missing
+    from ddr.index import codec
     from ddr.index.homes import home
 
     lost, bad, hints = "", [], []
@@ -116,6 +117,8 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
     for version in index.home.versions():
         try:
             row, facts = _version(index, version)
+        except codec.Newer:
+            row, facts = ("", "made by a newer ddr"), {"newer": True}
         except (Damaged, Missing) as problem:
             bad.append(f"{version}: {problem.message}")
             hints.append(problem.hint)

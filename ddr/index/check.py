@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, Missing, Unavailable, UnknownName
-from ddr.index import loading
+from ddr.index import codec, loading
 from ddr.index.homes import hashing, history, home, naming
 from ddr.lib import digest
 
@@ -78,9 +78,12 @@ def check(
     of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda text: None
 ) -> indexes.Check:
     """Never raises for what is wrong with the version. Missing where there is none of that name, UnknownName where it
-    has no such part, Unavailable where the corpus does not answer and nothing was found before."""
+    has no such part, codec.Newer where a newer ddr wrote it, Unavailable where the corpus does not answer and nothing
+    was found before."""
     try:
         manifest = of.manifest(version)
+    except codec.Newer:
+        raise
     except (Damaged, Missing) as problem:
         if isinstance(problem, Missing) and not (naming.is_ours(version) and version in of.versions()):
             raise  # others may put versions there that have no manifest

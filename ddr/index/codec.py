@@ -13,6 +13,16 @@ from ddr.lib import digest
 T = TypeVar("T")
 
 
+class Newer(Damaged, InputError):
+    """A newer ddr wrote it. What cannot go on without it ends as with bad input; what can pass it over does, as with
+    what is damaged."""
+
+    exit_code = InputError.exit_code
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, hint="use the ddr that wrote it, or newer")
+
+
 def encode(value: Any) -> bytes:
     """Canonical JSON of a noun of `domain/indexes`, with a line end: equal values give equal bytes."""
     return _line(told(value))
@@ -45,7 +55,7 @@ def digest_of(value: Mapping[str, Any]) -> str:
 
 
 def decode(cls: type[T], content: bytes, where: str) -> T:
-    """Damaged, with the place, when the bytes are no such thing; InputError when a newer ddr wrote it."""
+    """Damaged, with the place, when the bytes are no such thing; Newer when a newer ddr wrote it."""
     import msgspec
 
     try:
@@ -54,9 +64,7 @@ def decode(cls: type[T], content: bytes, where: str) -> T:
         raise Damaged(f"{where} is no {cls.__name__.lower()} of an index: {problem}") from problem
     wrote = getattr(found, "format", indexes.FORMAT)
     if wrote > indexes.FORMAT:
-        raise InputError(
-            f"{where} has format {wrote}, this ddr knows {indexes.FORMAT}", hint="use the ddr that wrote it, or newer"
-        )
+        raise Newer(f"{where} has format {wrote}, this ddr knows {indexes.FORMAT}")
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ddr.errors import Damaged, Missing, Refused
+from ddr.index import codec
 from ddr.index.homes import home, naming
 
 KEEP = 3
@@ -41,6 +42,8 @@ def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRAC
             why = f"is one of the newest {keep} that are whole"
         elif max(touched.get(version, datetime.min.replace(tzinfo=now.tzinfo)), _made(of, version, now)) > now - grace:
             why = "was made or served a short while ago"
+        elif _is_newer(of, version):
+            why = "was made by a newer ddr"
         else:
             gone.append(version)
             continue
@@ -54,6 +57,16 @@ def _made(of: home.Home, version: str, now: datetime) -> datetime:
         return of.manifest(version).created
     except (Damaged, Missing):
         return datetime.min.replace(tzinfo=now.tzinfo)
+
+
+def _is_newer(of: home.Home, version: str) -> bool:
+    try:
+        of.manifest(version)
+    except codec.Newer:
+        return True
+    except (Damaged, Missing):
+        pass
+    return False
 
 
 def apply(of: home.Home, chosen: Collection, report: Callable[[str], None] = lambda text: None) -> Collection:

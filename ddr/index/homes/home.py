@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, Missing
-from ddr.index.homes import writing
+from ddr.errors import Damaged, Missing, Refused
+from ddr.index import codec
+from ddr.index.homes import naming, writing
 
 _BACK = "`ddr index rollback --to VERSION --apply`; `ddr index check` says to which"
 
@@ -165,8 +166,7 @@ def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:
     where there is none of that name."""
     manifest = opened(shelf, version)
     for file in manifest.files:
-        with _damage(shelf, version):
-            got = writing.write_pieces(folder / file.name, shelf.read(version, file.name))
+        got = writing.write_pieces(folder / file.name, _pieces(shelf, version, file.name))
         if damage := difference(file, got):
             (folder / file.name).unlink()
             raise DamagedVersion(
@@ -175,8 +175,16 @@ def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:
     return manifest
 
 
+def _pieces(shelf: Shelf, version: str, name: str) -> Iterator[bytes]:
+    with _damage(shelf, version):
+        yield from shelf.read(version, name)
+
+
 def opened(shelf: Shelf, version: str) -> indexes.Manifest:
-    """The manifest of a version. DamagedVersion where it is there and cannot be proved, Missing where there is none."""
+    """The manifest of a version. DamagedVersion where it is there and cannot be proved, Missing where there is none,
+    Refused where others put it there."""
+    if not naming.is_ours(version) and version in shelf.versions():
+        raise Refused(f"{version} was not published by `ddr index`: nothing says what its bytes must be")
     with _damage(shelf, version):
         return shelf.manifest(version)
 
@@ -186,6 +194,8 @@ def _damage(shelf: Shelf, version: str) -> Iterator[None]:
     """What is missing of a version that is there is damage."""
     try:
         yield
+    except codec.Newer:
+        raise
     except (Damaged, Missing) as problem:
         if isinstance(problem, Missing) and version not in shelf.versions():
             raise

@@ -50,7 +50,7 @@ def check_file(name: str) -> None:
 
 
 def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
-    """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; InputError when
+    """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; Newer when
     that was a newer one, which wrote what this one does not know."""
     try:
         said = codec.plain(content, where)
@@ -61,7 +61,7 @@ def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
         raise Damaged(f"{where} is not the manifest of {version}: it was edited, or is another one's", hint=_NEXT)
     manifest = codec.decode(indexes.Manifest, content, where)
     if codec.encode(manifest) != content:
-        raise InputError(f"{where} says what this ddr does not know", hint="use the ddr that wrote it, or newer")
+        raise codec.Newer(f"{where} says what this ddr does not know")
     names = [file.name for file in manifest.files]
     if len(set(names)) != len(names) or not all(_FILE.fullmatch(name) and name != MANIFEST for name in names):
         raise Damaged(f"{where} names files that no version can have", hint=_NEXT)

@@ -202,12 +202,10 @@ def _left(to: home.Home) -> str | None:
 
 
 def _manifest_of(to: home.Home, version: str) -> indexes.Manifest:
-    if not naming.is_ours(version) and version in to.versions():
-        raise Refused(
-            f"{version} was not published by `ddr index`: nothing says what its bytes must be",
-            hint="`ddr rollback index` goes there without that proof",
-        )
-    return to.manifest(version)
+    try:
+        return home.opened(to, version)
+    except Refused as problem:
+        raise Refused(problem.message, hint="`ddr rollback index` goes there without that proof") from problem
 
 
 def _embedder(

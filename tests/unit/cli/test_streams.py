@@ -50,6 +50,31 @@ def test_streams_that_cannot_be_written(line: str, code: int, told: str, tmp_pat
     assert bool(said) == bool(told)
 
 
+@pytest.mark.parametrize(("fd", "is_whole"), [(1, True), (2, False)])
+def test_a_full_pipe_that_does_not_wait(fd: int, is_whole: bool) -> None:
+    """Some who start others hand them such pipes. A result is waited for, what stderr has too much is left out."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    streams = {1: subprocess.DEVNULL, 2: subprocess.DEVNULL, fd: writing}
+    name = "stdout" if fd == 1 else "stderr"
+    lines = (
+        "import sys",
+        "from ddr.cli import streams",
+        f"stream = streams.Stream(sys.{name}, is_result={is_whole})",
+        "print('x' * 200_000, file=stream)",
+        "stream.close()",
+    )
+    running = subprocess.Popen([sys.executable, "-c", "\n".join(lines)], stdout=streams[1], stderr=streams[2])
+    os.close(writing)
+    if not is_whole:
+        assert running.wait(60) == 0, "nobody read"
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    assert running.wait(60) == 0
+    assert (len(said) == 200_001) is is_whole
+    assert said.startswith(b"xxx")
+
+
 @pytest.mark.parametrize("stderr", ["2> /dev/full", "--events 2>&-"])
 def test_a_build_outlasts_its_log(stderr: str, tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", corpora.clustered(300, 8))

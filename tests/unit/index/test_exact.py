@@ -168,3 +168,54 @@ def test_true_distances_of_any_answer(metric: indexes.Metric) -> None:
     unknown = ~np.isin(asked, labels)
     assert np.isnan(found[unknown]).all()
     np.testing.assert_array_equal(found[~unknown], whole.distances[~unknown])
+
+
+def rows_near(vectors: NDArray[np.float32], queries: NDArray[np.float32], k: int, metric: indexes.Metric) -> None:
+    """Batches and steps are small, so that what one found limits the next."""
+    labels = np.arange(len(vectors))
+    with np.errstate(all="raise", under="ignore"):
+        found = exact.neighbours(corpora.batches(vectors, labels, 700), queries, k, metric)
+    np.testing.assert_array_equal(found.labels, by_hand(vectors, labels, queries, k, metric)[0])
+
+
+@pytest.mark.parametrize("metric", [L2, indexes.Metric.IP])
+@pytest.mark.parametrize("power", [-38, -30, -23, -22.5, -22, -21, -10, 15, 18.5, 18.9, 19, 19.5, 25, 36])
+def test_numbers_at_the_ends_of_float32(power: float, metric: indexes.Metric) -> None:
+    """Products that lose their digits, or that float32 cannot hold."""
+    draw = np.random.default_rng(1)
+    vectors, queries = (draw.standard_normal((count, 16)).astype(np.float32) for count in (4000, 20))
+    rows_near(vectors * np.float32(10**power), queries * np.float32(10**power), 10, metric)
+
+
+@pytest.mark.parametrize("times", [1, 100, 1e4, 1e6])
+def test_queries_far_longer_than_the_rows(times: float) -> None:
+    """The squared length of a query counts as much as all else together."""
+    draw = np.random.default_rng(0)
+    rows = (1 + 0.001 * draw.standard_normal((6000, 16))).astype(np.float32)
+    queries = (times * draw.standard_normal((300, 16))).astype(np.float32)
+    queries = queries[np.argsort(-np.abs(corpus.squared_lengths(queries) - np.square(queries, dtype=float).sum(1)))]
+    rows_near(rows, queries[:60], 10, L2)
+
+
+def test_one_long_row_costs_its_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What float32 cannot tell apart beside a row of a hundred times the length is not asked of all others."""
+    compared = []
+
+    def counted(
+        queries: NDArray[np.float32],
+        numbers: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        *,
+        is_product: bool,
+    ) -> NDArray[np.float64]:
+        compared.append(len(rows))
+        return keys(queries, numbers, vectors, rows, is_product=is_product)
+
+    keys = exact._keys
+    monkeypatch.setattr(exact, "_keys", counted)
+    draw = np.random.default_rng(0)
+    vectors, queries = (draw.standard_normal((count, 32)).astype(np.float32) for count in (40_000, 50))
+    vectors[20_000] *= 1000
+    exact.neighbours(corpora.batches(vectors, rows=len(vectors)), queries, 10, L2)
+    assert sum(compared) < 50 * exact._MOST_ROWS * 1.1

@@ -147,6 +147,22 @@ def test_a_pointer_that_others_moved(own: folder.FolderHome, made: Making) -> No
     assert back(own) == names[0], "it served before, and not what the record has last"
 
 
+@pytest.mark.parametrize("is_published_after", [False, True])
+def test_a_version_of_others_is_neither_older_nor_newer(
+    own: folder.FolderHome, made: Making, is_published_after: bool
+) -> None:
+    """A hotfix, put there by hand: who goes there does not go back from all that ddr published."""
+    names = three(own, made)
+    (own.root / "versions" / "hotfix").mkdir()
+    other = own.root / "other"
+    other.symlink_to("versions/hotfix")
+    other.rename(own.link)
+    if is_published_after:
+        published.published(own, made(3))
+    assert history.of(own).left == frozenset()
+    assert back(own) == names[2]
+
+
 def test_a_lost_pointer_is_sent_to_what_served_and_to_nothing_else_by_itself(tried: home.Home, made: Making) -> None:
     first, second = (published.published(tried, made(number)) for number in range(2))
     back(tried)

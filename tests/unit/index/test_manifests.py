@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, InputError
+from ddr.errors import Damaged, InputError, Refused
 from ddr.index import check, codec
-from ddr.index.homes import fetching, folder, naming
+from ddr.index.homes import collecting, fetching, folder, naming, publishing
+from ddr.index.homes.home import DamagedVersion
 from ddr.lib import digest
 from tests.unit.index import backed, published
 
@@ -113,6 +115,60 @@ def test_of_a_newer_ddr(version: str, home: folder.FolderHome) -> None:
             naming.open_manifest(content, version, "the manifest")
     name, content = named(said)
     assert naming.open_manifest(content, name, "the manifest").version == name == version
+
+
+class TestBesideANewerDdr:
+    """Two ddrs on one home while one is upgraded: the earlier one proves nothing of the newer one's, and goes on."""
+
+    @pytest.fixture
+    def newer(self, home: folder.FolderHome, version: str) -> str:
+        name, content = named({**codec.told(home.manifest(version)), "more": 1})
+        name = name.replace("v000001", "v000002")
+        content = content.replace(b'"version":"v000001-', b'"version":"v000002-')
+        folder_ = home.root / "versions" / name
+        shutil.copytree(home.root / "versions" / version, folder_)
+        published.loosened(folder_ / naming.MANIFEST).write_bytes(content)
+        return name
+
+    @pytest.fixture(params=["serves", "lies there"])
+    def serving(self, request: pytest.FixtureRequest, home: folder.FolderHome, version: str, newer: str) -> str:
+        if request.param == "serves":
+            home.point(version, newer, "it serves")
+        return home.current() or ""
+
+    def test_is_told_and_passed_over(self, home: folder.FolderHome, version: str, newer: str) -> None:
+        for ask in (home.manifest, lambda name: check.check(home, name, check.Means(), (0,))):
+            with pytest.raises(codec.Newer, match="does not know") as told:
+                ask(newer)
+            assert (told.value.exit_code, bool(told.value.hint)) == (64, True)
+        with pytest.raises(codec.Newer):
+            publishing.pin(home, newer, "ours")
+        chosen = collecting.plan(home, published.AT + timedelta(days=90), keep=1)
+        assert chosen.gone == ()
+        assert (newer, "was made by a newer ddr") in chosen.kept
+        assert version in dict(chosen.kept)
+
+    def test_is_gone_away_from(self, home: folder.FolderHome, version: str, newer: str) -> None:
+        home.point(version, newer, "it serves")
+        for to in (None, version):
+            assert publishing.way_back(home, to, published.prover(home, (0, 1))).after == version
+        with pytest.raises(codec.Newer):
+            publishing.way_back(home, newer, published.prover(home, (0, 1)))
+
+    def test_is_published_beside(self, home: folder.FolderHome, serving: str, tmp_path: Path) -> None:
+        made = published.published(home, published.make(tmp_path / "other", rows=70))
+        assert (home.current(), naming.number(made)) == (made, 3)
+
+
+@pytest.mark.parametrize("version", ["nobody's", "v000009-0123456789ab"])
+def test_what_others_put_there_is_not_damaged(version: str, home: folder.FolderHome, tmp_path: Path) -> None:
+    """Of ddr's own names a manifest must be there."""
+    (home.root / "versions" / version).mkdir(parents=True)
+    expected = DamagedVersion if naming.is_ours(version) else Refused
+    with pytest.raises(expected):
+        fetching.fetch(home, version, tmp_path / "served")
+    with pytest.raises(expected):
+        publishing.pin(home, version, "ours")
 
 
 @pytest.mark.parametrize("name", VERSIONS, ids=VERSIONS.values())
