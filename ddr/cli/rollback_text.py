@@ -40,7 +40,8 @@ def plan(
     stays = ", ".join(f"{plane} {revision.name}" for plane, revision in found.stays.items())
     lines += _row("stays", stays or "no other plane could be read")
     for check in spoken.worth_saying(made.checks):
-        lines += _row(output.mark(check.state), f"{check.name}: {check.detail}", most=2)
+        most = None if check in made.refusals else 2  # the way out of a refusal stands at its end
+        lines += _row(output.mark(check.state), f"{check.name}: {check.detail}", most)
     lines += _reverters(found)
     if made.refusals:
         return "\n".join([*lines, *_refused(found, service, way_out)])

@@ -5,7 +5,8 @@ Two indexes of one size say nothing about that: only the embedder's fingerprint 
 most damaged files without a word, so a version whose files are not those of its digests is not gone to; they stand in
 the card (`files: {name: sha256:…}`) or in a `manifest.json` (`files: [{name, sha256}]`).
 
-The manifest that `ddr index` writes says all that a card does, and lists no `ids.json` where ids are whole numbers.
+The manifest that `ddr index` writes says all that a card does, and lists no `ids.json` where ids are whole numbers. It
+is held to the name of its version before anything in it is believed, and a card beside it says nothing.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.connectors import linked_folders
-from ddr.domain import health, planes, revisions, signals
+from ddr.domain import health, index_versions, planes, revisions, signals
 from ddr.errors import Damaged, DdrError, Unavailable
 from ddr.lib import clock as clocks
 from ddr.lib import digest, jsonl, pointer, redact
 
 _INDEX, _NAMES = _PARTS = ("index.faiss", "ids.json")
 _CARD, _MANIFEST = "card.json", "manifest.json"
+_PUBLISHED = "plan_digest"
+"""What only a manifest of `ddr index` says."""
 _EMPTY = digest.of_bytes(b"")
 _DIGITS = 64
 _NEXT = "go back to another version, or publish this one again"
@@ -107,11 +110,11 @@ def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
 
 def _said(folder: Path) -> Mapping[str, object]:
     """What the card says, or the manifest of `ddr index` where there is none. Damaged without either."""
+    manifest = _manifest(folder)
     card = jsonl.of_file(folder / _CARD)
-    if card is not None:
+    if card is not None and not _is_sealed(folder, manifest):
         return card
-    manifest = jsonl.of_file(folder / _MANIFEST) or {}
-    if "plan_digest" not in manifest:
+    if _PUBLISHED not in manifest:
         raise Damaged(f"{folder} has no {_CARD}", hint=_NEXT)
     shape = _inner(_inner(manifest, "plan"), "shape")
     return {
@@ -119,6 +122,20 @@ def _said(folder: Path) -> Mapping[str, object]:
         "dim": shape.get("dimension"),
         "count": _inner(manifest, "scan").get("kept"),
     }
+
+
+def _manifest(folder: Path) -> Mapping[str, object]:
+    """What it says, nothing where there is none. Damaged when that of `ddr index` is not what it was."""
+    path = folder / _MANIFEST
+    said = jsonl.of_file(path) or {}
+    if _is_sealed(folder, said):
+        return index_versions.proved(jsonl.content(path) or b"", folder.name, str(path), _NEXT)
+    return said
+
+
+def _is_sealed(folder: Path, manifest: Mapping[str, object]) -> bool:
+    """Whether `ddr index` published it under this name: one that others gave proves nothing."""
+    return _PUBLISHED in manifest and index_versions.is_ours(folder.name)
 
 
 def _inner(of: Mapping[str, object], name: str) -> Mapping[str, object]:
@@ -129,11 +146,11 @@ def _inner(of: Mapping[str, object], name: str) -> Mapping[str, object]:
 def _digests(folder: Path) -> Mapping[str, str]:
     """Each file's digest as it was published; nothing where nobody wrote them down. Damaged when they are none."""
     found: dict[str, str] = {}
-    for name in (_CARD, _MANIFEST):
-        files = (jsonl.of_file(folder / name) or {}).get("files") or {}
+    for name, said in ((_CARD, jsonl.of_file(folder / _CARD) or {}), (_MANIFEST, _manifest(folder))):
+        files = said.get("files") or {}
         listed = files.items() if isinstance(files, dict) else _named(files)
-        for part, said in listed:
-            plain = str(said).removeprefix(digest.PREFIX)
+        for part, one in listed:
+            plain = str(one).removeprefix(digest.PREFIX)
             if len(plain) != _DIGITS or not set(plain) <= set("0123456789abcdef"):
                 raise Damaged(f"{folder / name}: {part} has no SHA-256 digest", hint=_NEXT)
             found[str(part)] = digest.PREFIX + plain

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, InputError
@@ -25,7 +24,7 @@ class Newer(Damaged, InputError):
 
 def encode(value: Any) -> bytes:
     """Canonical JSON of a noun of `domain/indexes`, with a line end: equal values give equal bytes."""
-    return _line(told(value))
+    return digest.line(told(value))
 
 
 def told(value: Any) -> Any:
@@ -33,25 +32,6 @@ def told(value: Any) -> Any:
     import msgspec
 
     return _as_before(msgspec.to_builtins(value))
-
-
-def plain(content: bytes, where: str) -> dict[str, Any]:
-    """What `encode` made bytes of, whichever ddr did: its fields are not looked at. Damaged for all other bytes."""
-    import msgspec
-
-    try:
-        found = msgspec.json.decode(content)
-        is_ours = isinstance(found, dict) and _line(found) == content
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as problem:
-        raise Damaged(f"{where} is no JSON: {problem}") from problem
-    if not is_ours:
-        raise Damaged(f"{where} was edited: these are not the bytes that ddr writes")
-    return cast("dict[str, Any]", found)
-
-
-def digest_of(value: Mapping[str, Any]) -> str:
-    """That of the bytes which `value`, as `plain` gives it, is written as."""
-    return digest.of_bytes(_line(value))
 
 
 def decode(cls: type[T], content: bytes, where: str) -> T:
@@ -71,10 +51,6 @@ def decode(cls: type[T], content: bytes, where: str) -> T:
 def key(plan: indexes.Plan) -> str:
     """The digest of all that decides the bytes: not the prose of its reasons, not what it was estimated to take."""
     return digest.of_bytes(encode(dataclasses.replace(plan, reasons=(), estimates=())))
-
-
-def _line(value: object) -> bytes:
-    return digest.canonical(value) + b"\n"
 
 
 def _as_before(value: Any) -> Any:

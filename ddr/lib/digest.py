@@ -19,6 +19,11 @@ def canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def line(value: object) -> bytes:
+    """`canonical` with a line end: what a file of one value holds."""
+    return canonical(value) + b"\n"
+
+
 def of_value(value: object) -> str:
     """Digest of a JSON value."""
     return of_bytes(canonical(value))

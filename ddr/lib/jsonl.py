@@ -39,7 +39,7 @@ def read(path: Path) -> Records:
     objects: list[dict[str, object]] = []
     bad = 0
     torn = False
-    for line in (_content(path) or b"").splitlines(keepends=True):
+    for line in (content(path) or b"").splitlines(keepends=True):
         value = parse(line)
         if value is not None:
             objects.append(value)
@@ -52,16 +52,17 @@ def read(path: Path) -> Records:
 
 def of_file(path: Path) -> dict[str, object] | None:
     """The one object a file holds, None where there is no file. Damaged when it holds something else."""
-    content = _content(path)
-    if content is None:
+    found = content(path)
+    if found is None:
         return None
-    value = parse(content)
+    value = parse(found)
     if value is None:
         raise Damaged(f"{path} is no JSON object", hint="it was cut off or edited; write it again")
     return value
 
 
-def _content(path: Path) -> bytes | None:
+def content(path: Path) -> bytes | None:
+    """The bytes of a file, None where there is none. Unavailable when it cannot be read."""
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

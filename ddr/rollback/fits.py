@@ -2,6 +2,9 @@
 
 A fact that two planes both carry must be the same on both: the inputs a model wants and the features give
 (`inputs_schema`), the embedder an index was built with and the service asks with (`embedder`).
+
+Where no plane says what the service asks with, it is taken to be the embedder of the index that serves: one of another
+goes back with what asks, or where all that asks served with it once.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 
-from ddr.domain import planes, plans, releases, revisions, signals
+from ddr.domain import index_versions, planes, plans, releases, revisions, signals
 from ddr.lib import digest
 
 _NAMED = 3
@@ -23,20 +26,25 @@ _CARRIERS: Mapping[str, tuple[planes.Plane, ...]] = {
 }
 """The planes that must say it; another plane may say it too and is then held to it."""
 
+_ASKING = (planes.Plane.MODEL, planes.Plane.CODE)
+"""What may have the embedder of the queries, or its address, without saying so."""
+
 
 def checks(
     plane: planes.Plane,
-    target: revisions.Revision,
-    live: Mapping[planes.Plane, revisions.Revision],
+    after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
     good: Sequence[releases.Release],
     unread: Mapping[planes.Plane, str],
 ) -> tuple[plans.Check, ...]:
-    """One check for every fact the plane's revisions carry. `good` are known-good releases, newest first."""
-    after = {**live, plane: target}
+    """One check for every fact the plane's revisions carry: all planes as they will be, and as they are now.
+
+    `good` are known-good releases, newest first.
+    """
     found: list[plans.Check] = []
     for fact in (revisions.INPUTS_SCHEMA, revisions.EMBEDDER):
-        if plane in _CARRIERS[fact] or fact in target.facts or fact in live[plane].facts:
-            found.append(_check(fact, plane, after, good, unread))
+        if plane in _CARRIERS[fact] or fact in after[plane].facts or fact in was[plane].facts:
+            found.append(_check(fact, plane, after, was, good, unread))
     return tuple(found)
 
 
@@ -44,6 +52,7 @@ def _check(
     fact: str,
     plane: planes.Plane,
     after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
     good: Sequence[releases.Release],
     unread: Mapping[planes.Plane, str],
 ) -> plans.Check:
@@ -53,6 +62,8 @@ def _check(
         other: revision.facts[fact] for other, revision in after.items() if other != plane and fact in revision.facts
     }
     silent = [f"{other}: {why}" for other, why in unread.items() if other in _CARRIERS[fact]]
+    if fact == revisions.EMBEDDER and plane is planes.Plane.INDEX and _crosses(after, was):
+        return _crossing(name, after, was, good)
     if not mine or not others:
         why = f"{after[plane]} does not say its {what}" if not mine else f"no other plane says its {what}"
         return plans.Check(name, signals.State.UNKNOWN, "; ".join([why, *silent]))
@@ -61,16 +72,46 @@ def _check(
         against = ", ".join(f"{other} {after[other].name}" for other in others)
         return plans.Check(name, signals.State.OK, f"{what} {digest.short(mine)} as on {against}")
     differs = ", ".join(f"{other} {after[other].name} has {digest.short(others[other])}" for other in wrong)
-    way_out = smallest_fit(plane, after, good)
+    way_out = smallest_fit(plane, after, was, good)
     detail = f"{after[plane].object} {after[plane].name} has {what} {digest.short(mine)}, but {differs}; {way_out}"
     return plans.Check(name, signals.State.BAD, detail)
 
 
+def _crossing(
+    name: str,
+    after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
+    good: Sequence[releases.Release],
+) -> plans.Check:
+    """Of an index that crosses: refused, unless a release or whoever asks for the plan says what asks with it."""
+    to, serves = after[planes.Plane.INDEX], was[planes.Plane.INDEX]
+    mine, others = (digest.short(index.facts[revisions.EMBEDDER]) for index in (to, serves))
+    what = f"{to.object} {to.name} has embedder {mine}, but {serves.name}, which serves, has {others}"
+    asking = {plane: f"{plane} {after[plane].name}" for plane in _ASKING if plane in after}
+    together = next((release for release in good if _served_together(release, after)), None)
+    if together is not None:
+        what = f"{what}; {' and '.join(asking.values())} served with it in the known-good release {together.id}"
+        return plans.Check(name, signals.State.UNKNOWN, what)
+    along = [spoken for plane, spoken in asking.items() if plane in was and not after[plane].is_same(was[plane])]
+    if along:
+        what = f"{what}; {' and '.join(along)} must ask with that of {to.name}, and does not say so"
+        return plans.Check(name, signals.State.UNKNOWN, what)
+    ways = [f"--with {plane}=REVISION" for plane in asking]
+    if index_versions.is_ours(to.name):
+        ways.append(f"`ddr index rollback --to {to.name} --model-also`")
+    way_out = smallest_fit(planes.Plane.INDEX, after, was, good)
+    beside = f"; what asks with it may go along: {' or '.join(ways)}" if ways else ""
+    return plans.Check(name, signals.State.BAD, f"{what}; {way_out}{beside}")
+
+
 def smallest_fit(
-    plane: planes.Plane, after: Mapping[planes.Plane, revisions.Revision], good: Sequence[releases.Release]
+    plane: planes.Plane,
+    after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
+    good: Sequence[releases.Release],
 ) -> str:
     """The fewest other planes to take back as well, as text."""
-    found = smallest(plane, after, good)
+    found = smallest(plane, after, was, good)
     if found is None:
         return "no known-good combination fits it"
     back, release = found
@@ -79,7 +120,10 @@ def smallest_fit(
 
 
 def smallest(
-    plane: planes.Plane, after: Mapping[planes.Plane, revisions.Revision], good: Sequence[releases.Release]
+    plane: planes.Plane,
+    after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
+    good: Sequence[releases.Release],
 ) -> tuple[Mapping[planes.Plane, revisions.Revision], releases.Release] | None:
     """The fewest other planes to take back as well, to revisions of known-good releases, newest first."""
     others = [other for other in after if other is not plane and other in planes.ROLLED_BACK]
@@ -88,7 +132,7 @@ def smallest(
             for release in good:
                 back = {other: release.revisions[other] for other in chosen if other in release.revisions}
                 moves = all(other in back and _is_way(after[other], back[other]) for other in chosen)
-                if moves and agree({**after, **back}):
+                if moves and fit({**after, **back}, was, release):
                     return back, release
     return None
 
@@ -175,7 +219,33 @@ def _is_way(now: revisions.Revision, back: revisions.Revision) -> bool:
     return not back.is_same(now) and all(fact in back.facts for fact in _CARRIERS if fact in now.facts)
 
 
-def agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:
+def fit(
+    after: Mapping[planes.Plane, revisions.Revision],
+    was: Mapping[planes.Plane, revisions.Revision],
+    release: releases.Release,
+) -> bool:
+    """Whether all planes agree, and an index of another embedder than now goes with what asked it in `release`."""
+    return _agree(after) and (not _crosses(after, was) or _served_together(release, after))
+
+
+def _crosses(after: Mapping[planes.Plane, revisions.Revision], was: Mapping[planes.Plane, revisions.Revision]) -> bool:
+    """Whether the index will be of another embedder than the one that serves, and no other plane says its own."""
+    if planes.Plane.INDEX not in after or planes.Plane.INDEX not in was:
+        return False
+    to, serves = (index.facts.get(revisions.EMBEDDER) for index in (after[planes.Plane.INDEX], was[planes.Plane.INDEX]))
+    carry = [plane for plane, revision in after.items() if revisions.EMBEDDER in revision.facts]
+    return bool(to and serves and to != serves) and carry == [planes.Plane.INDEX]
+
+
+def _served_together(release: releases.Release, after: Mapping[planes.Plane, revisions.Revision]) -> bool:
+    """Whether the index was live in the release with all that may ask it, as it will be."""
+    asking = [plane for plane in _ASKING if plane in after or plane in release.revisions]
+    return bool(asking) and all(
+        plane in after and _served(release, after[plane]) for plane in (planes.Plane.INDEX, *asking)
+    )
+
+
+def _agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:
     for fact in _CARRIERS:
         if len({revision.facts[fact] for revision in all_planes.values() if fact in revision.facts}) > 1:
             return False

@@ -110,7 +110,7 @@ def decide(seen: Sight, to: str) -> plans.Plan:
             plans.Check("live", signals.State.OK, _describe(live)),
             *checks,
             *_switching(seen, move),
-            *fits.checks(seen.plane, target, seen.live, seen.good, seen.unread),
+            *fits.checks(seen.plane, {**seen.live, seen.plane: target}, seen.live, seen.good, seen.unread),
             _reverters(seen),
         ),
     )

@@ -7,6 +7,7 @@ procedure `book` writes from it.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -187,7 +188,9 @@ def _companion(looked: _Looked, plane: planes.Plane, chosen: Mapping[planes.Plan
     after = {**looked.live, **chosen}
     for release in looked.good:
         found = release.revisions.get(plane)
-        if found is not None and not found.is_same(looked.live[plane]) and fits.agree({**after, plane: found}):
+        if found is None or found.is_same(looked.live[plane]):
+            continue
+        if fits.fit({**after, plane: found}, looked.live, release):
             return found.name
     return planner.LAST_GOOD
 
@@ -276,7 +279,8 @@ def _proposal(looked: _Looked, moves: tuple[plans.Move, ...], checks: list[plans
     on, service = looked.on, looked.service
     moved = {move.plane: move.target for move in moves}
     after = {**looked.live, **moved}
-    fit = list(dict.fromkeys(check for move in moves for check in _fits(looked, move, after)))
+    each = (fits.checks(move.plane, after, looked.live, looked.good, looked.unread) for move in moves)
+    fit = list(dict.fromkeys(itertools.chain.from_iterable(each)))
     if planes.Plane.MODEL in moved or planes.Plane.CODE in moved:
         fit.append(fits.runtime(after, looked.live, looked.good))
     wrong = any(check.state is signals.State.BAD for check in fit)
@@ -319,14 +323,8 @@ def _smallest(
     looked: _Looked, moves: Sequence[plans.Move], after: Mapping[planes.Plane, revisions.Revision]
 ) -> Mapping[planes.Plane, revisions.Revision]:
     """The fewest planes that would have to go along; none where no known-good combination fits."""
-    found = fits.smallest(moves[-1].plane, after, looked.good)
+    found = fits.smallest(moves[-1].plane, after, looked.live, looked.good)
     return found[0] if found else {}
-
-
-def _fits(looked: _Looked, move: plans.Move, after: Mapping[planes.Plane, revisions.Revision]) -> Sequence[plans.Check]:
-    """Against everything as it will be, the other moves of the plan included."""
-    live = {**after, move.plane: move.live}
-    return fits.checks(move.plane, move.target, live, looked.good, looked.unread)
 
 
 def _write(on: platforms.Platform, service: str, acting: apply.Acting, move: plans.Move) -> str:

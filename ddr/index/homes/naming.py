@@ -9,31 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from ddr.domain import indexes
+from ddr.domain import index_versions, indexes
 from ddr.errors import Damaged, InputError
 from ddr.index import codec
-from ddr.lib import digest
 
 MANIFEST = "manifest.json"
 INDEX, NAMES, TRAINED, DROPPED = FILES = ("index.faiss", "ids.json", "trained.faiss", "dropped.npy")
 """What a version may be made of: the index, its ids where they are texts, what it was trained with, rows left out."""
-_VERSION = re.compile(r"v(\d{6,9})-([0-9a-f]{12})")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _NEXT = "`ddr index check` says what is left; `ddr index rollback` goes to a version that is whole"
 
-
-def is_ours(version: str) -> bool:
-    """Whether it is a name that `ddr index` gives; a home may have versions that others put there."""
-    return _VERSION.fullmatch(version) is not None
-
-
-def number(version: str) -> int:
-    """Counts up with each version of a home; 0 where ddr did not name it."""
-    match = _VERSION.fullmatch(version)
-    return int(match[1]) if match else 0
+is_ours, number = index_versions.is_ours, index_versions.number
 
 
 def seal(manifest: indexes.Manifest, versions: Iterable[str]) -> indexes.Manifest:
@@ -41,7 +29,7 @@ def seal(manifest: indexes.Manifest, versions: Iterable[str]) -> indexes.Manifes
     for file in manifest.files:
         check_file(file.name)
     after = 1 + max((number(version) for version in versions), default=0)
-    return dataclasses.replace(manifest, version=f"v{after:06d}-{_own(codec.told(manifest))}")
+    return dataclasses.replace(manifest, version=index_versions.name(after, codec.told(manifest)))
 
 
 def check_file(name: str) -> None:
@@ -52,13 +40,7 @@ def check_file(name: str) -> None:
 def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
     """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; Newer when
     that was a newer one, which wrote what this one does not know."""
-    try:
-        said = codec.plain(content, where)
-    except Damaged as problem:
-        raise Damaged(problem.message, hint=_NEXT) from problem
-    match = _VERSION.fullmatch(version)
-    if said.get("version") != version or not match or match[2] != _own(said):
-        raise Damaged(f"{where} is not the manifest of {version}: it was edited, or is another one's", hint=_NEXT)
+    index_versions.proved(content, version, where, _NEXT)
     manifest = codec.decode(indexes.Manifest, content, where)
     if codec.encode(manifest) != content:
         raise codec.Newer(f"{where} says what this ddr does not know")
@@ -66,7 +48,3 @@ def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
     if len(set(names)) != len(names) or not all(_FILE.fullmatch(name) and name != MANIFEST for name in names):
         raise Damaged(f"{where} names files that no version can have", hint=_NEXT)
     return manifest
-
-
-def _own(said: Mapping[str, Any]) -> str:
-    return digest.short(codec.digest_of({**said, "version": ""}))

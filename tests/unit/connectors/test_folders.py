@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ddr.connectors import config_file, release_folder
+from ddr.connectors import config_file, faiss_index, release_folder
 from ddr.domain import planes, revisions, signals
 from ddr.errors import Damaged, Missing, Unavailable
 from ddr.lib import clock, digest
@@ -154,6 +156,73 @@ def test_an_index_whose_files_are_not_those_of_their_digests_is_not_gone_to(tmp_
     assert rig.plane.switch(rig.plane.find("v2"), live).name == "v2"
     assert not any("whole" in sentence for sentence in rig.plane.health().cannot)
     print(f"{tried} kinds of damage")
+
+
+VERSION, OTHER = "v000001-d3ec4fb10b22", "v000001-2236788c46cc"
+FINGERPRINT = "sha256:" + "0" * 64
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Path, Any]:
+    """A version that `ddr index` published, and the plane that serves it."""
+    versions = tmp_path / "index" / "versions"
+    shutil.copytree(Path(__file__).parents[2] / "data" / "golden-indexes", versions)
+    (tmp_path / "index" / "current").symlink_to(f"versions/{VERSION}")
+    connected = faiss_index.connect(faiss_index.Settings("index"), tmp_path, clock.ManualClock(rigs.NOW))
+    return versions / VERSION, connected.plane(faiss_index.Binding(), planes.Plane.INDEX)
+
+
+def of_another_embedder(folder: Path, said: dict[str, Any]) -> None:
+    said["embedder"]["fingerprint"] = FINGERPRINT
+
+
+def of_other_rows(folder: Path, said: dict[str, Any]) -> None:
+    said["scan"]["kept"] += 1
+
+
+def of_another_file(folder: Path, said: dict[str, Any]) -> None:
+    """With the digest that fits it."""
+    (folder / "index.faiss").write_bytes(b"IxFI")
+    said["files"][0]["sha256"] = digest.of_bytes(b"IxFI")
+    assert said["files"][0]["name"] == "index.faiss"
+
+
+def of_another_version(folder: Path, said: dict[str, Any]) -> None:
+    said |= json.loads((folder.parent / OTHER / "manifest.json").read_text())
+
+
+def with_a_card(folder: Path, said: dict[str, Any]) -> None:
+    of_another_embedder(folder, said)
+    (folder / "card.json").write_text(json.dumps({"embedder": FINGERPRINT}))
+
+
+@pytest.mark.parametrize("edit", [of_another_embedder, of_other_rows, of_another_file, of_another_version, with_a_card])
+def test_a_manifest_that_is_not_the_one_its_version_is_named_by_is_not_believed(
+    edit: Callable[[Path, dict[str, Any]], None], published: tuple[Path, Any]
+) -> None:
+    folder, plane = published
+    said = json.loads((folder / "manifest.json").read_text())
+    edit(folder, said)
+    (folder / "manifest.json").write_bytes(digest.line(said))
+    with pytest.raises(Damaged, match=f"manifest of {VERSION}") as raised:
+        plane.find(VERSION)
+    assert raised.value.hint
+    assert plane.health().state is signals.State.BAD
+    assert plane.pointed().facts == {}
+
+
+def test_what_others_put_beside_or_in_place_of_a_manifest(published: tuple[Path, Any]) -> None:
+    """A card beside a manifest that is whole says nothing; a version under a name of theirs is believed as it is."""
+    folder, plane = published
+    facts = plane.find(VERSION).facts
+    assert facts["count"]
+    (folder / "card.json").write_text(json.dumps({"embedder": FINGERPRINT}))
+    assert plane.find(VERSION).facts == facts
+    theirs = folder.parent / "theirs"
+    shutil.copytree(folder, theirs)
+    assert plane.find("theirs").facts == {"embedder": FINGERPRINT}
+    (theirs / "card.json").unlink()
+    assert plane.find("theirs").facts == facts
 
 
 LOCKS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ddr.domain import indexes
+from ddr.domain import index_versions, indexes
 from ddr.errors import Damaged, InputError, Refused
 from ddr.index import check, codec
 from ddr.index.homes import collecting, fetching, folder, naming, publishing
@@ -42,9 +42,8 @@ def path_of(home: folder.FolderHome, version: str) -> Path:
 
 def named(said: dict[str, Any]) -> tuple[str, bytes]:
     """A manifest with these values as a ddr that knows them would have named and written it."""
-    own = digest.short(codec.digest_of({**said, "version": ""}))
-    told = {**said, "version": f"v000001-{own}"}
-    return told["version"], digest.canonical(told) + b"\n"
+    name = index_versions.name(1, said)
+    return name, digest.line({**said, "version": name})
 
 
 def test_edited_by_hand(home: folder.FolderHome, version: str) -> None:
