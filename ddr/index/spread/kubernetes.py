@@ -129,7 +129,7 @@ def memory_mib(plan: indexes.Plan, asked: Asked) -> int:
     if size < estimate:
         raise errors.Refused(
             f"--memory {asked.memory} is less than the {estimate:,} MiB that a part is expected to take",
-            hint="more memory, or a smaller rows_per_part",
+            hint="more memory, or a smaller rowsPerPart",
         )
     return size
 

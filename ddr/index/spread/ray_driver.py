@@ -266,7 +266,7 @@ class _Round:
         memory = f" and {needs.memory_bytes // _MIB:,} MiB" if needs.memory_bytes else ""
         return errors.Refused(
             f"no node of Ray has {needs.cpus} CPU{f', {needs.gpus} GPU' if needs.gpus else ''}{memory} for a part",
-            hint="a larger node, or a smaller rows_per_part",
+            hint="a larger node, or a smaller rowsPerPart",
         )
 
     def _take(self, one: object, part: int) -> None:
@@ -277,7 +277,7 @@ class _Round:
         except problems.OutOfMemoryError as problem:
             raise errors.Refused(
                 f"part {part}: killed for memory, {RETRIES + 1} times",
-                hint="a node with more memory, or a smaller rows_per_part; what is done stays done",
+                hint="a node with more memory, or a smaller rowsPerPart; what is done stays done",
             ) from problem
         except problems.RayTaskError as problem:
             cause = problem.cause if isinstance(problem.cause, Again) else None

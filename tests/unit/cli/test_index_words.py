@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -32,6 +34,23 @@ def _read(own: Path, more: str, **environ: str) -> index_settings.Own:
 
 def _fingerprint(own: Path, text: str) -> str:
     return index_settings.wanted("own", _read(own, f"embedder: {text!r}\n").entry, own).embedder
+
+
+def _keys() -> set[str]:
+    """As code calls them, where a document calls them otherwise."""
+    entries = (index_settings.IndexEntry, index_settings.EmbedEntry, index_settings.AnomalyEntry)
+    return {field.name for entry in entries for field in dataclasses.fields(entry) if "_" in field.name}
+
+
+def test_what_is_said_names_keys_as_they_are_written() -> None:
+    named = re.compile(rf"\b(?:{'|'.join(_keys())})\b")
+    ddr = Path(index_settings.__file__).parents[1]
+    for path in [*ddr.glob("index/**/*.py"), *ddr.glob("wiring/index*.py"), *ddr.glob("cli/index*.py")]:
+        text = path.read_text()
+        for node in ast.walk(ast.parse(text)) if named.search(text) else ():
+            if isinstance(node, ast.Raise) or (isinstance(node, ast.keyword) and node.arg == "hint"):
+                said = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                assert not [one for one in said if isinstance(one, str) and named.search(one)], path
 
 
 @pytest.mark.parametrize("text", ["fingerprnt.txt", "models/e5", "./e5", "model.safetensors", "corpus", "gone.json"])
