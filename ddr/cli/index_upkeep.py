@@ -143,7 +143,8 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     """Remove old versions, and work folders of corpora that are no more.
 
     Never removed: what serves, is pinned, is being read, is needed by a known-good release of the recovery window, or
-    was made or served within a day. Work folders all stay while the corpus is away.
+    was made or served within a day. Work folders all stay while the corpus is away, and those at which a build is, or
+    which are of another index.
 
     Exit codes: 0 done, 10 the pointer is lost: what serves is not known, and nothing goes, 64 usage, 69 a system is
     away.
@@ -158,8 +159,7 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     if not dry_run:
         with working.shown(session) as at_work:
             chosen = collecting.apply(index.home, chosen, lambda text: at_work.told(text, 0, 0))
-        for folder in old.gone:
-            folder.forget()
+        old = old.forgotten()
         if chosen.gone:
             index.record(index_records.IndexRemoved(index.name, index.home.name, chosen.gone))
     document = {
@@ -167,12 +167,14 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
         "kept": [{"version": version, "why": why} for version, why in chosen.kept],
         "work": [str(folder.folder) for folder in old.gone],
         "work_kept": old.why,
+        "work_spared": [{"folder": str(one.folder), "why": one.why} for one in old.kept],
         "dry_run": dry_run,
     }
     verb = "would go" if dry_run else "removed"
     gone = [*chosen.gone, *(f"work folder {folder.folder}" for folder in old.gone)]
     lines = [f"{verb}: {one}" for one in gone] or [f"nothing {'would go' if dry_run else 'to remove'}"]
     lines += [f"kept: {version}: it {why}" for version, why in chosen.kept]
+    lines += [f"kept: work folder {one.folder}: {one.why}" for one in old.kept]
     lines += [f"kept: work folders: {old.why}"] if old.why else []
     session.show(document, lambda: "\n".join(lines))
     return 0

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, DdrError, InputError, Missing
+from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Unavailable
 from ddr.index import codec
 from ddr.index.homes import writing
 from ddr.lib import digest, durable, openfiles
@@ -64,7 +64,8 @@ class Stages:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """One driver at a time; the kernel lets go of the lock when it dies. Held."""
+        """One driver at a time; the kernel lets go of the lock when it dies. Held; Conflict where the folder was
+        deleted while the lock was waited for."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(openfiles.locked(self.folder / LOCK, timeout_s=0.2))
@@ -73,7 +74,24 @@ class Stages:
                     f"another {self.what}: {problem.message}",
                     hint="wait for its end; what it has done by then is not done again",
                 ) from problem
+            except Unavailable:
+                if self.folder.is_dir():
+                    raise
+            if not self.path(LOCK).exists():
+                raise Conflict(f"{self.folder} was deleted meanwhile", hint="the same command again: it is made anew")
             yield
+
+    def is_held(self) -> bool:
+        """Whether somebody works there now. Makes no file."""
+        if self.path(LOCK).exists():
+            try:
+                with self.held():
+                    pass
+            except Held:
+                return True
+            except (Conflict, Unavailable):
+                pass  # gone just now, or another person's: who deletes it is told
+        return False
 
     def path(self, name: str) -> Path:
         return self.folder / name
@@ -192,11 +210,12 @@ class Stages:
         self.write(file.name, produce)
 
     def forget(self) -> None:
-        """Delete the folder, and what the depot has of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self.depot is not None:
-            for entry in list(self.depot.list(self.prefix)):
-                self.depot.delete(entry.key)
+        """Delete the folder, and what the depot has of it. Held where somebody works there."""
+        with self.held():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if self.depot is not None:
+                for entry in list(self.depot.list(self.prefix)):
+                    self.depot.delete(entry.key)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, Missing
+from ddr.errors import Conflict, Damaged, Missing
 from ddr.index import codec, plans
 from ddr.index import work as works
 from ddr.index.homes import home, naming
 from ddr.ports import store
+
+_AT_WORK = "a build is at it"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One that stays though it is of no use to this index."""
+
+    folder: Path
+    why: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +30,26 @@ class Old:
 
     gone: tuple[works.Stages, ...] = ()
     why: str = ""
+    kept: tuple[Kept, ...] = ()
+
+    def with_old(self, more: Sequence[works.Stages]) -> Old:
+        """These may go, too, but for those where somebody works now."""
+        held = [one for one in more if one.is_held()]
+        gone = tuple(one for one in more if one not in held)
+        return replace(self, gone=(*self.gone, *gone), kept=(*self.kept, *(Kept(one.folder, _AT_WORK) for one in held)))
+
+    def forgotten(self) -> Old:
+        """Delete what may go. What it returns is what went, and what stayed."""
+        held = []
+        for one in self.gone:
+            try:
+                one.forget()
+            except Conflict:
+                pass  # another process deleted it
+            except works.Held:
+                held.append(one)
+        gone = tuple(one for one in self.gone if one not in held)
+        return replace(self, gone=gone, kept=(*self.kept, *(Kept(one.folder, _AT_WORK) for one in held)))
 
 
 @dataclass(frozen=True)
@@ -43,18 +73,39 @@ class Folders:
     def old(self, of: home.Home, wanted: indexes.Wanted, shards: Sequence[indexes.Shard] | None) -> Old:
         """Those of other plans than that of the corpus and that of the version that serves. All stay where either is
         not known: they may be all there is to repair with. `shards`: of the corpus as it is now, None where it is away.
+
+        Other indexes may have theirs below the same root: of those nothing is known here.
         """
-        found = works.all_of(self.root, self.depot)
+        ours, kept = [], []
+        for one in works.all_of(self.root, self.depot):
+            its = one.plan.wanted
+            if (its.name, its.home) == (wanted.name, wanted.home):
+                ours.append(one)
+            else:
+                kept.append(Kept(one.folder, f"it is of index {its.name} in {its.home}"))
+        stay = Old(kept=tuple(kept))
+        if not ours:
+            return stay
         if shards is None:
-            return Old(why="the corpus is not at hand, what was built of it may be all there is") if found else Old()
-        kept = set()
+            return replace(stay, why="the corpus is not at hand, what was built of it may be all there is")
+        needed = set()
         current = of.current()
         if current and naming.is_ours(current):
             live = self.plan_of(of, current)
-            if live is None and found:
-                return Old(why=f"by which plan {current} was built is not known: its manifest cannot be read")
-            kept |= {codec.key(live)} if live else set()
+            if live is None:
+                return replace(stay, why=f"by which plan {current} was built is not known: its manifest cannot be read")
+            needed.add(codec.key(live))
         begun = plans.begun(self.root, wanted, shards)
         if begun is not None:
-            kept.add(codec.key(begun))
-        return Old(tuple(one for one in found if codec.key(one.plan) not in kept))
+            needed.add(codec.key(begun))
+        return stay.with_old([one for one in ours if codec.key(one.plan) not in needed])
+
+    def with_vectors(self, old: Old, vectors: Sequence[works.Stages]) -> Old:
+        """`vectors`: folders of those that were made of texts, by embedders of no use to this index. What a plan that
+        stays reads stays, too."""
+        gone = {one.folder for one in old.gone}
+        staying = [one.plan for one in works.all_of(self.root) if one.folder not in gone]
+        read = {Path(shard.uri).resolve().parent for plan in staying for shard in plan.shards}
+        unread = [one for one in vectors if one.folder.resolve() not in read]
+        more = [Kept(one.folder, "another work folder is made of it") for one in vectors if one not in unread]
+        return replace(old.with_old(unread), kept=(*old.kept, *more))

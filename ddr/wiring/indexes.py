@@ -203,7 +203,7 @@ class Index:
         live = publishing.embedder_of(self.home, self.home.current() or "")
         if live is None:
             return old
-        return workfolders.Old((*old.gone, *self.embedding.folders_but((self.wanted.embedder, live))))
+        return self._folders.with_vectors(old, self.embedding.folders_but((self.wanted.embedder, live)))
 
     def spared(self, chosen: collecting.Collection) -> collecting.Collection:
         """Without those that a known-good release of the recovery window is made of."""

@@ -1,0 +1,39 @@
+"""`ddr index gc` beside a build that is running, and beside another index."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddr.cli import main
+from ddr.index import work as works
+from tests.unit.index import corpora
+
+
+@pytest.mark.parametrize("spec", ["a", "b"])
+def test_the_work_of_a_build_that_is_running_stays_and_is_told(
+    spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where its own corpus became another one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus").mkdir()
+    np.save(tmp_path / "corpus" / "1.npy", corpora.clustered(60, 8))
+    for name in ("a", "b"):
+        Path(f"{name}.yaml").write_text("home: home\nvectors: [corpus/*.npy]\n")
+    assert main.run(["index", "plan", "a.yaml", "--write"]) == 0
+    (folder,) = (tmp_path / "home" / ".work").iterdir()
+    np.save(tmp_path / "corpus" / "2.npy", corpora.clustered(60, 8))
+    why = "a build is at it" if spec == "a" else f"it is of index a in {tmp_path}/home"
+    with works.Stages(folder).held():
+        for words in (["--dry-run"], []):
+            capsys.readouterr()
+            assert main.run(["index", "gc", f"{spec}.yaml", *words]) == 0
+            assert f"kept: work folder {folder}: {why}" in capsys.readouterr().out
+        assert main.run(["index", "gc", f"{spec}.yaml", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["work"] == []
+    assert document["work_spared"] == [{"folder": str(folder), "why": why}]
+    assert (folder / works.PLAN).is_file()
