@@ -75,7 +75,8 @@ def make(
 
     `is_measured`: rates are measured for a moment, so that the estimates have seconds. `queries`: how many are given.
     """
-    rows, dimension = sum(shard.rows for shard in shards), shards[0].dimension
+    rows = sum(shard.rows for shard in shards)
+    dimension = next((shard.dimension for shard in shards if shard.rows), shards[0].dimension)
     engine = look.pick(wanted)
     shape, reasons, on_gpu = _shaped(wanted, rows, dimension, here.memory_mib, engine, look)
     asked = min(gate.QUERIES, rows if queries is None else queries)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, InputError
+from ddr.errors import Conflict
 from ddr.index.sources import ids, opening, places
 
 T = TypeVar("T")
@@ -232,8 +232,6 @@ class Corpus:
 
 def opened(shards: Sequence[indexes.Shard], source: indexes.Source, base: Path, buckets: places.Buckets) -> Corpus:
     """The corpus of a plan."""
-    if not any(shard.rows for shard in shards):
-        raise InputError(f"{', '.join(source.vectors)}: no row is there", hint="look at what writes these files")
 
     def beside(other: indexes.Source) -> Corpus:
         return opened(opening.find(other, base, buckets), other, base, buckets)

@@ -62,6 +62,8 @@ def find(source: indexes.Source, base: Path, buckets: places.Buckets) -> tuple[i
     if problems:
         lines = [f"  {problem.message}" for problem in problems[:_MOST_TOLD]]
         raise InputError("\n".join([f"{len(problems)} problems in the corpus", *lines]), hint=problems[0].hint)
+    if not any(shard.rows for shard in shards):
+        raise InputError(f"{', '.join(source.vectors)}: no row is there", hint="look at what writes these files")
     return tuple(shards)
 
 

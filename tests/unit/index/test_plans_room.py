@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from ddr.domain import indexes
@@ -12,7 +14,7 @@ from ddr.errors import InputError, Refused
 from ddr.index import build, plans, preflight
 from ddr.index.engines import picking
 from ddr.index.sources import opening
-from tests.unit.index import builds
+from tests.unit.index import builds, corpora
 
 Kind = indexes.Kind
 
@@ -60,6 +62,18 @@ def test_files_without_rows_are_told_and_change_nothing_else(tmp_path: Path) -> 
         (why,) = [why for why in plan.reasons if "without a row" in why]
         assert why.startswith(told)
         assert (plan.shape, plan.parts) == (whole.shape, whole.parts)
+
+
+def test_a_parquet_file_without_rows_goes_before_the_others(tmp_path: Path) -> None:
+    """Its list type does not say the dimension."""
+    vectors = corpora.clustered(300, 8)
+    none = pa.array([], pa.list_(pa.float32()))
+    for name, content in (("a", none), ("b", corpora.fixed(vectors[:200])), ("c", corpora.fixed(vectors[200:]))):
+        corpora.written(tmp_path, corpora.table(content), name=f"{name}.parquet")
+    source = indexes.Source((f"{tmp_path}/*.parquet",))
+    plan = _plan(dataclasses.replace(builds.wanted(tmp_path), source=source))
+    assert (plan.shards[0].rows, plan.shape.dimension) == (0, 8)
+    assert build.build(builds.bench(plan, tmp_path / "work")).scan.kept == 300
 
 
 def test_what_is_free_is_asked_where_the_folder_will_be(tmp_path: Path) -> None:

@@ -212,6 +212,7 @@ BAD_COLUMNS: dict[str, tuple[Callable[[], pa.Table], str]] = {
     "lists of lists": (lambda: corpora.table([[[1.0]]]), "no vectors"),
     "int64": (lambda: corpora.table(pa.array([[1]], pa.list_(pa.int64()))), "no vectors"),
     "only empty lists": (lambda: corpora.table(pa.array([[], []], pa.list_(pa.float32()))), "is empty"),
+    "no row": (lambda: corpora.table(pa.array([], pa.list_(pa.float32()))), "no row is there"),
     "only nulls": (lambda: corpora.table(pa.array([None, None], pa.list_(pa.float32()))), "is empty"),
     "no id column": (lambda: corpora.table(corpora.fixed(VECTORS)), "0 columns 'id'"),
     "ids of floats": (lambda: corpora.table([[1.0]], id=[1.0]), "no ids"),
