@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, InputError, Refused
-from ddr.index import choosing, codec, gate, preflight, worker
+from ddr.errors import InputError, Refused
+from ddr.index import choosing, gate, preflight, worker
 from ddr.index import work as works
 from ddr.index.engines import cards, picking
 from ddr.index.sources import places
@@ -181,14 +181,11 @@ def begun(folder: Path, wanted: indexes.Wanted, shards: Sequence[indexes.Shard])
     Of several the newest; None where there is none, or other software would make other bytes of it.
     """
     found: list[tuple[float, indexes.Plan]] = []
-    for path in folder.glob(f"*/{works.PLAN}"):
-        try:
-            plan = codec.decode(indexes.Plan, path.read_bytes(), str(path))
-            written = path.stat().st_mtime
-        except (Damaged, InputError, OSError):
-            continue  # a plan of another ddr, or a folder that goes away just now
+    for work in works.all_of(folder):
+        plan = work.plan
         if plan.wanted == wanted and plan.shards == tuple(shards) and _is_software_here(plan):
-            found.append((written, plan))
+            with contextlib.suppress(OSError):  # a folder that goes away just now
+                found.append((work.path(works.PLAN).stat().st_mtime, plan))
     return max(found, key=lambda one: one[0])[1] if found else None
 
 

@@ -127,7 +127,7 @@ class Stages:
         path = self.folder / _RECEIPTS / f"{stage}.json"
         try:
             return codec.decode(Receipt, path.read_bytes(), str(path))
-        except Damaged:
+        except (Damaged, InputError):
             return None  # done again: the receipt is worth no more than the stage
         except OSError:
             pass
@@ -139,7 +139,7 @@ class Stages:
             return None
         try:
             return codec.decode(Receipt, content, f"{self.depot.name}: {stage}")
-        except Damaged:
+        except (Damaged, InputError):
             return None
 
     def sign(self, receipt: Receipt) -> Receipt:
@@ -254,28 +254,38 @@ def parts_of(uri: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+def name_of(plan: indexes.Plan) -> str:
+    """That of its work folder."""
+    return digest.short(codec.key(plan), 16)
+
+
 def is_begun(folder: Path, plan: indexes.Plan) -> bool:
     """Whether there is a work folder of this plan on this machine."""
-    return (folder / digest.short(codec.key(plan), 16) / PLAN).is_file()
+    return (folder / name_of(plan) / PLAN).is_file()
 
 
 def all_of(folder: Path, depot: store.Store | None = None) -> tuple[Work, ...]:
-    """Those whose plan can be read."""
-    found = []
-    for path in sorted(folder.glob(f"*/{PLAN}")):
-        with contextlib.suppress(Damaged, InputError, OSError):
-            plan = codec.decode(indexes.Plan, path.read_bytes(), str(path))
-            found.append(Work(path.parent, depot, prefix(path.parent.name), plan=plan))
-    return tuple(found)
+    """Those whose plan is the one that they were made for."""
+    found = ((path.parent, _plan_of(path.parent)) for path in sorted(folder.glob(f"*/{PLAN}")))
+    return tuple(Work(one, depot, prefix(one.name), plan=plan) for one, plan in found if plan is not None)
+
+
+def _plan_of(folder: Path) -> indexes.Plan | None:
+    """None where it cannot be read, is that of another ddr, or is not what the folder is named by."""
+    try:
+        plan = codec.decode(indexes.Plan, (folder / PLAN).read_bytes(), str(folder / PLAN))
+    except (Damaged, InputError, OSError):
+        return None
+    return plan if name_of(plan) == folder.name else None
 
 
 def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
-    """The work of `plan` below `folder`: made, or gone on with."""
-    key = digest.short(codec.key(plan), 16)
+    """The work of `plan` below `folder`: made, or gone on with. A damaged file of the plan is written again."""
+    key = name_of(plan)
     work = Work(folder / key, depot, prefix(key), plan=plan)
     writing.make_folder(work.folder, _ELSEWHERE)
     content = codec.encode(plan)
-    if not (work.folder / PLAN).exists():
+    if _plan_of(work.folder) is None:
         durable.replace(work.folder / PLAN, content)
     if depot is not None:
         _put(depot, f"{work.prefix}{PLAN}", content)

@@ -20,6 +20,7 @@ from ddr.index import build, check, child, measuring, plans, stages, worker, wor
 from ddr.index import work as works
 from ddr.index.homes import folder as folders
 from ddr.index.homes import publishing
+from ddr.stores import local
 from tests.unit.index import builds
 
 KINDS = (
@@ -178,6 +179,43 @@ def test_whatever_file_of_the_work_is_damaged_or_gone_is_made_again(corpus: Path
             tried += 1
     print(f"{tried} damages of {len(names)} files, each made good")
     assert tried > 60
+
+
+def _later(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":3'))
+
+
+def _edited(path: Path) -> None:
+    """A plan still, and another one."""
+    path.write_bytes(path.read_bytes().replace(b'"seed":1234', b'"seed":1235'))
+
+
+@pytest.mark.parametrize("harm", [_later, _edited, lambda path: os.truncate(path, 100)])
+def test_a_plan_that_was_damaged_is_written_again(corpus: Path, harm: Callable[[Path], object]) -> None:
+    chosen = builds.plan(builds.wanted(corpus))
+    work = works.opened(corpus / "work", chosen)
+    path = work.path(works.PLAN)
+    content = path.read_bytes()
+    harm(path)
+    assert works.all_of(corpus / "work") == ()
+    assert plans.begun(corpus / "work", chosen.wanted, chosen.shards) is None
+    works.opened(corpus / "work", chosen)
+    assert path.read_bytes() == content
+    assert works.all_of(corpus / "work") == (work,)
+
+
+@pytest.mark.parametrize("is_in_depot", [False, True])
+def test_a_receipt_of_a_format_that_is_not_known_is_none(tmp_path: Path, is_in_depot: bool) -> None:
+    depot = local.LocalStore(tmp_path / "depot")
+    place = works.Stages(tmp_path / "work", depot, "p/")
+    signed = place.sign(works.Receipt(stages.SCAN, "inputs"))
+    assert place.receipt(stages.SCAN) == signed
+    for path in tmp_path.rglob("scan.json"):
+        _later(path)
+    if is_in_depot:
+        (tmp_path / "work" / "done" / "scan.json").unlink()
+    assert place.receipt(stages.SCAN) is None
+    assert place.sign(signed) == place.receipt(stages.SCAN)
 
 
 def test_two_builds_by_one_plan_do_not_work_at_once(corpus: Path) -> None:
