@@ -111,7 +111,7 @@ def build(
       13  built and not good enough, so not published: its recall is below the gate, or its rows cannot be told apart
           (more than half are equal to others, or too few find themselves)
       15  another build works by this plan
-      64  usage, or rows that the corpus should not have
+      64  usage, or rows that the corpus should not have, or none that may go in
       69  a system is away
     """
     from ddr.index import build as builds

@@ -145,6 +145,7 @@ def _scan(bench: stages.Bench) -> None:
     found, left_out = scans.scan(
         rows, bench.plan.wanted.policies, lambda done: bench.report(stages.Progress(stages.SCAN, done, total))
     )
+    _check_left(found)
     _check_lengths(found, bench.plan.wanted.metric)
     named = [bench.work.write(naming.NAMES, lambda write: _write_names(rows, write))] if rows.id_kind == "text" else []
     files = (
@@ -153,6 +154,16 @@ def _scan(bench: stages.Bench) -> None:
         *named,
     )
     bench.work.sign(works.Receipt(stages.SCAN, key, files))
+
+
+def _check_left(found: indexes.Scan) -> None:
+    """InputError where every row is left out."""
+    if not found.kept:
+        why = ", ".join(f"{count:,} {name}" for name, count in found.dropped.items())
+        raise InputError(
+            f"no row of {found.rows:,} is left for the index; left out: {why}",
+            hint="look at what made these vectors; `anomalies:` says which rows are left out",
+        )
 
 
 def _check_lengths(found: indexes.Scan, metric: indexes.Metric) -> None:

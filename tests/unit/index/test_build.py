@@ -21,7 +21,7 @@ from ddr.index import work as works
 from ddr.index.homes import folder as folders
 from ddr.index.homes import publishing
 from ddr.stores import local
-from tests.unit.index import builds
+from tests.unit.index import builds, corpora
 
 KINDS = (
     indexes.Kind.FLAT,
@@ -273,6 +273,17 @@ def test_rows_that_are_no_vectors_end_the_build_or_are_left_out(corpus: Path) ->
     assert built.scan.kept == builds.ROWS - 2
     assert built.scan.dropped == {"not-finite": 1, "zero": 1} or sum(built.scan.dropped.values()) == 2
     assert "dropped.npy" in built.files
+
+
+def test_a_corpus_of_which_no_row_is_left_ends_the_build_before_anything_is_trained(corpus: Path) -> None:
+    for name in ("v0.npy", "v1.npy"):
+        vectors = np.zeros_like(np.load(corpus / name))
+        vectors[:3] = np.nan
+        np.save(corpus / name, vectors)
+    bench = builds.bench(builds.plan(builds.wanted(corpus, policies=corpora.DROP)), corpus / "work")
+    with pytest.raises(InputError, match=r"^no row of 400 is left for the index; left out: 6 not-finite, 394 zero$"):
+        build.build(bench)
+    assert bench.work.receipt(stages.TRAIN) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
