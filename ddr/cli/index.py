@@ -12,8 +12,8 @@ from ddr.cli import index_progress, index_proof, index_spread, index_text, index
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
+    from ddr.domain import indexes
     from ddr.errors import DdrError
-    from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
 
 _NO_USE = "look at what it names; no other try helps"
@@ -139,14 +139,22 @@ def build(
         "took_s": round(took_s, 3),
     }
     text = index_text.built(index.called, manifest, refusals, took_s, uncompared)
-    session.show(document, lambda: _said(index, text, moved, is_refused=bool(refusals)))
+    if moved is not None:
+        text += f"\n{index_text.moved(index.called, moved, index.services)}"
+    elif not refusals:
+        text += f"\n{_next(index, manifest)}"
+    session.show(document, lambda: text)
     return 0 if moved or not refusals else 13
 
 
-def _said(index: wirings.Index, text: str, moved: publishing.Moved | None, *, is_refused: bool) -> str:
-    if moved is not None:
-        return f"{text}\n{index_text.moved(index.called, moved, index.services)}"
-    return text if is_refused else f"{text}\nnot published; next: ddr index publish {index.called}"
+def _next(index: wirings.Index, manifest: indexes.Manifest) -> str:
+    """What is left to do with what was built and not published."""
+    from ddr.index.homes import publishing
+
+    live = index_proof.live(index)
+    if live is not None and publishing.is_same(live, manifest):
+        return f"index {index.called} serves {live.version} already, which is the same"
+    return f"not published; next: ddr index publish {index.called}"
 
 
 @command.command(short_help="Make one part, anywhere that sees plan and corpus.")

@@ -267,13 +267,18 @@ def _there_already(
             found = to.manifest(version)
         except (Damaged, Missing):
             continue
-        if _says(found) == _says(manifest):
+        if is_same(found, manifest):
             proof = prove(version)
             if not proof.findings:
                 report(f"{version} has these bytes already")
                 return version, proof
             report(f"{version} has these bytes no more: {proof.findings[0].where} {proof.findings[0].what}")
     return "", indexes.Check("", ())
+
+
+def is_same(found: indexes.Manifest, manifest: indexes.Manifest) -> bool:
+    """Whether `manifest` is published by going to the version `found`, as long as that is whole."""
+    return _says(found) == _says(manifest)
 
 
 def _says(manifest: indexes.Manifest) -> tuple[object, ...]:

@@ -33,6 +33,12 @@ def test_stages_count_their_rows_and_an_index_has_one_name(own: Path, capsys: py
         assert all((how == "there already") == is_again for _, _, how in found)
         assert re.findall(r"^ok index (\S+)", said.out, re.MULTILINE) == ["own.yaml", "own.yaml"]
         assert " 0 rows" not in said.err
+    (version,) = (path.name for path in (own / "home" / "versions").iterdir())
+    assert main.run(["index", "build", "own.yaml"]) == 0
+    assert f"\nindex own.yaml serves {version} already, which is the same\n" in capsys.readouterr().out
+    (own / "home" / "current").unlink()
+    assert main.run(["index", "build", "own.yaml"]) == 0
+    assert "\nnot published; next: ddr index publish own.yaml\n" in capsys.readouterr().out
     assert main.run(["index", "prepare", "own.yaml"]) == 0
     assert re.search(
         r"^ready for 1 worker: ddr index worker --plan \S+ --part 0$", capsys.readouterr().out, re.MULTILINE
