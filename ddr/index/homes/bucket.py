@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, Missing, Refused
+from ddr.errors import Conflict, Damaged, InputError, Missing, Refused
 from ddr.index import codec
 from ddr.index.homes import hashing, home, naming
 from ddr.lib import digest
@@ -232,8 +232,9 @@ class BucketHome:
             return None, ""
         try:
             return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}"), entry.version
-        except Damaged as problem:
-            raise home.LostPointer(problem.message, first=f"delete the object {key}, then ") from problem
+        except (Damaged, InputError) as problem:
+            newer = "use the ddr that wrote it; where none did, " if isinstance(problem, InputError) else ""
+            raise home.LostPointer(problem.message, first=f"{newer}delete the object {key}, then ") from problem
 
     def _moved(self, found: str | None, expect: str | None) -> Conflict:
         return Conflict(

@@ -195,6 +195,24 @@ def test_a_pointer_that_is_none_is_told_with_the_way_back(tried: home.Home, made
     assert check.pointed(tried) == version
 
 
+def test_a_pointer_in_a_bucket_of_a_format_that_is_not_known_is_lost_and_is_not_deleted_lightly(made: Making) -> None:
+    place = memory.MemoryStore()
+    own = in_store(place)
+    version = published.published(own, made(1))
+    entry = place.head("team/docs/current")
+    assert entry is not None
+    place.swap(entry.key, place.get(entry.key).replace(b'"format":1', b'"format":3'), entry.version)
+    found = check.pointed(own)
+    assert isinstance(found, indexes.Check)
+    assert found.exit_code == 10
+    assert found.findings[0].next.startswith(
+        "use the ddr that wrote it; where none did, delete the object team/docs/current, then `ddr index rollback"
+    )
+    for move in (lambda: published.published(own, made(2)), lambda: own.point(None, version)):
+        with pytest.raises(home.LostPointer):
+            move()
+
+
 def test_files_that_are_not_the_manifests(tried: home.Home, made: Making, tmp_path: Path) -> None:
     first = published.published(tried, made(1))
     two = made(2)
