@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import yaml
 
 from ddr.cli import main
 from ddr.domain import indexes
+from ddr.index import codec
 from ddr.index import work as works
 from tests import servers
 from tests.unit.cli import calls
@@ -90,6 +92,7 @@ def test_a_worker_ends_by_what_comes_next(place: Path) -> None:
         ("s3://bucket/work/0123456789abcdef/", 64, "is no plan.json of a depot"),
         ("nowhere/plan.json", 64, "No such file or directory\n  next: the plan.json of a work folder"),
         ("broken/plan.json", 42, "broken/plan.json"),
+        ("newer/plan.json", 42, "newer/plan.json has format 3"),
     ],
 )
 def test_a_worker_is_told_what_is_wrong_with_its_plan(
@@ -103,6 +106,9 @@ def test_a_worker_is_told_what_is_wrong_with_its_plan(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "plan.json").write_text("{")
+    builds.write(tmp_path / "newer")
+    newer = dataclasses.replace(builds.plan(builds.wanted(tmp_path / "newer")), format=3)
+    (tmp_path / "newer" / "plan.json").write_bytes(codec.encode(newer))
     words = ["index", "worker", "--plan", path, "--part", "0"]
     assert main.run(words) == code
     said = capsys.readouterr().err
