@@ -231,14 +231,14 @@ def fetch(session: sessions.Session, name: str, folder: Path, version: str | Non
     FOLDER becomes that version in one step, manifest.json with it: whatever version it had before is gone as a whole.
 
     Exit codes: 0 done, 1 there is no such version, 10 its bytes are damaged, or the pointer is lost, 64 usage, or a
-    folder with other files, 69 a system is away.
+    folder with other files or in the home of an index, 69 a system is away.
     """
     from ddr.index.homes import fetching
 
     index = index_proof.opened(session, name)
     chosen = version or index_proof.served(index)
     with index.home.lease(chosen):
-        manifest = fetching.fetch(index.home, chosen, folder)
+        manifest = fetching.fetch(index.home, chosen, folder, index.homes)
     size = output.size(sum(file.size_bytes for file in manifest.files))
     said = {"version": chosen, "folder": str(folder), "files": manifest.files}
     session.show(said, lambda: f"{output.mark('ok')} {chosen}: {len(manifest.files)} files, {size}, in {folder}")

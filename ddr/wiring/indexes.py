@@ -65,6 +65,13 @@ class Index:
         return index_settings.embedded_folder(self.entry, self.base, self.name)
 
     @property
+    def homes(self) -> tuple[Path, ...]:
+        """Folders that have versions: its own home, and those of all that ddr.yaml names."""
+        entries = [] if self.wired is None else self.wired.config.indexes.values()
+        found = (self.wanted.home, *(index_settings.placed(one.home, self.base) for one in entries))
+        return tuple(Path(one) for one in found if not one.startswith(_BUCKET))
+
+    @property
     def depot(self) -> store.Store | None:
         """Where all machines see what is done: the bucket of the home; None for a folder, which is shared or not."""
         return self.store_of(self.wanted.home) if self.wanted.home.startswith(_BUCKET) else None

@@ -11,6 +11,7 @@ import ctypes
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ddr.domain import indexes
@@ -24,11 +25,12 @@ _AT_FDCWD, _EXCHANGE = -100, 2
 _OWN = "name a new folder, or one that only `ddr index fetch` writes to"
 
 
-def fetch(shelf: home.Shelf, version: str, folder: Path) -> indexes.Manifest:
+def fetch(shelf: home.Shelf, version: str, folder: Path, homes: Sequence[Path] = ()) -> indexes.Manifest:
     """The version in `folder`, each byte compared with its digest, `manifest.json` beside. Damaged, Missing, and then
-    the folder is as it was. InputError for a folder that has files of somebody else or cannot be written."""
+    the folder is as it was. InputError for a folder that has files of somebody else, lies in one of `homes` (whose
+    versions nobody changes), or cannot be written."""
     target = folder.resolve()
-    _check(target)
+    _check(target, homes)
     writing.make_folder(target.parent, _OWN)
     for left in target.parent.glob(f".{target.name}.*.tmp"):
         if writing.is_left(left):
@@ -49,7 +51,10 @@ def fetch(shelf: home.Shelf, version: str, folder: Path) -> indexes.Manifest:
     return manifest
 
 
-def _check(target: Path) -> None:
+def _check(target: Path, homes: Sequence[Path]) -> None:
+    for root in homes:
+        if target.is_relative_to(root.resolve()):
+            raise InputError(f"{target} lies in {root}, where an index has its versions", hint=_OWN)
     if not os.path.lexists(target):
         return
     if not target.is_dir():

@@ -80,6 +80,11 @@ def test_the_sandboxs_index_is_built_published_checked_and_gone_back_from(root: 
     assert f"index lookalikes published: v1 → {version}" in journal.out
     doctor = calls.ddr(root, "doctor")
     assert f"serves {version}" in doctor.out
+    document = (root / "ddr.yaml").read_text()
+    another = "\n  twins: {home: twins, vectors: [index/corpus/vectors.npy]}\n  lookalikes:\n"
+    (root / "ddr.yaml").write_text(document.replace("\n  lookalikes:\n", another, 1))
+    refused = calls.ddr(root, "index", "fetch", "lookalikes", str(root / "twins"), "--version", version)
+    assert (refused.code, (root / "twins").exists()) == (64, False), "the home of another index"
 
 
 def test_a_manifest_edited_by_hand_is_believed_by_nobody(root: Path) -> None:
@@ -166,6 +171,12 @@ def test_old_versions_go_and_pinned_ones_stay(own: Path) -> None:
     fetched = calls.ddr(own, "index", "fetch", str(own / "own.yaml"), str(own / "out"), "--json")
     assert fetched.code == 0
     assert {path.name for path in (own / "out").iterdir()} >= {"index.faiss"}
+    refused = calls.ddr(
+        own, "index", "fetch", str(own / "own.yaml"), str(own / "home/current"), "--version", versions[0]
+    )
+    assert refused.code == 64, refused.out
+    assert f"{own / 'home'}, where an index has its versions" in refused.err
+    assert calls.ddr(own, "index", "check", str(own / "own.yaml"), "--json").document["version"] == versions[-1]
 
 
 @pytest.mark.parametrize(

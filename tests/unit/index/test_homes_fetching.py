@@ -132,3 +132,19 @@ def test_damage_leaves_what_was_there(home: folder.FolderHome, tmp_path: Path) -
     with pytest.raises(Damaged):
         fetching.fetch(home, named, place)
     assert _whole(home, place) == plain
+
+
+@pytest.mark.parametrize("place", ["current", "versions/mine", ".", "elsewhere/mine", "served"])
+def test_nothing_is_fetched_into_a_home(home: folder.FolderHome, tmp_path: Path, place: str) -> None:
+    """What serves stays what its name says, also where links lead there."""
+    named, plain = _versions(home, tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "served").symlink_to("other/not-yet")
+    (home.root / "elsewhere").symlink_to("versions")
+    homes = (home.root, tmp_path / "other")
+    with pytest.raises(InputError, match="where an index has its versions"):
+        fetching.fetch(home, named, tmp_path / place if place == "served" else home.root / place, homes)
+    assert home.current() == plain
+    assert _whole(home, home.link.resolve()) == plain
+    assert {path.name for path in (home.root / "versions").iterdir()} == {named, plain}
+    assert not list((tmp_path / "other").iterdir())
