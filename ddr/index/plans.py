@@ -82,7 +82,8 @@ def make(
     asked = min(gate.QUERIES, rows if queries is None else queries)
     proof = _proof(shape, wanted, asked)
     parts = cut(rows, wanted.rows_per_part or rows_per_part(rows, dimension, here.memory_mib))
-    disk = _disk(shape, rows, len(parts), preflight.answers_bytes(asked, worker.neighbours(wanted)), here)
+    answers = preflight.answers_bytes(asked, worker.neighbours(wanted))
+    disk = _disk(shape, rows, len(parts), answers, here, has_version=not wanted.home.startswith(places.S3))
     rates = preflight.rates(shape, here.threads) if is_measured else {}
     estimates = preflight.estimates(shape, rows, len(parts), rates)
     short = preflight.too_large(estimates, here.memory_mib)
@@ -160,7 +161,9 @@ def _empty(shards: Sequence[indexes.Shard]) -> tuple[str, ...]:
     return (f"{len(empty):,} of {len(shards):,} files without a row: {empty[0]}{more}; look at what writes them",)
 
 
-def _disk(shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machine) -> indexes.Estimate:
+def _disk(
+    shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machine, *, has_version: bool
+) -> indexes.Estimate:
     """Refused where it does not fit, or parts are so small that their answers are all there is."""
     most = max(_MOST_ANSWERS_BYTES, 4 * rows * shape.dimension)
     if parts > 1 and parts * answers > most:
@@ -168,7 +171,7 @@ def _disk(shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machi
             f"{parts:,} parts keep {parts * answers // _MIB:,} MiB of exact answers, {answers / _MIB:.1f} each",
             hint=f"rowsPerPart {-(-rows // max(1, most // answers)):,} or more, or leave it to ddr",
         )
-    stage = preflight.on_disk(shape, rows, parts, answers)
+    stage = preflight.on_disk(shape, rows, parts, answers, has_version=has_version)
     short = preflight.too_large_for_disk(stage, here.disk_mib, parts)
     if short:
         raise Refused(short.what, hint=short.fits)

@@ -32,7 +32,7 @@ SCAN_ROW_BYTES = 48
 GPU = "gpu"
 """The estimate that is of the GPU's memory, not of the machine's."""
 DISK = "disk"
-"""The estimate that is of the disk with the work folder."""
+"""The estimate that is of the disk with the work folder, and with the version where the home is a folder."""
 GPU_SHARE = 0.6
 """Of a GPU's free memory, what a build may count on: its libraries cut it into pieces, and others may take some."""
 GPU_BASE_MIB = 600
@@ -115,12 +115,14 @@ def answers_bytes(queries: int, neighbours: int) -> int:
     return queries * neighbours * 16
 
 
-def on_disk(shape: indexes.Shape, rows: int, parts: int, answers: int) -> indexes.Estimate:
+def on_disk(shape: indexes.Shape, rows: int, parts: int, answers: int, *, has_version: bool) -> indexes.Estimate:
     """What a work folder holds when all is built: parts, each with what was trained and its answers, and their merge.
-    Texts that are ids come on top."""
+    `has_version`: a copy of that is published beside it. Texts that are ids come on top."""
     each = 4 * shape.dimension + 8 if shape.kind in engine.GRAPHS else choosing.bytes_per_vector(shape)
     trained = shape.lists * shape.dimension * 4
-    size = rows * (each + choosing.bytes_per_vector(shape)) + (parts + 2) * trained + (parts + 1) * answers
+    merged = rows * choosing.bytes_per_vector(shape) + trained
+    size = rows * each + (parts + 1) * (trained + answers) + merged
+    size += (merged + trained) * has_version
     return indexes.Estimate(DISK, -(-int(size) // _MIB), 0.0)
 
 
@@ -129,7 +131,7 @@ def too_large_for_disk(stage: indexes.Estimate, free_mib: int | None, parts: int
     if free_mib is None or stage.memory_mib <= free_mib:
         return None
     return TooLarge(
-        f"the work folder takes about {stage.memory_mib:,} MiB in {parts:,} parts, and {free_mib:,} MiB are free",
+        f"work folder and version take about {stage.memory_mib:,} MiB in {parts:,} parts, {free_mib:,} MiB are free",
         "make room, name another folder as `work:`, or take a larger rowsPerPart",
     )
 

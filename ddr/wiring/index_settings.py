@@ -145,7 +145,7 @@ def _ids(text: str, base: Path) -> str:
 
 
 def work_folder(entry: IndexEntry, base: Path, name: str) -> Path:
-    """Where builds go on: beside the versions, so that publishing is a rename; of a bucket a folder here."""
+    """Where builds go on: beside the versions, on their disk; of a bucket a folder here."""
     if entry.work:
         return base / entry.work
     if entry.home.startswith(_BUCKET):

@@ -332,7 +332,7 @@ class Restoring:
 
     @contextlib.contextmanager
     def _staged(self) -> Iterator[Path]:
-        """On the disk of a folder home, so that files are linked into their place; else where there is room."""
+        """On the disk of a folder home, which may clone files into their place; else where there is room."""
         if isinstance(self.to, folder.FolderHome):
             with _told_of(self.to.root):
                 durable.make_folder(self.to.root)

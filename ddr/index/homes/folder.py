@@ -34,7 +34,6 @@ from ddr.index.homes import home, naming, writing
 from ddr.lib import durable, jsonl, openfiles, pointer, timetext
 from ddr.ports import store
 
-_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS)
 _BAD_SECTOR = (errno.EIO, errno.EUCLEAN)
 
 
@@ -372,17 +371,12 @@ def _move(line: Mapping[str, object]) -> home.Move | None:
 
 
 def _put(source: Path, target: Path, file: indexes.File) -> None:
-    """The same bytes there: as the same file where both lie on one file system, else copied and compared."""
-    try:
-        os.link(source, target)
-    except OSError as problem:
-        if problem.errno not in _CANNOT_LINK:
-            raise
+    """The same bytes there, never the same file: what changes one in place would damage every version that has it."""
+    if not writing.clone(source, target):
         copied = writing.write_pieces(target, writing.blocks(source))
         if damage := home.difference(file, copied):
-            raise Damaged(f"{source} {damage}", hint="build it again") from problem
-    with contextlib.suppress(PermissionError):  # somebody else's file stays as it is
-        target.chmod(0o444)
+            raise Damaged(f"{source} {damage}", hint="build it again")
+    target.chmod(0o444)
     fd = os.open(target, os.O_RDONLY)
     try:
         os.fsync(fd)

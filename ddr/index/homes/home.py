@@ -123,7 +123,7 @@ class Keeping(Protocol):
 
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
         """Whole or not at all for every reader, durable when it returns. The same once more is no error, Conflict
-        where another has the name. The files must not be changed afterwards: they may be the same ones on the disk."""
+        where another has the name. The files are copied: what becomes of them afterwards is nothing to the version."""
         ...
 
     def remove(self, version: str) -> bool:

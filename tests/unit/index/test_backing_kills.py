@@ -103,7 +103,7 @@ def test_killed_anywhere_it_goes_on_in_a_bucket(tmp_path: Path, made: published.
     assert deaths > 30
 
 
-@pytest.mark.parametrize("call", ["write", "pwrite", "fsync", "link", "mkdir", "rename"])
+@pytest.mark.parametrize("call", ["write", "pwrite", "fsync", "mkdir", "rename"])
 def test_a_full_disk_leaves_nothing_half(
     tmp_path: Path, made: published.Made, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import resource
@@ -130,6 +131,20 @@ def test_a_disk_that_gives_other_bytes_back(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(Damaged):
         writing.write_bytes(tmp_path / "file", CONTENT)
     assert names(tmp_path) == []
+
+
+def test_a_clone_is_a_file_of_its_own_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here no file system can; where one can, the call has filled the new file when it returns."""
+    source = tmp_path / "file"
+    source.write_bytes(CONTENT)
+    if not writing.clone(source, tmp_path / "other"):
+        assert names(tmp_path) == ["file"]
+        monkeypatch.setattr(fcntl, "ioctl", lambda new, _, old: new.write(os.pread(old, len(CONTENT), 0)))
+        assert writing.clone(source, tmp_path / "other")
+    assert (tmp_path / "other").read_bytes() == CONTENT
+    assert not source.samefile(tmp_path / "other")
+    with pytest.raises(FileExistsError):
+        writing.clone(source, tmp_path / "other")
 
 
 def test_a_producer_that_fails(tmp_path: Path) -> None:
