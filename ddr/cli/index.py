@@ -130,7 +130,8 @@ def build(
     index.record(index_proof.built_record(index, manifest, took_s))
     moved = None
     if is_published:
-        moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
+        with bench.work.held():
+            moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
     document = {
         "manifest": manifest,
         "refusals": refusals,
@@ -236,7 +237,8 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     refusals, uncompared = index_proof.refusals(index, manifest), index_proof.uncompared(index, manifest)
     if uncompared:
         session.notice(f"{output.mark('unknown')} not compared: {uncompared}")
-    moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
+    with bench.work.held():
+        moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
     session.show(moved, lambda: index_text.moved(index.called, moved, index.services))
     return 0
 

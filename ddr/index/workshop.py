@@ -79,7 +79,8 @@ class Workshop:
         embedder = self._site.embedder() if known is None else self._embedder(manifest, known)
         made = build.manifest(bench, built, embedder, self._site.now())
         forced = manifest.forced if manifest else ""
-        self.moved = self._publish(built, made, forced, known is not None)  # by the same plan, so by the same embedder
+        with bench.work.held():
+            self.moved = self._publish(built, made, forced, known is not None)  # of the same plan is the same embedder
 
     def _embedder(self, manifest: indexes.Manifest | None, plan: indexes.Plan) -> indexes.Embedder:
         """Without its manifest golden documents are those that were embedded last, if that was by the same one."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ddr.cli import main
 from ddr.index import work as works
+from ddr.index.homes import folder as folders
 from tests.unit.index import corpora
 
 
@@ -37,3 +40,24 @@ def test_the_work_of_a_build_that_is_running_stays_and_is_told(
     assert document["work"] == []
     assert document["work_spared"] == [{"folder": str(folder), "why": why}]
     assert (folder / works.PLAN).is_file()
+
+
+def test_what_is_being_published_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", corpora.clustered(60, 8))
+    Path("a.yaml").write_text("home: home\nvectors: [a.npy]\n")
+    held: list[bool] = []
+    add = folders.FolderHome.add
+
+    def looked(*given: Any) -> None:
+        held.extend(one.is_held() for one in works.all_of(tmp_path / "home" / ".work"))
+        add(*given)
+
+    monkeypatch.setattr(folders.FolderHome, "add", looked)
+    assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+    for command in (["publish", "a.yaml"], ["repair", "a.yaml", "--apply"]):
+        (version,) = Path("home/versions").iterdir()
+        (version / "index.faiss").unlink()
+        assert main.run(["index", *command]) == 0
+        shutil.rmtree(version)
+    assert held == [True, True, True]
