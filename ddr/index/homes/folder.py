@@ -28,7 +28,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused, Unavailable
+from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.index import codec
 from ddr.index.homes import home, naming, writing
 from ddr.lib import durable, jsonl, openfiles, pointer, timetext
@@ -221,11 +221,26 @@ class FolderHome:
             os.close(fd)
 
     def pins(self) -> Mapping[str, str]:
+        """What somebody else put there keeps the version of its name, too."""
+        found = {}
+        with self._watched("read"):
+            for path in self._pinned():
+                with contextlib.suppress(FileNotFoundError):  # taken off meanwhile
+                    is_file = stat.S_ISREG(path.lstat().st_mode)
+                    found[path.name] = path.read_text(errors="replace").strip() if is_file else f"{path} is no file"
+        return found
+
+    def _pinned(self) -> Sequence[Path]:
         try:
-            paths = sorted(path for path in self._pins.iterdir() if not path.name.startswith("."))
-            return {path.name: path.read_text(errors="replace").strip() for path in paths}
+            return sorted(path for path in self._pins.iterdir() if not path.name.startswith("."))
         except FileNotFoundError:
-            return {}
+            return ()
+        except NotADirectoryError as problem:
+            aside = shlex.join(["mv", str(self._pins), f"{self._pins}.old"])
+            raise InputError(
+                f"{self._pins} is no folder: which versions are kept is not known",
+                hint=f"somebody put it there: `{aside}`",
+            ) from problem
 
     def pin(self, version: str, why: str) -> None:
         with self._watched("write"), self._alone():
