@@ -308,9 +308,13 @@ class FolderHome:
     def _folder(self, version: str) -> Path:
         """Missing, with what there is."""
         is_plain = version not in ("", ".", "..") and not version.startswith(".") and not set(version) & {"/", "\0"}
-        if not is_plain or not (self._versions / version).is_dir():
-            raise self._missing(version)
-        return self._versions / version
+        try:
+            if is_plain and (self._versions / version).is_dir():
+                return self._versions / version
+        except OSError as problem:
+            if problem.errno != errno.ENAMETOOLONG:
+                raise self._unavailable(problem, "read") from problem
+        raise self._missing(version)
 
     def _missing(self, version: str) -> Missing:
         known = ", ".join(self.versions()) or "nothing"

@@ -99,7 +99,8 @@ def make_folder(folder: Path, hint: str) -> None:
     except OSError as problem:
         if problem.errno in _NO_ROOM:
             raise store.Full(f"{folder} cannot be made", hint=durable.advice(problem, folder)) from problem
-        dangling = next((one for one in (folder, *folder.parents) if one.is_symlink() and not one.exists()), None)
+        linked = (folder, *folder.parents) if isinstance(problem, FileExistsError) else ()
+        dangling = next((one for one in linked if one.is_symlink() and not one.exists()), None)
         if dangling is not None:
             what = f"{dangling} is a link to {dangling.readlink()}, which is not there"
             raise InputError(what, hint="make or mount that, or mend the link") from problem

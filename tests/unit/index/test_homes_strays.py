@@ -1,4 +1,4 @@
-"""What people put into a home: told, and nobody's end."""
+"""What people put into a home, and names that no version has: told, and nobody's end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ddr.errors import InputError
-from ddr.index.homes import collecting, folder
+from ddr.errors import DdrError, InputError, Missing
+from ddr.index import check
+from ddr.index.homes import collecting, fetching, folder, publishing
 from tests.unit.index import published
+
+LONG = "a" * 300
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +50,21 @@ def test_pins_that_are_no_folder_are_told_and_nothing_goes(home: folder.FolderHo
     with pytest.raises(InputError, match="pins is no folder") as told:
         collecting.plan(home, published.AT + timedelta(days=9), keep=1)
     assert f"`mv {home.root}/pins {home.root}/pins.old`" in told.value.hint
+
+
+def test_a_name_that_no_file_can_have(home: folder.FolderHome, made: published.Made, tmp_path: Path) -> None:
+    version = published.published(home, made)
+    prove = published.prover(home, (0, 1))
+    asked: list[Callable[[], object]] = [
+        lambda: check.check(home, LONG, check.Means()),
+        lambda: publishing.way_back(home, LONG, prove),
+        lambda: publishing.pin(home, LONG, "an audit"),
+        lambda: home.unpin(LONG),
+        lambda: fetching.fetch(home, LONG, tmp_path / "out"),
+    ]
+    for ask in asked:
+        with pytest.raises(Missing, match=f"no version '{LONG}'"):
+            ask()
+    for name in (LONG, f"{LONG}/x", "a" * 250):
+        with pytest.raises(DdrError, match="cannot be made: File name too long"):
+            fetching.fetch(home, version, tmp_path / name)
