@@ -189,7 +189,8 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
 def pin(session: sessions.Session, name: str, version: str, why: str) -> int:
     """Keep VERSION whatever `ddr index gc` would do.
 
-    Exit codes: 0 done, 1 there is no such version, 10 its manifest is damaged, 64 usage, 69 a system is away.
+    Exit codes: 0 done, 1 there is no such version, 3 somebody else changed its pin at that moment, 10 its manifest is
+    damaged, 64 usage, 69 a system is away.
     """
     from ddr.errors import InputError
     from ddr.index.homes import publishing

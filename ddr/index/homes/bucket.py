@@ -179,12 +179,20 @@ class BucketHome:
 
     def pin(self, version: str, why: str) -> None:
         self._must_be_there(version)
-        key = self._key("pins", version)
-        if self.store.head(key) is None:
-            with contextlib.suppress(store.Exists):
-                self.store.create(key, codec.encode(Note(self.now(), why)))
+        key, content = self._key("pins", version), codec.encode(Note(self.now(), why))
+        before = self.store.head(key)
+        try:
+            if before is None:
+                self.store.create(key, content)
+            else:
+                self.store.swap(key, content, before.version)
+        except Conflict as problem:
+            raise Conflict(
+                f"somebody changed the pin of {version} meanwhile", hint="look at `ddr index list`"
+            ) from problem
 
     def unpin(self, version: str) -> None:
+        self._must_be_there(version)
         self.store.delete(self._key("pins", version))
 
     @contextlib.contextmanager

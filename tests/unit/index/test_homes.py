@@ -228,7 +228,11 @@ def test_collecting(tried: home.Home, made: Making) -> None:
     names = [published.published(tried, made(number)) for number in range(7)]
     prove = published.prover(tried, (0, 1))
     publishing.roll_back(tried, publishing.way_back(tried, names[4], prove))
-    tried.pin(names[1], "for the audit")
+    for why in ("for a while", "for the audit"):
+        tried.pin(names[1], why)
+    for ask in (tried.unpin, lambda name: tried.pin(name, "gone")):
+        with pytest.raises(Missing):
+            ask("v000009-0123456789ab")
     assert tried.pins() == {names[1]: "for the audit"}
     later = published.AT + timedelta(days=3)
     chosen = collecting.plan(tried, later, keep=2)
