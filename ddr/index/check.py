@@ -178,7 +178,8 @@ class _Look:
                 self._broken(name, "is not there as a plain file")
             elif found[name] != size:
                 self._broken(name, f"has {found[name]:,} bytes, not {size:,}")
-        for name in sorted(set(found) - set(wanted)):  # which does not keep the others from being looked into
+        others = {*found, *self._of.strays(self._version)} - set(wanted)
+        for name in sorted(others):  # which does not keep the others from being looked into
             self.findings.append(_corrupt(f"{self._version}/{name}", "is not of this version: somebody put it there"))
         return f"level 0: {len(wanted)} files have their sizes"
 

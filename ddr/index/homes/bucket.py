@@ -87,6 +87,10 @@ class BucketHome:
     def sizes(self, version: str) -> Mapping[str, int]:
         return {file: sum(entry.size_bytes for entry in those) for file, those in self._segments(version).items()}
 
+    def strays(self, version: str) -> tuple[str, ...]:
+        found = [entry.key.removeprefix(self._of(version, "")) for entry in self.store.list(self._of(version, ""))]
+        return tuple(name for name in found if name not in ("", naming.MANIFEST) and not all(name.rpartition("/")[::2]))
+
     def marks(self, version: str) -> Mapping[str, str]:
         segments = self._segments(version).items()
         return {file: digest.short(digest.of_value([one.version for one in those])) for file, those in segments}

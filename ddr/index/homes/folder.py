@@ -74,14 +74,17 @@ class FolderHome:
         states = self._states(version)
         return {name: f"{one.st_ino:x}-{one.st_ctime_ns:x}-{one.st_mtime_ns:x}" for name, one in states.items()}
 
+    def strays(self, version: str) -> tuple[str, ...]:
+        return tuple(name for name, state in self._found(version).items() if not stat.S_ISREG(state.st_mode))
+
     def _states(self, version: str) -> Mapping[str, os.stat_result]:
+        found = self._found(version)
+        return {name: state for name, state in found.items() if stat.S_ISREG(state.st_mode)}
+
+    def _found(self, version: str) -> Mapping[str, os.stat_result]:
         with self._watched("read"):
-            found = {path.name: path.lstat() for path in self._folder(version).iterdir()}
-        return {
-            name: state
-            for name, state in sorted(found.items())
-            if stat.S_ISREG(state.st_mode) and name != naming.MANIFEST
-        }
+            paths = sorted(self._folder(version).iterdir())
+            return {path.name: path.lstat() for path in paths if path.name != naming.MANIFEST}
 
     def read(self, version: str, file: str) -> Iterator[bytes]:
         naming.check_file(file)
@@ -190,7 +193,8 @@ class FolderHome:
             return False
 
     def remove(self, version: str) -> bool:
-        self._must_be_ours(version)
+        if not naming.is_ours(version):
+            raise Refused(f"{version!r} was not put there by `ddr index`", hint="whoever put it there takes it away")
         with self._watched("change"):
             with self._alone():
                 if not (self._versions / version).is_dir():
@@ -236,11 +240,8 @@ class FolderHome:
         except FileNotFoundError:
             return ()
         except NotADirectoryError as problem:
-            aside = shlex.join(["mv", str(self._pins), f"{self._pins}.old"])
-            raise InputError(
-                f"{self._pins} is no folder: which versions are kept is not known",
-                hint=f"somebody put it there: `{aside}`",
-            ) from problem
+            hint = f"somebody put it there: `{shlex.join(['mv', str(self._pins), f'{self._pins}.old'])}`"
+            raise InputError(f"{self._pins} is no folder: what is kept is not known", hint=hint) from problem
 
     def pin(self, version: str, why: str) -> None:
         with self._watched("write"), self._alone():
@@ -319,10 +320,6 @@ class FolderHome:
     def _missing(self, version: str) -> Missing:
         known = ", ".join(self.versions()) or "nothing"
         return Missing(f"there is no version {version!r} in {self._versions}", hint=f"there is: {known}")
-
-    def _must_be_ours(self, version: str) -> None:
-        if not naming.is_ours(version):
-            raise Refused(f"{version!r} was not put there by `ddr index`", hint="whoever put it there takes it away")
 
     def _last(self) -> str:
         moves = self.moves()

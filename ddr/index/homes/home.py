@@ -80,6 +80,10 @@ class Shelf(Protocol):
         """Every file that lies there but the manifest, in bytes. Nothing is read."""
         ...
 
+    def strays(self, version: str) -> tuple[str, ...]:
+        """What else lies there and is no file of a version: folders, links, objects without a number."""
+        ...
+
     def marks(self, version: str) -> Mapping[str, str]:
         """For each of `sizes` a text that is another one when the file may have been written since. Nothing is read."""
         ...
@@ -158,7 +162,8 @@ def is_whole_at_a_glance(shelf: Shelf, version: str) -> bool:
         manifest = shelf.manifest(version)
     except (Damaged, Missing):
         return False
-    return shelf.sizes(version) == {file.name: file.size_bytes for file in manifest.files}
+    wanted = {file.name: file.size_bytes for file in manifest.files}
+    return shelf.sizes(version) == wanted and not shelf.strays(version)
 
 
 def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:

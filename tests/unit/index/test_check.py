@@ -17,6 +17,7 @@ from ddr.domain import indexes
 from ddr.errors import Missing, Unavailable, UnknownName
 from ddr.index import check
 from ddr.index.engines import files as faiss_files
+from ddr.index.homes import home as homes
 from ddr.index.homes import writing
 from tests.unit.index import published
 
@@ -193,3 +194,14 @@ def test_what_the_levels_need(tmp_path: Path) -> None:
         check.check(home, version, check.Means(rebuild=lambda part: check.Again(digest), part=2), (0, 4))
     with pytest.raises(Missing):
         check.check(home, "v000009-0123456789ab", check.Means())
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to("/etc/passwd"), Path.touch])
+def test_what_somebody_put_into_a_version_is_told(put: Callable[[Path], None], tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus", rows=40)
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    put(home.root / "versions" / version / "evil")
+    (finding,) = check.check(home, version, check.Means(), (0, 1)).findings
+    assert (finding.trouble, finding.where) == (indexes.Trouble.CORRUPT, f"{version}/evil")
+    assert not homes.is_whole_at_a_glance(home, version)

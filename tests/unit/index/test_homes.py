@@ -388,4 +388,7 @@ def test_damage_in_a_bucket_has_a_place(made: Making, tmp_path: Path) -> None:
         assert check.check(of, version, check.Means(), (0, 1)).exit_code == 10
         place.create(key, content)
     assert check.check(of, version, check.Means(), (0, 1)).findings == ()
+    place.create(f"team/docs/versions/{version}/evil", b"")
+    (finding,) = check.check(of, version, check.Means(), (0,)).findings
+    assert finding.where == f"{version}/evil"
     print(f"{len(keys)} segments damaged and deleted, one after the other")
