@@ -78,6 +78,7 @@ def plan(session: sessions.Session, name: str | None, write: bool) -> int:
 @click.option("--publish", "is_published", is_flag=True, help="Serve it when it is good enough.")
 @click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
 @click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
+@index_proof.instead_of_option
 @click.option("--rescan", is_flag=True, help="Read every row again, also of files with the same size and time.")
 @click.option(
     "--on", type=click.Choice(["here", "ray"]), default="here", show_default=True, help="Who makes the parts."
@@ -91,6 +92,7 @@ def build(
     is_published: bool,
     force: str,
     model_also: bool,
+    instead_of: str,
     rescan: bool,
     on: str,
     events: bool,
@@ -103,7 +105,8 @@ def build(
     \b
     Exit codes:
       0   built (and published)
-      1   cannot be built here: too little memory, or a recall that so few queries cannot show
+      1   cannot be built here: too little memory, or a recall that so few queries cannot show; or its home serves
+          another index (--instead-of)
       2   what was written into the work folder is not what is read from it: the same command makes it anew
       3   somebody else moved the pointer, or the corpus changed meanwhile: the same command again
       10  the pointer is damaged (`ddr index check` says the way back), or the version that was added is
@@ -115,8 +118,11 @@ def build(
       69  a system is away
     """
     from ddr.index import build as builds
+    from ddr.index.homes import publishing
 
     index = index_proof.opened(session, name)
+    if is_published:
+        publishing.ensure_same_index(index.home, index.name, instead_of)
     began = time.monotonic()
     with index_progress.telling(session, is_json=events) as tell:
         index = index.embedded(tell)
@@ -131,7 +137,9 @@ def build(
     moved = None
     if is_published:
         with bench.work.held():
-            moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
+            moved = index_proof.published(
+                session, index, built, manifest, refusals, force, model_also=model_also, instead_of=instead_of
+            )
     document = {
         "manifest": manifest,
         "refusals": refusals,
@@ -213,9 +221,10 @@ def _end(problem: DdrError, exit_code: int, hint: str) -> None:
 @click.argument("name", required=False)
 @click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
 @click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
+@index_proof.instead_of_option
 @sessions.json_option
 @sessions.pass_session
-def publish(session: sessions.Session, name: str | None, force: str, model_also: bool) -> int:
+def publish(session: sessions.Session, name: str | None, force: str, model_also: bool, instead_of: str) -> int:
     """Serve what was built last from the corpus as it is now.
 
     Its digests are compared, a child loads it and answers its probes, and only then the pointer moves.
@@ -238,7 +247,9 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
     if uncompared:
         session.notice(f"{output.mark('unknown')} not compared: {uncompared}")
     with bench.work.held():
-        moved = index_proof.published(session, index, built, manifest, refusals, force, model_also=model_also)
+        moved = index_proof.published(
+            session, index, built, manifest, refusals, force, model_also=model_also, instead_of=instead_of
+        )
     session.show(moved, lambda: index_text.moved(index.called, moved, index.services))
     return 0
 

@@ -24,6 +24,10 @@ _LEVELS = 4
 _REPAIRED = 2
 _TOLD = 10
 
+instead_of_option = click.option(
+    "--instead-of", default="", metavar="NAME", help="What serves there is index NAME: it was renamed, or is replaced."
+)
+
 
 def opened(session: sessions.Session, name: str | None) -> wirings.Index:
     """The named index, or the only one. From here on commands that are told have its name in."""
@@ -116,6 +120,7 @@ def published(
     force: str,
     *,
     model_also: bool,
+    instead_of: str = "",
 ) -> publishing.Moved:
     """Add the version, prove it, move the pointer, record it."""
     from ddr.index import gate
@@ -131,6 +136,7 @@ def published(
             index.prove,
             gate=judged,
             model_also=model_also,
+            instead_of=instead_of,
             report=lambda text: at_work.told(text, 0, 0),
         )
     record_move(index, moved, "published", force if refused else "")

@@ -213,7 +213,14 @@ class _Reader:
             name: decode.decode(kind, node, self.complaints, f"indexes.{name}")
             for name, node in document.indexes.items()
         }
-        return {name: entry for name, entry in decoded.items() if entry is not None}
+        found = {name: entry for name, entry in decoded.items() if entry is not None}
+        owners: dict[tuple[str, ...], str] = {}
+        for name, entry in found.items():
+            owner = owners.setdefault(index_settings.home_place(entry, self.path.parent), name)
+            if owner != name:
+                what = f"is the home of index {owner!r}, too; every index has one of its own"
+                self._complain(document.indexes[name].fields["home"], f"indexes.{name}.home", what)
+        return found
 
     def _complain(self, node: located.Node, key: str, what: str) -> None:
         self.complaints.append(decode.Complaint(node.line, key, what))

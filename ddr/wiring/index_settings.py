@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -136,6 +137,14 @@ def wanted(name: str, entry: IndexEntry, base: Path) -> indexes.Wanted:
 
 def placed(text: str, base: Path) -> str:
     return text if text.startswith(_BUCKET) else str(base / text)
+
+
+def home_place(entry: IndexEntry, base: Path) -> tuple[str, ...]:
+    """Equal for two that name one home: through links, by another path or with a slash behind."""
+    if not entry.home.startswith(_BUCKET):
+        return (os.path.realpath(base / entry.home),)
+    bucket, _, prefix = entry.home.removeprefix(_BUCKET).partition("/")
+    return entry.s3.endpoint.rstrip("/"), bucket, prefix.strip("/")
 
 
 def _ids(text: str, base: Path) -> str:

@@ -9,6 +9,7 @@ same command finds and uses.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,10 @@ class OtherEmbedder(Refused):
     exit_code = indexes.EXIT_CODES[indexes.Trouble.OTHER_EMBEDDER]
 
 
+class OtherIndex(Refused):
+    """The home is that of another index: whoever asks that one would get the neighbours of this one."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """What the gate said: `refusals` are reasons not to publish, `hint` is what would change that, `force` why it is
@@ -75,12 +80,14 @@ def publish(
     *,
     gate: Gate = Gate(),
     model_also: bool = False,
+    instead_of: str = "",
     report: Report = lambda text: None,
 ) -> Moved:
     """`manifest` without `version`, `parent` and `forced`: they are filled in here.
 
-    BelowGate; OtherEmbedder unless `model_also`; NotProved when the version is not what was built (it is taken away
-    again); Conflict when somebody else moved the pointer meanwhile: the version stays, and the same command goes on.
+    BelowGate; OtherEmbedder unless `model_also`; OtherIndex unless `instead_of` names the one that serves; NotProved
+    when the version is not what was built (it is taken away again); Conflict when somebody else moved the pointer
+    meanwhile: the version stays, and the same command goes on.
     """
     if gate.refusals and not gate.force:
         raise BelowGate(
@@ -88,6 +95,7 @@ def publish(
             hint=f"{gate.hint + '; ' if gate.hint else ''}`--force` with a reason is written down",
         )
     before = to.current()
+    ensure_same_index(to, manifest.name, instead_of)
     warnings = (*_embedder(to, manifest, before, "", model_also=model_also), *_fewer(to, manifest, before))
     forced = gate.force if gate.refusals else ""
     manifest = dataclasses.replace(manifest, version="", parent=before or "", forced=forced)
@@ -106,6 +114,23 @@ def publish(
     warning = to.point(before, version, f"publish: plan {digest.short(manifest.plan_digest)}", published)
     report(f"{to.name} serves {version}")
     return Moved(before or "", version, proof, tuple(filter(None, (*warnings, warning))))
+
+
+def ensure_same_index(to: home.Home, name: str, instead_of: str = "") -> None:
+    """OtherIndex where the version that serves, or was the last to, has the name of another index in its manifest, but
+    for `instead_of`. What others put there, and what cannot be read, has no name."""
+    version = _serves(to, to.current())
+    try:
+        serves = to.manifest(version).name if version else name
+    except (Damaged, Missing):
+        return
+    if serves in (name, instead_of):
+        return
+    raise OtherIndex(
+        f"{name} is not published: {to.name} serves index {serves}",
+        hint=f"a `home:` of its own; or, where {name} is the new name of {serves} or takes its place: "
+        f"`ddr index build --publish --instead-of {shlex.quote(serves)}`",
+    )
 
 
 def way_back(
@@ -213,7 +238,7 @@ def _embedder(
 ) -> tuple[str, ...]:
     """Warnings. Equal dimensions prove nothing: only fingerprints that are both known and equal do."""
     wanted = manifest.embedder.fingerprint
-    serves = before or next((move.after for move in reversed(to.moves())), "")
+    serves = _serves(to, before)
     if not live and serves:
         found = embedder_of(to, serves)
         if found is None and wanted and not model_also:
@@ -231,6 +256,11 @@ def _embedder(
     if (live or serves) and bool(live) != bool(wanted):
         return ("whether the embedder of the queries made these vectors is not known: only one fingerprint is",)
     return ()
+
+
+def _serves(to: home.Home, before: str | None) -> str:
+    """The version that serves, or was the last to; "" where none ever did."""
+    return before or next((move.after for move in reversed(to.moves())), "")
 
 
 def _fewer(to: home.Home, manifest: indexes.Manifest, before: str | None) -> tuple[str, ...]:

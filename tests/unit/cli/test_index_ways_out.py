@@ -243,6 +243,19 @@ def test_where_nobody_knows_what_made_the_vectors_a_person_publishes(own: Own) -
     assert own.said("check").code == 0
 
 
+def test_the_home_of_another_index_is_taken_only_by_its_name(own: Own) -> None:
+    first = own.published()
+    own.file = own.file.rename(own.root / "renamed.yaml")
+    refused = own.said("build", "--publish")
+    assert (refused.code, len(list(own.place.home.glob(".work/*")))) == (1, 1), "before anything is built"
+    (told,) = re.findall(r"`ddr index build (.*?)`", refused.err)
+    assert own.said("build").code == 0
+    assert own.said("publish").code == 1
+    assert own.place.live.name == first
+    assert main.run(["index", "build", *shlex.split(told)]) == 0
+    assert own.place.live.name != first
+
+
 def test_going_back_across_embedders_ends_with_its_own_code_and_names_the_way(own: Own) -> None:
     first = own.published()
     own.set("modelB")

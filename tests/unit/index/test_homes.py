@@ -155,6 +155,22 @@ def _lose(of: home.Home, name: str, content: bytes | None = None) -> None:
         (of.root / name).write_bytes(content)
 
 
+def test_another_index_is_published_only_instead_of_the_one_that_serves(tried: home.Home, made: Making) -> None:
+    prove = published.prover(tried, (0, 1))
+    first = published.published(tried, made(1))
+    named = dataclasses.replace(made(2).manifest, name="other docs")
+    for instead_of in ("", "nodocs"):
+        with pytest.raises(publishing.OtherIndex, match="serves index docs") as refused:
+            publishing.publish(tried, made(2).files, named, prove, instead_of=instead_of)
+        assert "`ddr index build --publish --instead-of docs`" in refused.value.hint
+    assert (tried.versions(), tried.current()) == ((first,), first)
+    renamed = publishing.publish(tried, made(2).files, named, prove, instead_of="docs").after
+    assert publishing.publish(tried, made(2).files, named, prove).after == renamed, "from now on it is its home"
+    with pytest.raises(publishing.OtherIndex, match="serves index other docs"):
+        published.published(tried, made(3))
+    assert publishing.roll_back(tried, publishing.way_back(tried, None, prove)).after == first
+
+
 def test_who_made_the_vectors_that_serve_is_asked_of_the_record(tried: home.Home, made: Making) -> None:
     prove = published.prover(tried, (0, 1))
     a, b = ("sha256:" + letter * 64 for letter in "ab")

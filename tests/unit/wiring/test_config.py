@@ -199,3 +199,44 @@ def test_how_backups_are_made_is_read(tmp_path: Path) -> None:
 def test_what_is_wrong_with_the_backup_section(said: str, expected: str, tmp_path: Path) -> None:
     (problem,) = problems(GOOD + f"backup: {{{said}}}\n", tmp_path)
     assert problem.startswith(expected)
+
+
+_HOMES = {
+    "the same": ("index", "index"),
+    "a slash behind": ("index", "index/"),
+    "another path": ("index", "other/../index"),
+    "a whole path": ("index", "{base}/index"),
+    "a link": ("index", "link"),
+    "below a link": ("index/a", "link/a"),
+    "a prefix with a slash": ("s3://bucket/docs", "s3://bucket/docs/"),
+    "a bucket with a slash": ("s3://bucket", "s3://bucket/"),
+}
+
+
+@pytest.mark.parametrize("name", _HOMES)
+def test_two_indexes_have_two_homes(tmp_path: Path, name: str) -> None:
+    (tmp_path / "index").mkdir()
+    (tmp_path / "link").symlink_to("index")
+    one, other = _HOMES[name]
+    text = (
+        f"{GOOD}indexes:\n  one: {{home: '{one}', vectors: [a.npy]}}\n  two:\n    vectors: [b.npy]\n"
+        f"    home: '{other.format(base=tmp_path)}'\n"
+    )
+    with pytest.raises(BadDocument) as refused:
+        load(text, tmp_path)
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.key) == (text.count("\n"), "indexes.two.home")
+    assert problem.what == "is the home of index 'one', too; every index has one of its own"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("home: index", "home: index2"),
+        ("home: s3://bucket/docs", "home: s3://bucket/docs2"),
+        ("home: s3://bucket/docs, s3: {endpoint: 'http://a'}", "home: s3://bucket/docs, s3: {endpoint: 'http://b'}"),
+    ],
+)
+def test_homes_that_are_not_the_same(tmp_path: Path, one: str, other: str) -> None:
+    text = f"indexes:\n  one: {{vectors: [a.npy], {one}}}\n  two: {{vectors: [a.npy], {other}}}\n"
+    assert set(load(GOOD + text, tmp_path).indexes) == {"one", "two"}
