@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
@@ -173,7 +174,8 @@ class NoFingerprint(InputError):
 
 def _fingerprint(text: str, base: Path) -> str:
     """As it is; or, where it names a file, that file's short text, or else the digest of its bytes. NoFingerprint
-    for what looks like a file and is none: as a fingerprint the name would be the same for every embedder."""
+    for what looks like a file and is none: as a fingerprint the name would be the same for every embedder; and for a
+    file with nothing in it, which would be no fingerprint at all."""
     if not text or text.startswith(digest.PREFIX):
         return text
     path = base / text
@@ -188,11 +190,11 @@ def _fingerprint(text: str, base: Path) -> str:
         content = path.read_bytes()
     except (OSError, ValueError) as problem:
         raise InputError(f"embedder: {path}: {redact.foreign(problem)}", hint="look at its rights") from problem
+    if not content.strip():
+        raise NoFingerprint(f"embedder: {path} is empty", hint="write the fingerprint of the embedder into it")
     if len(content) <= _TEXT_BYTES:
-        try:
-            return content.decode().strip()
-        except UnicodeDecodeError:
-            pass
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode().strip() or digest.of_bytes(content)
     return digest.of_bytes(content)
 
 

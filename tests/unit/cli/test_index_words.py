@@ -59,6 +59,13 @@ def test_a_fingerprint_that_looks_like_a_file_is_one(own: Path, text: str) -> No
         _fingerprint(own, text)
 
 
+@pytest.mark.parametrize("content", ["", " \n", "\n" * 300])
+def test_a_file_without_a_fingerprint_in_it_is_refused(own: Path, content: str) -> None:
+    (own / "print.txt").write_text(content)
+    with pytest.raises(index_settings.NoFingerprint, match=r"print\.txt is empty$"):
+        _fingerprint(own, "print.txt")
+
+
 def test_without_its_fingerprint_nothing_is_built_and_versions_are_still_looked_after(own: Path) -> None:
     (own / "own.yaml").write_text(_OWN + "embedder: fingerprnt.txt\n")
     for words in (["plan"], ["build"], ["publish"]):
@@ -79,6 +86,8 @@ def test_fingerprints_are_texts_digests_and_files(own: Path) -> None:
     assert _fingerprint(own, "print.txt") == "e5-small 2026-11"
     for text in ("sha256:" + "a" * 64, "bge-small-en-v1.5", "e5 small", "2026.11.02"):
         assert _fingerprint(own, text) == text
+    (own / "print.txt").write_text("\u2003\n")
+    assert _fingerprint(own, "print.txt").startswith("sha256:"), "never none at all"
 
 
 def test_references_are_resolved_and_secrets_refused(own: Path) -> None:
