@@ -20,6 +20,8 @@ _LIKE_A_FILE = re.compile(r"/|\\|\.[A-Za-z][A-Za-z0-9]{0,11}$")
 """A slash, or an ending such as `.txt`; `small-v1.5` has none."""
 _LARGEST = (1 << 31) - 1
 """Of a seed, as all engines take it; as MiB, bytes of a vector or rows of a part more than any machine has."""
+_LONGEST_NAME_BYTES = 255  # of one file or folder, on Linux
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4})?")
 _BUCKET = "s3://"
 _SECTION = "indexes"
 NOT_EMBEDDED = "embedded/none-yet/*.npy"
@@ -62,6 +64,8 @@ class EmbedEntry:
     rows_per_shard: int = 16384
 
     def __post_init__(self) -> None:
+        for key in ("corpus", "model"):
+            _check_path(key, getattr(self, key))
         for name, least in (("max_tokens", 3), ("batch_tokens", 1), ("rows_per_shard", 1)):
             if not least <= getattr(self, name) <= _LARGEST:
                 raise ValueError(f"{decode.document_key(name)} is {getattr(self, name)}; {least} to {_LARGEST}")
@@ -96,6 +100,10 @@ class IndexEntry:
     def __post_init__(self) -> None:
         if not self.home.strip():
             raise ValueError("home is empty; a folder, or s3://BUCKET/PREFIX")
+        for key in ("home", "work", "ids", "queries"):
+            _check_path(key, getattr(self, key))
+        for text in self.vectors:
+            _check_path("vectors", text)
         if bool(self.vectors) == (self.embed is not None):
             raise ValueError("either vectors or embed says where vectors come from; one of them")
         if self.embed is not None and (self.ids or self.embedder):
@@ -104,12 +112,23 @@ class IndexEntry:
             raise ValueError(f"recall is {self.recall:g}; a share such as 0.95, at most 1: exact search")
         if not 1 <= self.k <= 1000:
             raise ValueError(f"k is {self.k}; 1 to 1000 neighbours")
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device is {self.device!r}; auto, cpu, cuda, cuda:1 or mps")
         if not 0 <= self.seed <= _LARGEST:
             raise ValueError(f"seed is {self.seed}; 0 to {_LARGEST}")
         for name in ("memory_mib", "bytes_per_vector", "rows_per_part"):
             if not 0 <= getattr(self, name) <= _LARGEST:
                 key = decode.document_key(name)
                 raise ValueError(f"{key} is {getattr(self, name)}; 1 to {_LARGEST}, or 0, which leaves it to ddr")
+
+
+def _check_path(key: str, text: str) -> None:
+    """ValueError for what no file can be called."""
+    if "\0" in text:
+        raise ValueError(f"{key} is {text!r}; no path has a zero byte in it")
+    longest = max(len(os.fsencode(name)) for name in text.split("/"))
+    if longest > _LONGEST_NAME_BYTES and not text.startswith(_BUCKET):
+        raise ValueError(f"{key} has a name of {longest} bytes in it; {_LONGEST_NAME_BYTES} at most")
 
 
 def wanted(name: str, entry: IndexEntry, base: Path) -> indexes.Wanted:

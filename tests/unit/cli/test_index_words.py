@@ -136,6 +136,11 @@ _REFUSED = {
         for key in ("memoryMib", "bytesPerVector", "rowsPerPart")
         for value in (-1, 1 << 31, 10**20)
     },
+    "a digit that is none": (
+        'home: h\nvectors: [a]\ndevice: "cuda:²"\n'.encode(),
+        1,
+        "device is 'cuda:²'; auto, cpu, cuda, cuda:1 or mps",
+    ),
     "a shard of texts": (
         b"home: h\nembed: {corpus: a, model: m, rowsPerShard: 2147483648}\n",
         2,
@@ -153,6 +158,28 @@ def test_what_cannot_be_meant_is_refused_where_it_stands(tmp_path: Path, name: s
     (problem,) = refused.value.problems
     assert (problem.line, problem.what) == (line, what)
     assert refused.value.hint
+
+
+_PLACES = {
+    "home": "home: {}\nvectors: [a]\n",
+    "vectors": "home: h\nvectors: [a, {}]\n",
+    **{key: f"home: h\nvectors: [a]\n{key}: {{}}\n" for key in ("work", "ids", "queries")},
+    "corpus": "home: h\nembed: {{corpus: {}, model: m}}\n",
+    "model": "home: h\nembed: {{corpus: c, model: {}}}\n",
+}
+_NO_PLACES = {
+    '"a\\0b"': "is 'a\\x00b'; no path has a zero byte in it",
+    f"a/{'ü' * 128}/b": "has a name of 256 bytes in it; 255 at most",
+}
+
+
+@pytest.mark.parametrize("text", _NO_PLACES, ids=["zero", "long"])
+@pytest.mark.parametrize("key", _PLACES)
+def test_what_cannot_be_a_place_is_refused(tmp_path: Path, key: str, text: str) -> None:
+    (tmp_path / "own.yaml").write_text(_PLACES[key].format(text))
+    with pytest.raises(BadDocument) as refused:
+        index_settings.read(tmp_path / "own.yaml", {})
+    assert [one.what for one in refused.value.problems] == [f"{key} {_NO_PLACES[text]}"]
 
 
 def test_the_largest_numbers_are_taken(tmp_path: Path) -> None:
