@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +75,13 @@ def find(patterns: Sequence[str], base: Path, buckets: Buckets) -> tuple[Place, 
 
 
 def _in_folder(pattern: str, base: Path) -> Iterator[Place]:
-    if (base / pattern).is_dir():
+    try:
+        is_folder, is_there = (base / pattern).is_dir(), (base / pattern).exists()
+    except OSError as problem:
+        raise InputError(f"{pattern}: {redact.foreign(problem)}", hint="look at its name and its rights") from problem
+    if is_folder:
         raise InputError(f"{pattern} is a folder", hint=f"name the files in it, as in {pattern.rstrip('/')}/*.npy")
-    if (base / pattern).exists():  # also a name with brackets in it
+    if is_there:  # also a name with brackets in it
         names = [Path(pattern).as_posix()]
     else:
         names = sorted(Path(name).as_posix() for name in glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
@@ -92,6 +97,8 @@ def _of_file(uri: str, path: Path) -> Place:
         raise InputError(f"{uri} is not there", hint="a link to nowhere?") from problem
     except OSError as problem:
         raise Unavailable(f"{uri} cannot be read: {redact.foreign(problem)}", hint="look at its rights") from problem
+    if not stat.S_ISREG(found.st_mode):  # whoever opens a pipe waits for a writer
+        raise InputError(f"{uri} is no plain file", hint="its rows are read more than once: write them into one")
     return Place(uri, found.st_size, f"{found.st_mtime_ns}-{found.st_size}")
 
 

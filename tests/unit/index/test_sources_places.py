@@ -34,10 +34,19 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     (tmp_path / "i2.json").write_text(json.dumps([str(x) for x in range(ROWS)]))
     np.save(tmp_path / "c.npy", VECTORS)
     (tmp_path / "dangling.npy").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.npy")
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "through.npy").symlink_to("pipe.npy")
+    too_long = f"{tmp_path}/{'x/' * 2048}a.npy"
     cases: dict[tuple[tuple[str, ...], str], str] = {
         ((), ""): "no file with vectors",
         (("none.npy",), ""): "none.npy: no file",
         (("none-*.npy", "a.npy"), ""): "none-*.npy: no file",
+        (("pipe.npy",), ""): "pipe.npy is no plain file",
+        (("[pt]*.npy",), ""): "pipe.npy is no plain file",
+        (("through.npy",), ""): "through.npy is no plain file",
+        (("a.npy",), "pipe.json"): "pipe.json is no plain file",
+        ((too_long,), ""): "File name too long",
         (("sub.npy",), ""): "is a folder",
         (("v.txt",), ""): "no kind",
         (("a.npy", "b.npy"), ""): "b.npy has the dimension 4, a.npy has 6",
