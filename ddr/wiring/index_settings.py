@@ -23,6 +23,8 @@ _LARGEST = (1 << 31) - 1
 _LONGEST_NAME_BYTES = 255  # of one file or folder, on Linux
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4})?")
 _BUCKET = "s3://"
+_LIKE_A_BUCKET = re.compile(r"\s*(s3:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_NO_BUCKETS = ("work", "model")
 _SECTION = "indexes"
 NOT_EMBEDDED = "embedded/none-yet/*.npy"
 """Stands for the vectors of texts that were not embedded yet: `wiring/index_embedding` knows the real ones."""
@@ -123,11 +125,15 @@ class IndexEntry:
 
 
 def _check_path(key: str, text: str) -> None:
-    """ValueError for what no file can be called."""
+    """ValueError for what no file can be called, and for what is meant to be elsewhere and would be a folder here."""
+    is_bucket = text.startswith(_BUCKET) and key not in _NO_BUCKETS
+    if _LIKE_A_BUCKET.match(text) and not is_bucket:
+        bucket = "" if key in _NO_BUCKETS else ", or s3://BUCKET/KEY"
+        raise ValueError(f"{key} is {text!r}; a path on this machine{bucket}")
     if "\0" in text:
         raise ValueError(f"{key} is {text!r}; no path has a zero byte in it")
     longest = max(len(os.fsencode(name)) for name in text.split("/"))
-    if longest > _LONGEST_NAME_BYTES and not text.startswith(_BUCKET):
+    if longest > _LONGEST_NAME_BYTES and not is_bucket:
         raise ValueError(f"{key} has a name of {longest} bytes in it; {_LONGEST_NAME_BYTES} at most")
 
 

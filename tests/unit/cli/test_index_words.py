@@ -173,6 +173,30 @@ _NO_PLACES = {
 }
 
 
+_ON_THIS_MACHINE = ("work", "model")
+_ELSEWHERE = ["s3:/b/x", "s3:b/x", "S3://b/x", "' s3://b/x'", "gs://b/x", "file:///x"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [*((key, text) for key in _PLACES for text in _ELSEWHERE), *((key, "s3://b/x") for key in _ON_THIS_MACHINE)],
+)
+def test_what_is_elsewhere_is_no_folder_here(tmp_path: Path, key: str, text: str) -> None:
+    (tmp_path / "own.yaml").write_text(_PLACES[key].format(text))
+    with pytest.raises(BadDocument) as refused:
+        index_settings.read(tmp_path / "own.yaml", {})
+    (problem,) = refused.value.problems
+    assert problem.what.startswith(f"{key} is '{text.strip(chr(39))}'; a path on this machine")
+    assert ("s3://BUCKET/KEY" in problem.what) == (key not in _ON_THIS_MACHINE)
+
+
+@pytest.mark.parametrize("key", _PLACES)
+def test_a_bucket_and_a_folder_with_such_a_name_are_taken(tmp_path: Path, key: str) -> None:
+    for text in ("./s3:/b/x", "data:x", *([] if key in _ON_THIS_MACHINE else [f"s3://b/{'x' * 300}"])):
+        (tmp_path / "own.yaml").write_text(_PLACES[key].format(text))
+        assert index_settings.read(tmp_path / "own.yaml", {}).entry
+
+
 @pytest.mark.parametrize("text", _NO_PLACES, ids=["zero", "long"])
 @pytest.mark.parametrize("key", _PLACES)
 def test_what_cannot_be_a_place_is_refused(tmp_path: Path, key: str, text: str) -> None:
