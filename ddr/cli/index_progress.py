@@ -31,6 +31,12 @@ class Telling:
         self._session, self._at_work, self._is_json = session, at_work, is_json
         self._stage, self._began, self._first, self._told = "", time.monotonic(), 0, 0.0
 
+    def checked(self, level: str, done: int, of: int) -> None:
+        """As a check tells it."""
+        from ddr.index import stages
+
+        self(stages.Progress(level, done, of, unit="bytes"))
+
     def __call__(self, progress: stages.Progress) -> None:
         now = time.monotonic()
         if progress.stage != self._stage:
@@ -46,7 +52,7 @@ class Telling:
         elif is_end:
             self._ended(progress, spent)
         else:
-            pace = f"  {rate:,.0f} rows/s, {_span(left)} left" if rate else ""
+            pace = f"  {_rate(progress, rate)}, {_span(left)} left" if rate else ""
             self._at_work.told(f"{progress.stage}{pace}", progress.done, progress.of)
         if is_end:
             self._began = now  # of the next one
@@ -58,7 +64,7 @@ class Telling:
             "done": progress.done,
             "of": progress.of,
             "kept": progress.is_kept,
-            "rows_per_s": round(rate, 1),
+            f"{progress.unit}_per_s": round(rate, 1),
             "eta_s": round(left, 1),
         }
         sys.stderr.write(json.dumps(said) + "\n")
@@ -66,9 +72,15 @@ class Telling:
 
     def _ended(self, progress: stages.Progress, spent: float) -> None:
         self._at_work.clear()
+        if progress.unit == "bytes":
+            return  # of what was only read the result says how much
         how = "there already" if progress.is_kept else f"{spent:.1f} s"
         rows = words.plural(progress.done, "row") if progress.done else ""
         self._session.notice(f"{output.mark('ok')} {progress.stage:<12} {rows:>17}  {how}")
+
+
+def _rate(progress: stages.Progress, rate: float) -> str:
+    return f"{output.size(int(rate))}/s" if progress.unit == "bytes" else f"{rate:,.0f} rows/s"
 
 
 def _span(seconds: float) -> str:

@@ -156,10 +156,17 @@ def record_move(index: wirings.Index, moved: publishing.Moved, what: str, forced
 @click.option("--level", type=click.IntRange(0, _LEVELS), default=2, show_default=True, help="The highest.")
 @click.option("--part", type=click.IntRange(min=0), default=0, show_default=True, help="At level 4: made again.")
 @click.option("--embedder", default="", metavar="FINGERPRINT", help="Of the one that makes the queries now.")
+@index_progress.events_option
 @sessions.json_option
 @sessions.pass_session
 def check(
-    session: sessions.Session, name: str | None, version: str | None, level: int, part: int, embedder: str
+    session: sessions.Session,
+    name: str | None,
+    version: str | None,
+    level: int,
+    part: int,
+    embedder: str,
+    events: bool,
 ) -> int:
     """Look at VERSION of NAME, by default the one that serves. Changes nothing.
 
@@ -193,14 +200,9 @@ def check(
     if not chosen:
         raise Missing(f"index {index.called} serves nothing", hint=f"ddr index build {index.called} --publish")
     plan = index.plan_of(chosen) if level == _LEVELS else None
-    with working.shown(session) as at_work:
-        found = checks.check(
-            index.home,
-            chosen,
-            index.means(embedder, plan, part, chosen),
-            range(level + 1),
-            lambda text: at_work.told(text, 0, 0),
-        )
+    with index_progress.telling(session, is_json=events) as tell:
+        means = index.means(embedder, plan, part, chosen)
+        found = checks.check(index.home, chosen, means, range(level + 1), tell.checked)
     if unread := index.home.unread():
         found = dataclasses.replace(found, not_checked=(*found.not_checked, unread))
     told = tuple(f"{one.trouble.value}: {one.where}: {one.what}" for one in found.findings[:_TOLD])
@@ -250,7 +252,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     with index_progress.telling(session, is_json=events) as tell:
         shop = workshop.Workshop(index, functools.partial(_republished, session, index), tell)
         embedder = index.live_embedder()
-        found = gone or checks.check(index.home, current, index.means(version=current), range(level + 1))
+        found = gone or checks.check(index.home, current, index.means(version=current), range(level + 1), tell.checked)
         chosen = repairs.decide(index.home, found, lambda: shop.left(current), index.prove, embedder)
         moved = None
         if is_applied:

@@ -44,7 +44,8 @@ _RESCAN = "`ddr index build --rescan --publish`: the corpus was rewritten under 
 _WRONG = "`ddr index repair --level 3 --apply`: the corpus has the rows it had, so the index is what is wrong"
 _BRING = "bring the corpus back, or `ddr index build --publish` from what it is now"
 
-Report = Callable[[str], None]
+Report = Callable[[str, int, int], None]
+"""The level, and of how many bytes how many are read: 0 of 0 where it counts none."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Means:
 
 
 def check(
-    of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda text: None
+    of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda *told: None
 ) -> indexes.Check:
     """Never raises for what is wrong with the version. Missing where there is none of that name, UnknownName where it
     has no such part, codec.Newer where a newer ddr wrote it, Unavailable where the corpus does not answer and nothing
@@ -143,7 +144,7 @@ class _Look:
         self._embedder()
 
     def at(self, level: int) -> None:
-        self._report(f"level {level} of {self._version}")
+        self._report(f"level {level}", 0, 0)
         before = len(self.findings)
         passed = (self._stat, self._digests, self._load, self._corpus, self._rebuild)[level]()
         if passed:
@@ -184,21 +185,24 @@ class _Look:
         return f"level 0: {len(wanted)} files have their sizes"
 
     def _digests(self) -> str:
-        size = 0
+        size, total = 0, sum(file.size_bytes for file in self._manifest.files)
         for file in self._manifest.files:
             try:
-                if what := self._damage(file):
+                if what := self._damage(file, size, total):
                     self._broken(file.name, what)
             except (Damaged, Missing) as problem:
                 self._broken(file.name, problem.message)
             size += file.size_bytes
+            self._report("level 1", size, total)
         return f"level 1: {size:,} bytes of {len(self._manifest.files)} files are what was published"
 
-    def _damage(self, file: indexes.File) -> str:
-        """Read once; where it is damaged once more, to say where."""
-        sha256 = hashlib.sha256()
+    def _damage(self, file: indexes.File, before: int, total: int) -> str:
+        """Read once; where it is damaged once more, to say where. `before`: bytes of the files that were read."""
+        sha256, size = hashlib.sha256(), 0
         for piece in self._of.read(self._version, file.name):
+            self._report("level 1", before + min(size, file.size_bytes), total)
             sha256.update(piece)
+            size += len(piece)
         if digest.PREFIX + sha256.hexdigest() == file.sha256:
             return ""
         with hashing.Hashing() as hashes:

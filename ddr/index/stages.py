@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ddr.domain import indexes
 from ddr.index import work as works
@@ -27,12 +27,13 @@ def part_stage(number: int) -> str:
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `of` rows; `of` is 0 where the end is not known. `is_kept`: it was done by an earlier call."""
+    """`done` of `of` units; `of` is 0 where the end is not known. `is_kept`: it was done by an earlier call."""
 
     stage: str
     done: int = 0
     of: int = 0
     is_kept: bool = False
+    unit: Literal["rows", "bytes"] = "rows"
 
 
 Report = Callable[[Progress], None]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from ddr.cli import main
+from ddr.cli import index_progress, main, session, working
+from ddr.index import stages
 from tests.unit.index import corpora
 
 _LINE = re.compile(r"ok (\S+) +(?:([\d,]+) rows?)?  (.+)")
@@ -43,6 +47,43 @@ def test_stages_count_their_rows_and_an_index_has_one_name(own: Path, capsys: py
     assert re.search(
         r"^ready for 1 worker: ddr index worker --plan \S+ --part 0$", capsys.readouterr().out, re.MULTILINE
     )
+
+
+def test_a_check_tells_of_how_many_bytes_it_has_read(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["index", "build", "own.yaml", "--publish", "--json"]) == 0
+    files = json.loads(capsys.readouterr().out)["manifest"]["files"]
+    assert main.run(["index", "check", "own.yaml", "--events", "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert list(dict.fromkeys(one["stage"] for one in events)) == ["level 0", "level 1", "level 2"]
+    (last,) = (one for one in events if one["of"])
+    assert last["done"] == last["of"] == sum(file["size_bytes"] for file in files)
+    assert last["bytes_per_s"] > 0
+    assert last["eta_s"] == 0
+    assert main.run(["index", "check", "own.yaml"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+class _Line(working.AtWork):
+    """Keeps what it would show."""
+
+    last = ""
+
+    def told(self, what: str, done: int, of: int) -> None:
+        self.last = what
+
+
+@pytest.mark.parametrize(("unit", "pace"), [("rows", "2,097,152 rows/s"), ("bytes", "2.0 MiB/s")])
+def test_what_moves_has_a_rate_of_its_unit_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, unit: Literal["rows", "bytes"], pace: str
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    here = session.Session()
+    line = _Line(here)
+    tell = index_progress.Telling(here, line, is_json=False)
+    now[0] = 2.0
+    tell(stages.Progress("level 1", 4 << 20, 24 << 20, unit=unit))
+    assert line.last == f"level 1  {pace}, 10 s left"
 
 
 def test_one_is_one(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,6 +58,23 @@ def test_what_is_whole_passes(kind: indexes.Kind, ids: str, tmp_path: Path) -> N
     assert any("level 4" in skipped for skipped in found.not_checked)
 
 
+@pytest.mark.parametrize(
+    "harm", [None, lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1])]
+)
+def test_every_byte_is_told_once(harm: Callable[[Path], object] | None, tmp_path: Path) -> None:
+    home = published.at(tmp_path / "home")
+    made = published.make(tmp_path / "corpus", ids="texts")
+    version = published.published(home, made)
+    if harm:
+        harm(published.loosened(tmp_path / "home" / "versions" / version / "index.faiss"))
+    told: list[tuple[str, int, int]] = []
+    check.check(home, version, check.Means(), (1,), lambda *what: told.append(what))
+    total = sum(file.size_bytes for file in made.manifest.files)
+    counted = [done for _, done, of in told if of]
+    assert counted == sorted(counted)
+    assert (counted[-1], counted.count(total), told[-1][2]) == (total, 1, total)
+
+
 def shifted(index: Index) -> Index:
     labels = faiss_files.labels(index)
     return relabelled(index, {label: label + 7 for label in labels.tolist()})
