@@ -138,7 +138,15 @@ def build(
     if is_published:
         with bench.work.held():
             moved = index_proof.published(
-                session, index, built, manifest, refusals, force, model_also=model_also, instead_of=instead_of
+                session,
+                index,
+                built,
+                manifest,
+                refusals,
+                force,
+                model_also=model_also,
+                instead_of=instead_of,
+                is_json=events,
             )
     document = {
         "manifest": manifest,
@@ -222,9 +230,12 @@ def _end(problem: DdrError, exit_code: int, hint: str) -> None:
 @click.option("--force", default="", metavar="WHY", help="Publish below the gate; the reason is written down.")
 @click.option("--model-also", is_flag=True, help="The embedder of the queries changes with it.")
 @index_proof.instead_of_option
+@index_progress.events_option
 @sessions.json_option
 @sessions.pass_session
-def publish(session: sessions.Session, name: str | None, force: str, model_also: bool, instead_of: str) -> int:
+def publish(
+    session: sessions.Session, name: str | None, force: str, model_also: bool, instead_of: str, events: bool
+) -> int:
     """Serve what was built last from the corpus as it is now.
 
     Its digests are compared, a child loads it and answers its probes, and only then the pointer moves.
@@ -248,7 +259,15 @@ def publish(session: sessions.Session, name: str | None, force: str, model_also:
         session.notice(f"{output.mark('unknown')} not compared: {uncompared}")
     with bench.work.held():
         moved = index_proof.published(
-            session, index, built, manifest, refusals, force, model_also=model_also, instead_of=instead_of
+            session,
+            index,
+            built,
+            manifest,
+            refusals,
+            force,
+            model_also=model_also,
+            instead_of=instead_of,
+            is_json=events,
         )
     session.show(moved, lambda: index_text.moved(index.called, moved, index.services))
     return 0

@@ -31,6 +31,11 @@ class Telling:
         self._session, self._at_work, self._is_json = session, at_work, is_json
         self._stage, self._began, self._first, self._told = "", time.monotonic(), 0, 0.0
 
+    def said(self, what: str) -> None:
+        """What it is at, where there is nothing to count."""
+        if not self._is_json:
+            self._at_work.told(what, 0, 0)
+
     def checked(self, level: str, done: int, of: int) -> None:
         """As a check tells it."""
         from ddr.index import stages

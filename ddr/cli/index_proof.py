@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import index_progress, index_text, working
+from ddr.cli import index_progress, index_text
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
@@ -121,23 +121,24 @@ def published(
     *,
     model_also: bool,
     instead_of: str = "",
+    is_json: bool = False,
 ) -> publishing.Moved:
-    """Add the version, prove it, move the pointer, record it."""
+    """Add the version, prove it, move the pointer, record it. `is_json`: how the proof is told of."""
     from ddr.index import gate
     from ddr.index.homes import publishing
 
     files = {name: path for name, (_, path) in built.files.items()}
     judged = publishing.Gate(refused, force, gate.advice(manifest) if refused else "")
-    with working.shown(session) as at_work:
+    with index_progress.telling(session, is_json=is_json) as tell:
         moved = publishing.publish(
             index.home,
             files,
             manifest,
-            index.prove,
+            functools.partial(index.prove, report=tell.checked),
             gate=judged,
             model_also=model_also,
             instead_of=instead_of,
-            report=lambda text: at_work.told(text, 0, 0),
+            report=tell.said,
         )
     record_move(index, moved, "published", force if refused else "")
     return moved

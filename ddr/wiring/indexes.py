@@ -221,9 +221,9 @@ class Index:
         gone = tuple(name for name in chosen.gone if name not in needed)
         return collecting.Collection(gone, (*chosen.kept, *spared))
 
-    def prove(self, version: str) -> indexes.Check:
+    def prove(self, version: str, report: check.Report = lambda *told: None) -> indexes.Check:
         """Levels 0 to 2: what is proved before a pointer moves."""
-        return check.check(self.home, version, check.Means(scratch=None, threads=2))
+        return check.check(self.home, version, check.Means(scratch=None, threads=2), report=report)
 
     def embedder(self) -> indexes.Embedder:
         """What made the vectors, with golden documents where ddr made them."""

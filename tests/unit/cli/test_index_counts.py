@@ -50,17 +50,22 @@ def test_stages_count_their_rows_and_an_index_has_one_name(own: Path, capsys: py
 
 
 def test_a_check_tells_of_how_many_bytes_it_has_read(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["index", "build", "own.yaml", "--publish", "--json"]) == 0
+    assert main.run(["index", "build", "own.yaml", "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["manifest"]["files"]
-    assert main.run(["index", "check", "own.yaml", "--events", "--json"]) == 0
-    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    for command in ("publish", "check"):
+        assert main.run(["index", command, "own.yaml", "--events", "--json"]) == 0
+        _is_read(capsys.readouterr().err, sum(file["size_bytes"] for file in files))
+        assert main.run(["index", command, "own.yaml"]) == 0
+        assert capsys.readouterr().err == ""
+
+
+def _is_read(told: str, size_bytes: int) -> None:
+    events = [json.loads(line) for line in told.splitlines()]
     assert list(dict.fromkeys(one["stage"] for one in events)) == ["level 0", "level 1", "level 2"]
     (last,) = (one for one in events if one["of"])
-    assert last["done"] == last["of"] == sum(file["size_bytes"] for file in files)
+    assert last["done"] == last["of"] == size_bytes
     assert last["bytes_per_s"] > 0
     assert last["eta_s"] == 0
-    assert main.run(["index", "check", "own.yaml"]) == 0
-    assert capsys.readouterr().err == ""
 
 
 class _Line(working.AtWork):
