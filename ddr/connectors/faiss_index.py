@@ -95,7 +95,8 @@ class IndexPlane(linked_folders.LinkedPlane):
 def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
     said = _said(folder)
     wanted = _digests(folder)
-    parts = _PARTS if _CARD in entries or _NAMES in wanted or not wanted else (_INDEX,)
+    has_card = _CARD in entries and not _is_sealed(folder, _manifest(folder))
+    parts = _PARTS if has_card or _NAMES in wanted or not wanted else (_INDEX,)
     for part in parts:
         if entries.get(part, _EMPTY) == _EMPTY or not (folder / part).is_file():
             raise Damaged(f"{folder / part} is not there or empty", hint=_NEXT)
@@ -111,8 +112,8 @@ def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
 def _said(folder: Path) -> Mapping[str, object]:
     """What the card says, or the manifest of `ddr index` where there is none. Damaged without either."""
     manifest = _manifest(folder)
-    card = jsonl.of_file(folder / _CARD)
-    if card is not None and not _is_sealed(folder, manifest):
+    card = None if _is_sealed(folder, manifest) else jsonl.of_file(folder / _CARD)
+    if card is not None:
         return card
     if _PUBLISHED not in manifest:
         raise Damaged(f"{folder} has no {_CARD}", hint=_NEXT)
@@ -146,7 +147,9 @@ def _inner(of: Mapping[str, object], name: str) -> Mapping[str, object]:
 def _digests(folder: Path) -> Mapping[str, str]:
     """Each file's digest as it was published; nothing where nobody wrote them down. Damaged when they are none."""
     found: dict[str, str] = {}
-    for name, said in ((_CARD, jsonl.of_file(folder / _CARD) or {}), (_MANIFEST, _manifest(folder))):
+    manifest = _manifest(folder)
+    card = {} if _is_sealed(folder, manifest) else jsonl.of_file(folder / _CARD) or {}
+    for name, said in ((_CARD, card), (_MANIFEST, manifest)):
         files = said.get("files") or {}
         listed = files.items() if isinstance(files, dict) else _named(files)
         for part, one in listed:

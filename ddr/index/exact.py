@@ -17,6 +17,7 @@ _LEAST_ROWS, _MOST_ROWS = 512, 32768
 """Of one product: 16 MiB of scores, which stay near the processor while they are compared."""
 _PAIRS_BYTES = 1 << 18  # of pairs in float64 at once: half the time of blocks that leave the nearest caches
 _ROUNDING = 4 * float(np.finfo(np.float32).eps)
+_FINE = 4 * float(np.finfo(np.float64).eps)
 _UNDERFLOW = 4 * float(np.finfo(np.float32).tiny)
 _GREATEST = float(np.finfo(np.float32).max)
 _SPARE = 16
@@ -173,7 +174,7 @@ class _Block:
     def add(self, vectors: NDArray[np.float32], squares: NDArray[np.float64], labels: NDArray[np.int64]) -> None:
         if not len(vectors) or not len(self._queries):
             return
-        bounds = self._keys[:, -1] - (0 if self._is_product else self._squares)
+        bounds = self._keys[:, -1] - (0 if self._is_product else (1 - _FINE * self._queries.shape[1]) * self._squares)
         near: list[_Pairs] = []
         for first in range(0, len(vectors), self._step):
             some = slice(first, first + self._step)
@@ -185,7 +186,9 @@ class _Block:
             is_near[crowded] = False
             query_numbers, rows = np.divmod(np.flatnonzero(is_near), scores.shape[1])
             found, room = scores[is_near].astype(np.float64), wrong[query_numbers]
-            near.append((query_numbers, first + rows, found - room, found + room))
+            known = np.isfinite(room)
+            least, most = np.where(known, found - room, -np.inf), np.where(known, found + room, np.inf)
+            near.append((query_numbers, first + rows, least, most))
             if sum(len(one) for _, one, _, _ in near) > 2 * self._k * len(self._queries):
                 near = [self._sifted(near, bounds)]
         query_numbers, rows, _, _ = self._sifted(near, bounds)
@@ -206,7 +209,7 @@ class _Block:
             return crowded
         here = scores[crowded]
         nearest = np.partition(here, self._k - 1, axis=1)[:, self._k - 1]
-        bounds[crowded] = np.minimum(bounds[crowded], nearest + wrong[crowded])
+        bounds[crowded] = np.fmin(bounds[crowded], nearest + wrong[crowded])
         is_near[crowded] = ~(here > _upwards(bounds[crowded] + wrong[crowded])[:, None])
         still: NDArray[np.int64] = crowded[np.count_nonzero(is_near[crowded], axis=1) > self._most]
         return still
@@ -242,7 +245,8 @@ class _Block:
         greatest, d = float(np.sqrt(squares.max())), self._queries.shape[1] + 2
         lengths = np.sqrt(self._squares) + (0 if self._is_product else greatest)
         reach = lengths * greatest
-        return np.where(2 * reach < _GREATEST, d * (_ROUNDING * reach + _UNDERFLOW), np.inf)
+        is_held = 2 * lengths * max(greatest, 1) < _GREATEST
+        return np.where(is_held, d * (_ROUNDING * reach + _UNDERFLOW), np.inf)
 
     def _apart(
         self,

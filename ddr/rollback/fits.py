@@ -3,8 +3,8 @@
 A fact that two planes both carry must be the same on both: the inputs a model wants and the features give
 (`inputs_schema`), the embedder an index was built with and the service asks with (`embedder`).
 
-Where no plane says what the service asks with, it is taken to be the embedder of the index that serves: one of another
-goes back with what asks, or where all that asks served with it once.
+Where no plane says what the service asks with, known-good releases do: what asked an index of one embedder in them asks
+with that. Where it asked others alone, an index goes back together with what asks it.
 """
 
 from __future__ import annotations
@@ -83,25 +83,28 @@ def _crossing(
     was: Mapping[planes.Plane, revisions.Revision],
     good: Sequence[releases.Release],
 ) -> plans.Check:
-    """Of an index that crosses: refused, unless a release or whoever asks for the plan says what asks with it."""
+    """Of an index that crosses: refused where all that may ask it served with others alone."""
     to, serves = after[planes.Plane.INDEX], was[planes.Plane.INDEX]
-    mine, others = (digest.short(index.facts[revisions.EMBEDDER]) for index in (to, serves))
-    what = f"{to.object} {to.name} has embedder {mine}, but {serves.name}, which serves, has {others}"
-    asking = {plane: f"{plane} {after[plane].name}" for plane in _ASKING if plane in after}
-    together = next((release for release in good if _served_together(release, after)), None)
-    if together is not None:
-        what = f"{what}; {' and '.join(asking.values())} served with it in the known-good release {together.id}"
-        return plans.Check(name, signals.State.UNKNOWN, what)
-    along = [spoken for plane, spoken in asking.items() if plane in was and not after[plane].is_same(was[plane])]
-    if along:
-        what = f"{what}; {' and '.join(along)} must ask with that of {to.name}, and does not say so"
-        return plans.Check(name, signals.State.UNKNOWN, what)
+    mine, its = to.facts[revisions.EMBEDDER], serves.facts.get(revisions.EMBEDDER)
+    has = f"has {digest.short(its)}" if its else "does not say its own"
+    what = f"{to.object} {to.name} has embedder {digest.short(mine)}, but {serves.name}, which serves, {has}"
+    asking = [plane for plane in _ASKING if plane in after]
+    named = " and ".join(f"{plane} {after[plane].name}" for plane in asking) or "the service"
+    asked = {_embedder(release): release for release in reversed(good) if _asked(release, after)}
+    if mine in asked:
+        known = f"{named} served with one of that in the known-good release {asked[mine].id}"
+        return plans.Check(name, signals.State.UNKNOWN, f"{what}; {known}")
+    way_out = smallest_fit(planes.Plane.INDEX, after, was, good)
+    if not asked:
+        known = f"whether the queries of {named} are made by it is not known"
+        return plans.Check(name, signals.State.UNKNOWN, f"{what}; {known}; {way_out}")
     ways = [f"--with {plane}=REVISION" for plane in asking]
     if index_versions.is_ours(to.name):
         ways.append(f"`ddr index rollback --to {to.name} --model-also`")
-    way_out = smallest_fit(planes.Plane.INDEX, after, was, good)
-    beside = f"; what asks with it may go along: {' or '.join(ways)}" if ways else ""
-    return plans.Check(name, signals.State.BAD, f"{what}; {way_out}{beside}")
+    others = " and ".join(digest.short(one) for one in asked)
+    known = f"in known-good releases {named} served with one of {others} alone"
+    what = f"{what}; {known}; {way_out}; what asks with it may go along: {' or '.join(ways)}"
+    return plans.Check(name, signals.State.BAD, what)
 
 
 def smallest_fit(
@@ -224,25 +227,40 @@ def fit(
     was: Mapping[planes.Plane, revisions.Revision],
     release: releases.Release,
 ) -> bool:
-    """Whether all planes agree, and an index of another embedder than now goes with what asked it in `release`."""
-    return _agree(after) and (not _crosses(after, was) or _served_together(release, after))
+    """Whether all planes agree, and an index that crosses goes with what asked one of its embedder in `release`."""
+    if not _crosses(after, was):
+        return _agree(after)
+    return _agree(after) and _asked(release, after) and is_of_its_embedder(release, after)
+
+
+def is_of_its_embedder(release: releases.Release, after: Mapping[planes.Plane, revisions.Revision]) -> bool:
+    """Whether the release has an index of the embedder that the index will have; False where either is not known."""
+    index = after.get(planes.Plane.INDEX)
+    mine = index.facts.get(revisions.EMBEDDER, "") if index else ""
+    return bool(mine) and _embedder(release) == mine
 
 
 def _crosses(after: Mapping[planes.Plane, revisions.Revision], was: Mapping[planes.Plane, revisions.Revision]) -> bool:
-    """Whether the index will be of another embedder than the one that serves, and no other plane says its own."""
+    """Whether the index will be of another embedder than the one that serves, as far as that is known, and no other
+    plane says its own."""
     if planes.Plane.INDEX not in after or planes.Plane.INDEX not in was:
         return False
     to, serves = (index.facts.get(revisions.EMBEDDER) for index in (after[planes.Plane.INDEX], was[planes.Plane.INDEX]))
     carry = [plane for plane, revision in after.items() if revisions.EMBEDDER in revision.facts]
-    return bool(to and serves and to != serves) and carry == [planes.Plane.INDEX]
+    return bool(to) and to != serves and carry == [planes.Plane.INDEX]
 
 
-def _served_together(release: releases.Release, after: Mapping[planes.Plane, revisions.Revision]) -> bool:
-    """Whether the index was live in the release with all that may ask it, as it will be."""
+def _asked(release: releases.Release, after: Mapping[planes.Plane, revisions.Revision]) -> bool:
+    """Whether all that may ask an index asked that of the release, whose embedder is known, as it will be."""
     asking = [plane for plane in _ASKING if plane in after or plane in release.revisions]
-    return bool(asking) and all(
-        plane in after and _served(release, after[plane]) for plane in (planes.Plane.INDEX, *asking)
+    return bool(asking and _embedder(release)) and all(
+        plane in after and _served(release, after[plane]) for plane in asking
     )
+
+
+def _embedder(release: releases.Release) -> str:
+    index = release.revisions.get(planes.Plane.INDEX)
+    return index.facts.get(revisions.EMBEDDER, "") if index else ""
 
 
 def _agree(all_planes: Mapping[planes.Plane, revisions.Revision]) -> bool:

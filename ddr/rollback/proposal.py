@@ -184,15 +184,17 @@ def _bytes(revision: revisions.Revision) -> str:
 
 
 def _companion(looked: _Looked, plane: planes.Plane, chosen: Mapping[planes.Plane, revisions.Revision]) -> str:
-    """The newest good revision of a plane that goes along, such that it fits; last-good where none does."""
+    """The newest good revision of a plane that goes along, such that it fits, else that asked an index of this
+    embedder; last-good where none did."""
     after = {**looked.live, **chosen}
-    for release in looked.good:
-        found = release.revisions.get(plane)
-        if found is None or found.is_same(looked.live[plane]):
-            continue
-        if fits.fit({**after, plane: found}, looked.live, release):
-            return found.name
-    return planner.LAST_GOOD
+    ways = [
+        (release, release.revisions[plane])
+        for release in looked.good
+        if plane in release.revisions and not release.revisions[plane].is_same(looked.live[plane])
+    ]
+    fitting = [found for release, found in ways if fits.fit({**after, plane: found}, looked.live, release)]
+    near = [found for release, found in ways if fits.is_of_its_embedder(release, after)]
+    return next((found.name for found in (*fitting, *near)), planner.LAST_GOOD)
 
 
 def _target(

@@ -40,9 +40,10 @@ def of(shelf: home.Home) -> History:
     places = list(_places(shelf))
     number = naming.number
     left: set[str] = set()
-    for (before, _), (after, is_new) in itertools.pairwise(places):
+    ours = [place for place in places if naming.is_ours(place[0])]
+    for (before, _), (after, is_new) in itertools.pairwise(ours):
         left.discard(after)
-        if not is_new and naming.is_ours(after):
+        if not is_new:
             left |= {name for name, _ in places if number(after) < number(name) <= number(before)}
     there = [name for name in shelf.versions() if naming.is_ours(name)]
     served = dict.fromkeys(name for name, _ in reversed(places))

@@ -41,7 +41,10 @@ def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
     """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; Newer when
     that was a newer one, which wrote what this one does not know."""
     index_versions.proved(content, version, where, _NEXT)
-    manifest = codec.decode(indexes.Manifest, content, where)
+    try:
+        manifest = codec.decode(indexes.Manifest, content, where)
+    except Damaged as problem:
+        raise codec.Newer(f"{where} says what this ddr does not know: {problem.message}") from problem
     if codec.encode(manifest) != content:
         raise codec.Newer(f"{where} says what this ddr does not know")
     names = [file.name for file in manifest.files]

@@ -163,6 +163,15 @@ def test_a_version_of_others_is_neither_older_nor_newer(
     assert back(own) == names[2]
 
 
+def test_who_goes_back_by_way_of_a_version_of_others_went_back(own: folder.FolderHome, made: Making) -> None:
+    names = three(own, made)
+    (own.root / "versions" / "hotfix").mkdir()
+    own.point(names[2], "hotfix")
+    assert back(own, names[0]) == names[0]
+    assert history.of(own).left == {names[1], names[2]}
+    refused(own)
+
+
 def test_a_lost_pointer_is_sent_to_what_served_and_to_nothing_else_by_itself(tried: home.Home, made: Making) -> None:
     first, second = (published.published(tried, made(number)) for number in range(2))
     back(tried)

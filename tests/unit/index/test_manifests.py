@@ -105,6 +105,8 @@ def test_of_a_newer_ddr(version: str, home: folder.FolderHome) -> None:
         {**said, "format": 2},
         {**said, "more": 1},
         {**said, "plan": {**said["plan"], "shape": {**said["plan"]["shape"], "more": 1}}},
+        {**said, "plan": {**said["plan"], "shape": {**said["plan"]["shape"], "kind": "later"}}},
+        {**said, "format": 2, "files": {"index.faiss": "otherwise"}},
     ):
         name, content = named(newer)
         with pytest.raises(InputError) as raised:
