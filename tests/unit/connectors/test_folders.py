@@ -216,8 +216,9 @@ def test_what_others_put_beside_or_in_place_of_a_manifest(published: tuple[Path,
     folder, plane = published
     facts = plane.find(VERSION).facts
     assert facts["count"]
-    (folder / "card.json").write_text(json.dumps({"embedder": FINGERPRINT}))
-    assert plane.find(VERSION).facts == facts
+    for card in ("no JSON", json.dumps({"files": {"index.faiss": "no digest"}}), json.dumps({"embedder": FINGERPRINT})):
+        (folder / "card.json").write_text(card)
+        assert plane.find(VERSION).facts == facts
     theirs = folder.parent / "theirs"
     shutil.copytree(folder, theirs)
     assert plane.find("theirs").facts == {"embedder": FINGERPRINT}

@@ -187,18 +187,18 @@ def test_numbers_at_the_ends_of_float32(power: float, metric: indexes.Metric) ->
     rows_near(vectors * np.float32(10**power), queries * np.float32(10**power), 10, metric)
 
 
-def test_a_row_that_float32_cannot_compare_is_no_bound_for_the_others() -> None:
-    """It lies in a step with few rows, so that nobody looks at them one by one."""
+def test_rows_that_float32_cannot_compare_are_no_bound_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They lie in a step with so few rows that nobody looks at them one by one."""
+    monkeypatch.setattr(exact, "_MOST_ROWS", 512)
+    monkeypatch.setattr(exact, "_LEAST_ROWS", 512)
     draw = np.random.default_rng(2)
-    vectors, queries = (draw.standard_normal((count, 16)).astype(np.float32) for count in (1030, 20))
-    vectors[:5] *= np.float32(1e38)
-    vectors[600:] *= np.float32(1e20)
-    queries[3] *= np.float32(1e19)
-    queries[4] *= np.float32(7e37)
-    for rows in (vectors, vectors[::-1].copy()):
-        with np.errstate(all="raise", under="ignore"):
-            found = exact.neighbours(corpora.batches(rows, rows=len(rows)), queries, 10, L2)
-        np.testing.assert_array_equal(found.labels, by_hand(rows, np.arange(len(rows)), queries, 10, L2)[0])
+    vectors, queries = (draw.standard_normal((count, 16)).astype(np.float32) for count in (1024 + 30, 20))
+    vectors[-30:] = np.float32(1e20) * np.tile([1, -3], 8)
+    queries[:10] = np.float32(1e19) * np.abs(queries[:10] + 3)
+    with np.errstate(all="raise", under="ignore"):
+        found = exact.neighbours(corpora.batches(vectors, rows=len(vectors)), queries, 10, indexes.Metric.IP)
+    expected, _ = by_hand(vectors, np.arange(len(vectors)), queries, 10, indexes.Metric.IP)
+    np.testing.assert_array_equal(found.labels, expected)
 
 
 @pytest.mark.parametrize("times", [1, 100, 1e4, 1e6])
