@@ -192,8 +192,8 @@ def test_rows_that_float32_cannot_compare_are_no_bound_for_the_others(monkeypatc
     monkeypatch.setattr(exact, "_MOST_ROWS", 512)
     monkeypatch.setattr(exact, "_LEAST_ROWS", 512)
     draw = np.random.default_rng(2)
-    vectors, queries = (draw.standard_normal((count, 16)).astype(np.float32) for count in (1024 + 30, 20))
-    vectors[-30:] = np.float32(1e20) * np.tile([1, -3], 8)
+    vectors, queries = (draw.standard_normal((count, 16)).astype(np.float32) for count in (1024 + 5, 20))
+    vectors[-5:] = np.float32(1e20) * np.tile([1, -3], 8)
     queries[:10] = np.float32(1e19) * np.abs(queries[:10] + 3)
     with np.errstate(all="raise", under="ignore"):
         found = exact.neighbours(corpora.batches(vectors, rows=len(vectors)), queries, 10, indexes.Metric.IP)
