@@ -16,9 +16,10 @@ import numpy.typing as npt
 from ddr.domain import indexes
 from ddr.index import check, codec
 from ddr.index.engines import files as faiss_files
-from ddr.index.homes import folder, home, publishing, writing
+from ddr.index.homes import bucket, folder, home, publishing, writing
 from ddr.index.sources import corpus as corpora
 from ddr.index.sources import opening, scan
+from ddr.ports import store
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DIMENSION = 8
@@ -143,6 +144,11 @@ def _built(base: Path, kind: indexes.Kind, wanted: indexes.Wanted, rows: int, em
 def at(root: Path) -> folder.FolderHome:
     root.mkdir(parents=True, exist_ok=True)
     return folder.FolderHome(root, Clock(), "tester")
+
+
+def in_store(place: store.Store) -> bucket.BucketHome:
+    """Segments of 1,000 bytes, so that there are many."""
+    return bucket.BucketHome(place, "team/docs/", Clock(), "tester", segment_bytes=1000)
 
 
 def prover(of: home.Shelf, levels: tuple[int, ...] = (0, 1, 2)) -> publishing.Prove:

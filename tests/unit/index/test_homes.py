@@ -29,7 +29,7 @@ KINDS = ("folder", "memory", "local", "moto")
 def tried(request: pytest.FixtureRequest, tmp_path: Path) -> home.Home:
     if request.param == "folder":
         return published.at(tmp_path / "home")
-    of = in_store(made_store(request, tmp_path))
+    of = published.in_store(made_store(request, tmp_path))
     return dataclasses.replace(of, segment_bytes=1 << 20) if request.param == "moto" else of
 
 
@@ -40,11 +40,6 @@ def made_store(request: pytest.FixtureRequest, tmp_path: Path) -> store.Store:
         return local.LocalStore(tmp_path / "store")
     server: servers.S3Server = request.getfixturevalue("moto_server")
     return stores.s3_store(server, server.new_bucket())
-
-
-def in_store(place: store.Store) -> bucket.BucketHome:
-    """Segments of 1,000 bytes, so that there are many."""
-    return bucket.BucketHome(place, "team/docs/", published.Clock(), "tester", segment_bytes=1000)
 
 
 @pytest.fixture(scope="module")
@@ -211,25 +206,6 @@ def test_a_pointer_that_is_none_is_told_with_the_way_back(tried: home.Home, made
     assert check.pointed(tried) == version
 
 
-def test_a_pointer_in_a_bucket_of_a_format_that_is_not_known_is_lost_and_is_not_deleted_lightly(made: Making) -> None:
-    place = memory.MemoryStore()
-    own = in_store(place)
-    version = published.published(own, made(1))
-    entry = place.head("team/docs/current")
-    assert entry is not None
-    place.swap(entry.key, place.get(entry.key).replace(b'"format":1', b'"format":3'), entry.version)
-    found = check.pointed(own)
-    assert isinstance(found, indexes.Check)
-    assert found.exit_code == 10
-    assert found.findings[0].next.startswith(
-        "use the ddr that wrote it; where none did, delete the object team/docs/current, then `ddr index rollback"
-    )
-    with pytest.raises(home.LostPointer):
-        published.published(own, made(2))
-    with pytest.raises(home.LostPointer):
-        own.point(None, version)
-
-
 def test_files_that_are_not_the_manifests(tried: home.Home, made: Making, tmp_path: Path) -> None:
     first = published.published(tried, made(1))
     two = made(2)
@@ -342,69 +318,3 @@ def test_others_read_the_folder(made: Making, tmp_path: Path) -> None:
     (root / "versions" / newest / "index.faiss").unlink()
     with pytest.raises(Damaged):
         plane.find(newest)
-
-
-class Lying(memory.MemoryStore):
-    """Says yes to every conditional write."""
-
-    lies = ("create", "swap")
-
-    def create(self, key: str, content: bytes) -> store.Entry:
-        if "create" in self.lies:
-            self.delete(key)
-        return super().create(key, content)
-
-    def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
-        entry = self.head(key)
-        return super().swap(key, content, entry.version if entry and "swap" in self.lies else expect)
-
-
-@pytest.mark.parametrize("lies", [("create",), ("swap",), ("create", "swap")])
-def test_a_store_that_lies_is_found_before_anything_is_written(lies: tuple[str, ...], made: Making) -> None:
-    place = Lying()
-    place.lies = lies  # type: ignore[assignment]
-    of = in_store(place)
-    with pytest.raises(Refused, match=" and ".join(f"a {lie}" for lie in lies).replace(" and ", ".* and ")):
-        published.published(of, made(1))
-    assert list(place.list("")) == []
-
-
-def test_a_moved_pointer_is_read_back(made: Making) -> None:
-    """Between the probe and the move another writer was let overwrite it."""
-
-    class Overwritten(memory.MemoryStore):
-        stale = b""
-
-        def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
-            entry = super().swap(key, content, expect)
-            return super().swap(key, self.stale, entry.version) if key.endswith("current") else entry
-
-    place = Overwritten()
-    of = in_store(place)
-    first = published.published(of, made(1))
-    place.stale = place.get("team/docs/current")
-    with pytest.raises(Conflict, match="another writer overwrote it"):
-        published.published(of, made(2))
-    assert of.current() == first
-
-
-def test_damage_in_a_bucket_has_a_place(made: Making, tmp_path: Path) -> None:
-    place = memory.MemoryStore()
-    of = dataclasses.replace(in_store(place), segment_bytes=512)
-    version = published.published(of, made(1))
-    keys = [entry.key for entry in place.list(f"team/docs/versions/{version}/") if not entry.key.endswith(".json")]
-    for key in keys:
-        content, entry = place.get(key), place.head(key)
-        assert entry
-        place.swap(key, content[:-1] + bytes([content[-1] ^ 1]), entry.version)
-        assert check.check(of, version, check.Means(), (0, 1)).exit_code == 10
-        with pytest.raises(Damaged):
-            home.fetch(of, version, tmp_path)
-        place.delete(key)
-        assert check.check(of, version, check.Means(), (0, 1)).exit_code == 10
-        place.create(key, content)
-    assert check.check(of, version, check.Means(), (0, 1)).findings == ()
-    place.create(f"team/docs/versions/{version}/evil", b"")
-    (finding,) = check.check(of, version, check.Means(), (0,)).findings
-    assert finding.where == f"{version}/evil"
-    print(f"{len(keys)} segments damaged and deleted, one after the other")
