@@ -350,9 +350,7 @@ class Restoring:
         if not isinstance(self.to, folder.FolderHome):
             return
         for place in (self.to.root, self.to.root / "versions"):
-            for path in place.glob(".*.tmp") if place.is_dir() else ():
-                if path.is_dir() and not path.is_symlink() and writing.is_left(path):
-                    shutil.rmtree(path, ignore_errors=True)
+            writing.sweep(place)
 
 
 def _paths(version: record.Version) -> Iterator[tuple[str, str]]:

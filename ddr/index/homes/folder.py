@@ -161,6 +161,7 @@ class FolderHome:
             if self._is_same(target, content):
                 return
             durable.make_folder(self._versions)
+            writing.sweep(self._versions)  # a try that was killed left a whole copy
             staged = writing.name_beside(target)
             staged.mkdir()
             try:
@@ -278,14 +279,10 @@ class FolderHome:
     def sweep(self) -> tuple[str, ...]:
         with self._watched("clean"):
             left = list(self._trash.iterdir()) if self._trash.is_dir() else []
+            gone = [path for path in left if writing.remove(path)]
             for folder in (self.root, self._versions, self._pins):
-                left += [path for path in folder.glob(".*.tmp") if writing.is_left(path)] if folder.is_dir() else []
-            for path in left:
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
-        return tuple(sorted(path.relative_to(self.root).as_posix() for path in left))
+                gone += [folder / name for name in writing.sweep(folder)]
+        return tuple(sorted(path.relative_to(self.root).as_posix() for path in gone))
 
     @property
     def _versions(self) -> Path:

@@ -13,6 +13,7 @@ import functools
 import os
 import re
 import secrets
+import shutil
 import socket
 import sys
 import time
@@ -145,11 +146,19 @@ def is_left(path: Path, now: float | None = None) -> bool:
 
 
 def sweep(folder: Path) -> tuple[str, ...]:
-    """Take away the files that killed processes left in `folder`; their names."""
-    gone = [path for path in sorted(folder.glob(".*.tmp")) if is_left(path) and not path.is_dir()]
-    for path in gone:
-        path.unlink(missing_ok=True)
-    return tuple(path.name for path in gone)
+    """Take away the files and folders that killed processes left in `folder`; their names."""
+    left = [path for path in sorted(folder.glob(".*.tmp")) if is_left(path)]
+    return tuple(path.name for path in left if remove(path))
+
+
+def remove(path: Path) -> bool:
+    """A file, or a folder with all that is in it. False where something of it is still there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return not os.path.lexists(path)
 
 
 def _fill(fd: int, path: Path, producer: Producer) -> tuple[indexes.File, str]:

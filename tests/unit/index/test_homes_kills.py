@@ -81,10 +81,10 @@ def test_kill_at_every_call_in_a_folder(name: str, calls: int, made: published.M
         visible += state(of) != before
         if name != "roll_back" or of.current() == first.current():  # there a second time would be one further
             work(of)
+        assert not list((folder / "versions").glob(".*")), f"{where}: the next try takes away what was half"
         of.sweep()
         is_whole(of)
         assert state(of) == wanted, where
-        assert not list((folder / "versions").glob(".*")), where
         assert not list((folder / ".trash").glob("*")) if (folder / ".trash").exists() else True
         points += 1
     assert points >= calls

@@ -184,12 +184,14 @@ def test_sweeping_leaves_what_is_being_written(tmp_path: Path) -> None:
     ours.write_bytes(b"being written")
     foreign = tmp_path / ".file.0123456789ab-1-01234567.tmp"
     foreign.write_bytes(b"of another machine")
+    folder = tmp_path / ".folder.0123456789ab-1-01234567.tmp"
+    (folder / "deep").mkdir(parents=True)
     other = tmp_path / ".file.tmp"
     other.write_bytes(b"of something else")
     assert writing.sweep(tmp_path) == ()
-    os.utime(foreign, (1, 1))
-    os.utime(ours, (1, 1))
-    assert writing.sweep(tmp_path) == (foreign.name,)
+    for path in (foreign, folder, ours):
+        os.utime(path, (1, 1))
+    assert writing.sweep(tmp_path) == (foreign.name, folder.name)
     assert names(tmp_path) == sorted([ours.name, other.name])
 
 
