@@ -272,18 +272,22 @@ class Restoring:
 
     def _put(self, step: Step, progress: restorable.Progress | None) -> None:
         manifest = dataclasses.replace(self._manifest(step.version), version=step.name)
-        with self._staged() as staged:
+        with self._staged(step.name) as staged:
             places = {file.name: staged / file.name for file in manifest.files}
             self._fetch(step.version, staged, progress)
             for file in manifest.files:
                 with _told_of(places[file.name]):
+                    writing.settle(places[file.name])
                     found = writing.of_file(places[file.name])
                 if what := home.difference(file, found):
                     raise Damaged(
                         f"{step.version.name}/{file.name} {what}; it was not put into {self.to.name}",
                         hint="`ddr backup verify`, then restore from another snapshot",
                     )
-            self.to.add(step.name, places, manifest)
+            if isinstance(self.to, folder.FolderHome):
+                self.to.adopt(step.name, staged, manifest)
+            else:
+                self.to.add(step.name, places, manifest)
 
     def _fetch(self, version: record.Version, into: Path, progress: restorable.Progress | None) -> None:
         prefix = f"{version.name}/"
@@ -330,20 +334,11 @@ class Restoring:
                 durable.make_folder(place.parent)
                 writing.write_pieces(place, self.source.read(record.RECORDS, path))
 
-    @contextlib.contextmanager
-    def _staged(self) -> Iterator[Path]:
-        """On the disk of a folder home, which may clone files into their place; else where there is room."""
+    def _staged(self, name: str) -> contextlib.AbstractContextManager[Path]:
+        """Of a folder home beside its versions, where it becomes one of them; else where there is room."""
         if isinstance(self.to, folder.FolderHome):
-            with _told_of(self.to.root):
-                durable.make_folder(self.to.root)
-                staged = writing.name_beside(self.to.root / "restore")
-                staged.mkdir()
-        else:
-            staged = Path(tempfile.mkdtemp(prefix="ddr-restore-"))
-        try:
-            yield staged
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
+            return self.to.staging(name)
+        return _temporary()
 
     def _sweep(self) -> None:
         """What a killed restore left beside its place."""
@@ -351,6 +346,15 @@ class Restoring:
             return
         for place in (self.to.root, self.to.root / "versions"):
             writing.sweep(place)
+
+
+@contextlib.contextmanager
+def _temporary() -> Iterator[Path]:
+    staged = Path(tempfile.mkdtemp(prefix="ddr-restore-"))
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _paths(version: record.Version) -> Iterator[tuple[str, str]]:

@@ -16,13 +16,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import secrets
 import shlex
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +29,8 @@ from pathlib import Path
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.index import codec
-from ddr.index.homes import home, naming, writing
-from ddr.lib import durable, jsonl, openfiles, pointer, timetext
+from ddr.index.homes import home, movelog, naming, writing
+from ddr.lib import durable, openfiles, pointer
 from ddr.ports import store
 
 _BAD_SECTOR = (errno.EIO, errno.EUCLEAN)
@@ -134,10 +133,10 @@ class FolderHome:
             return problem.target  # a whole path, as no version is
 
     def moves(self) -> Sequence[home.Move]:
-        return self._record()[0]
+        return movelog.read(self._log)[0]
 
     def unread(self) -> str:
-        moves, bad = self._record()
+        moves, bad = movelog.read(self._log)
         if bad:
             lines = "1 line" if bad == 1 else f"{bad} lines"
             return f"{lines} of {self._log} cannot be read: what served before may be missing"
@@ -145,37 +144,44 @@ class FolderHome:
             return f"{self._log} tells no move: what served before is not known"
         return ""
 
-    def _record(self) -> tuple[Sequence[home.Move], int]:
-        """Moves, and how many lines tell none."""
-        read = jsonl.read(self._log)
-        found = [move for line in read.objects if (move := _move(line)) is not None]
-        return found, read.bad + read.torn + len(read.objects) - len(found)
-
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
-        content = codec.encode(manifest)
-        naming.open_manifest(content, version, "the manifest to publish")
-        if set(files) != {file.name for file in manifest.files}:
-            raise Conflict(f"{version}: its manifest names other files than are given: {', '.join(sorted(files))}")
-        target = self._versions / version
+        content = _encoded(version, files, manifest)
         with self._watched("write"):
-            if self._is_same(target, content):
+            if self._is_same(self._versions / version, content):
                 return
-            durable.make_folder(self._versions)
-            writing.sweep(self._versions)  # a try that was killed left a whole copy
-            staged = writing.name_beside(target)
-            staged.mkdir()
-            try:
+            with self.staging(version) as staged:
                 for file in manifest.files:
                     _put(files[file.name].resolve(), staged / file.name, file)
-                writing.write_bytes(staged / naming.MANIFEST, content)
-                (staged / naming.MANIFEST).chmod(0o444)
-                durable.sync_folder(staged)
-                self._commit(staged, target, content)
-            except BaseException:
-                shutil.rmtree(staged, ignore_errors=True)
-                raise
+                self._commit(staged, version, content)
 
-    def _commit(self, staged: Path, target: Path, content: bytes) -> None:
+    @contextlib.contextmanager
+    def staging(self, version: str) -> Iterator[Path]:
+        """An empty folder on the disk of the versions; whatever is there afterwards goes."""
+        with self._watched("write"):
+            durable.make_folder(self._versions)
+            writing.sweep(self._versions)  # a try that was killed left a whole copy
+            staged = writing.name_beside(self._versions / version)
+            staged.mkdir()
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def adopt(self, version: str, staged: Path, manifest: indexes.Manifest) -> None:
+        """As `add`, and nothing is copied: the folder of `staging` becomes the version. Its files were written there,
+        are nobody else's, and were compared with the manifest by whoever calls."""
+        with self._watched("write"):
+            files = {path.name: path for path in staged.iterdir()}
+            content = _encoded(version, files, manifest)
+            for path in files.values():
+                _seal(path)
+            self._commit(staged, version, content)
+
+    def _commit(self, staged: Path, version: str, content: bytes) -> None:
+        writing.write_bytes(staged / naming.MANIFEST, content)
+        (staged / naming.MANIFEST).chmod(0o444)
+        durable.sync_folder(staged)
+        target = self._versions / version
         try:
             staged.rename(target)
         except OSError as problem:
@@ -183,7 +189,6 @@ class FolderHome:
                 raise
             if not self._is_same(target, content):
                 raise Conflict(f"{target} was published by someone else; nothing was changed") from problem
-            shutil.rmtree(staged, ignore_errors=True)
         durable.sync_folder(self._versions)
 
     def _is_same(self, target: Path, content: bytes) -> bool:
@@ -323,22 +328,8 @@ class FolderHome:
         return moves[-1].after if moves else ""
 
     def _note(self, before: str | None, after: str, why: str, published: home.Published | None) -> str:
-        """Append the move to the log. A line that a kill tore is ended first: it counts for nothing, ours for all."""
-        said = {"at": timetext.format_time(self.now()), "from": before or "", "to": after, "actor": self.actor}
-        built = {} if published is None else {"plan": published.plan, "embedder": published.embedder}
-        line = json.dumps({**said, "summary": why, **built}).encode() + b"\n"
         try:
-            fd = os.open(self._log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-            try:
-                size = os.fstat(fd).st_size
-                torn = size and os.pread(fd, 1, size - 1) != b"\n"
-                rest = memoryview(b"\n" + line if torn else line)
-                while rest:
-                    rest = rest[os.write(fd, rest) :]
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            durable.sync_folder(self.root)
+            movelog.append(self._log, home.Move(self.now(), before or "", after, self.actor, why, published))
         except OSError as problem:
             return f"the move to {after} was made; {self._log} could not be written: {problem.strerror}"
         return ""
@@ -373,14 +364,12 @@ class FolderHome:
         )
 
 
-def _move(line: Mapping[str, object]) -> home.Move | None:
-    try:
-        at = timetext.parse_time(str(line.get("at")))
-    except ValueError:
-        return None
-    before, after, actor, summary = (str(line.get(key) or "") for key in ("from", "to", "actor", "summary"))
-    published = home.Published(str(line["plan"]), str(line.get("embedder") or "")) if "plan" in line else None
-    return home.Move(at, before, after, actor, summary, published) if after else None
+def _encoded(version: str, files: Collection[str], manifest: indexes.Manifest) -> bytes:
+    content = codec.encode(manifest)
+    naming.open_manifest(content, version, "the manifest to publish")
+    if set(files) != {file.name for file in manifest.files}:
+        raise Conflict(f"{version}: its manifest names other files than are given: {', '.join(sorted(files))}")
+    return content
 
 
 def _put(source: Path, target: Path, file: indexes.File) -> None:
@@ -389,8 +378,12 @@ def _put(source: Path, target: Path, file: indexes.File) -> None:
         copied = writing.write_pieces(target, writing.blocks(source))
         if damage := home.difference(file, copied):
             raise Damaged(f"{source} {damage}", hint="build it again")
-    target.chmod(0o444)
-    fd = os.open(target, os.O_RDONLY)
+    _seal(target)
+
+
+def _seal(path: Path) -> None:
+    path.chmod(0o444)
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:

@@ -116,6 +116,17 @@ def of_file(path: Path) -> indexes.File:
         return hashes.file(path.name)
 
 
+def settle(path: Path) -> None:
+    """On the disk, and read from there the next time, as far as the kernel says. OSError."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
 def blocks(path: Path) -> Iterator[bytes]:
     """The content in pieces. OSError."""
     with path.open("rb", buffering=0) as file:

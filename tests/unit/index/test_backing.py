@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -348,6 +350,33 @@ def test_a_home_that_lost_its_pointer_is_told(tmp_path: Path, made: Making) -> N
     found = vault.captured(mine)
     assert "is not there, and it was" in found.problem
     assert (found.facts["serves"], found.facts["bytes of"]) == ("nothing", names[1]), "what it named last is kept"
+
+
+def test_a_restore_takes_the_room_of_the_version_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = published.at(tmp_path / "home")
+    version = published.published(at, published.make(tmp_path / "corpus", rows=8000))
+    vault = backed.Vault()
+    vault.run(backed.of(at))
+    source, into = vault.source(), published.at(tmp_path / "into")
+    written = [0]
+
+    def counting(real: Callable[..., int]) -> Callable[..., int]:
+        def wrapped(*args: Any) -> int:
+            count = real(*args)
+            written[0] += count
+            return count
+
+        return wrapped
+
+    with monkeypatch.context() as patched:
+        for call in ("write", "pwrite"):
+            patched.setattr(os, call, counting(getattr(os, call)))
+        done(backed.of(into), source, backed.options(str(into.root), pointer="stay"))
+    assert into.versions() == (version,)
+    files = [path.stat() for path in (into.root / "versions" / version).iterdir()]
+    assert written[0] < 1.2 * sum(file.st_size for file in files)
+    assert {(file.st_nlink, file.st_mode & 0o777) for file in files} == {(1, 0o444)}
+    assert list(into.root.rglob(".*")) == []
 
 
 def test_a_snapshot_without_its_record_restores_nothing(tmp_path: Path) -> None:
