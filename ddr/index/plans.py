@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -33,6 +34,9 @@ class Machine:
     threads: int
     disk_mib: int | None = None
     """Free where the work folder is; None where nobody says."""
+    is_home_apart: bool = False
+    """The home is a folder on another disk than the work folder: `home_mib` are free there, None where nobody says."""
+    home_mib: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,18 @@ class Look:
 
 def machine(wanted: indexes.Wanted, folder: Path | None = None) -> Machine:
     """This one: memory that is available now, or the limit that was given; cores that this process may use; room where
-    the work folder is. InputError where a file is in the way of that folder or of the home."""
-    if folder is not None:
-        if not wanted.home.startswith(places.S3):
-            _check_way(Path(wanted.home), "`home:` names a folder: versions/ and `current` come to lie in it")
-        _check_way(folder, "`work:` names another folder for what a build keeps")
-    disk_mib = preflight.free_mib(folder) if folder else None
-    return Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)), disk_mib)
+    the work folder is, and where the home is. InputError where a file is in the way of that folder or of the home."""
+    here = Machine(wanted.memory_mib or preflight.available_mib(), len(os.sched_getaffinity(0)))
+    if folder is None:
+        return here
+    versions = None if wanted.home.startswith(places.S3) else Path(wanted.home, "versions")
+    if versions is not None:
+        _check_way(versions.parent, "`home:` names a folder: versions/ and `current` come to lie in it")
+    _check_way(folder, "`work:` names another folder for what a build keeps")
+    here = dataclasses.replace(here, disk_mib=preflight.free_mib(folder))
+    if versions is None or preflight.is_one_disk(folder, versions):
+        return here
+    return dataclasses.replace(here, is_home_apart=True, home_mib=preflight.free_mib(versions))
 
 
 def _check_way(folder: Path, hint: str) -> None:
@@ -83,7 +92,7 @@ def make(
     proof = _proof(shape, wanted, asked)
     parts = cut(rows, wanted.rows_per_part or rows_per_part(rows, dimension, here.memory_mib))
     answers = preflight.answers_bytes(asked, worker.neighbours(wanted))
-    disk = _disk(shape, rows, len(parts), answers, here, has_version=not wanted.home.startswith(places.S3))
+    disk = _disk(shape, rows, len(parts), answers, here, wanted.home)
     rates = preflight.rates(shape, here.threads) if is_measured else {}
     estimates = preflight.estimates(shape, rows, len(parts), rates)
     short = preflight.too_large(estimates, here.memory_mib)
@@ -161,18 +170,18 @@ def _empty(shards: Sequence[indexes.Shard]) -> tuple[str, ...]:
     return (f"{len(empty):,} of {len(shards):,} files without a row: {empty[0]}{more}; look at what writes them",)
 
 
-def _disk(
-    shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machine, *, has_version: bool
-) -> indexes.Estimate:
-    """Refused where it does not fit, or parts are so small that their answers are all there is."""
+def _disk(shape: indexes.Shape, rows: int, parts: int, answers: int, here: Machine, home: str) -> indexes.Estimate:
+    """Refused where it or the version does not fit, or parts are so small that their answers are all there is."""
     most = max(_MOST_ANSWERS_BYTES, 4 * rows * shape.dimension)
     if parts > 1 and parts * answers > most:
         raise Refused(
             f"{parts:,} parts keep {parts * answers // _MIB:,} MiB of exact answers, {answers / _MIB:.1f} each",
             hint=f"rowsPerPart {-(-rows // max(1, most // answers)):,} or more, or leave it to ddr",
         )
+    has_version = not (here.is_home_apart or home.startswith(places.S3))
     stage = preflight.on_disk(shape, rows, parts, answers, has_version=has_version)
-    short = preflight.too_large_for_disk(stage, here.disk_mib, parts)
+    short = preflight.too_large_for_disk(stage, here.disk_mib, parts, has_version=has_version)
+    short = short or preflight.too_large_for_home(shape, rows, home, here.home_mib)
     if short:
         raise Refused(short.what, hint=short.fits)
     return stage

@@ -32,7 +32,7 @@ SCAN_ROW_BYTES = 48
 GPU = "gpu"
 """The estimate that is of the GPU's memory, not of the machine's."""
 DISK = "disk"
-"""The estimate that is of the disk with the work folder, and with the version where the home is a folder."""
+"""The estimate that is of the disk with the work folder, and with the version where the home is a folder on it."""
 GPU_SHARE = 0.6
 """Of a GPU's free memory, what a build may count on: its libraries cut it into pieces, and others may take some."""
 GPU_BASE_MIB = 600
@@ -122,30 +122,58 @@ def on_disk(shape: indexes.Shape, rows: int, parts: int, answers: int, *, has_ve
     trained = shape.lists * shape.dimension * 4
     merged = rows * choosing.bytes_per_vector(shape) + trained
     size = rows * each + (parts + 1) * (trained + answers) + merged
-    size += (merged + trained) * has_version
+    size += _version_bytes(shape, rows) * has_version
     return indexes.Estimate(DISK, -(-int(size) // _MIB), 0.0)
 
 
-def too_large_for_disk(stage: indexes.Estimate, free_mib: int | None, parts: int) -> TooLarge | None:
+def _version_bytes(shape: indexes.Shape, rows: int) -> float:
+    return rows * choosing.bytes_per_vector(shape) + 2 * shape.lists * shape.dimension * 4
+
+
+def too_large_for_disk(
+    stage: indexes.Estimate, free_mib: int | None, parts: int, *, has_version: bool
+) -> TooLarge | None:
     """None where it fits, and where nobody knows what is free."""
     if free_mib is None or stage.memory_mib <= free_mib:
         return None
     return TooLarge(
-        f"work folder and version take about {stage.memory_mib:,} MiB in {parts:,} parts, {free_mib:,} MiB are free",
+        f"{'work folder and version take' if has_version else 'the work folder takes'} about {stage.memory_mib:,} MiB "
+        f"in {parts:,} parts, {free_mib:,} MiB are free",
         "make room, name another folder as `work:`, or take a larger rowsPerPart",
+    )
+
+
+def too_large_for_home(shape: indexes.Shape, rows: int, home: str, free_mib: int | None) -> TooLarge | None:
+    """Of a version on a disk of its own. None where it fits, and where nobody knows what is free."""
+    size_mib = -(-int(_version_bytes(shape, rows)) // _MIB)
+    if free_mib is None or size_mib <= free_mib:
+        return None
+    return TooLarge(
+        f"the version takes about {size_mib:,} MiB in {home}, {free_mib:,} MiB are free there",
+        "make room there (`ddr index gc` takes old versions away), or name a folder on another disk as `home:`",
     )
 
 
 def free_mib(folder: Path) -> int | None:
     """Of the disk that `folder` is or would be on; None where nobody says."""
-    for place in (folder, *folder.parents):
-        if place.is_dir():
-            try:
-                found = shutil.disk_usage(place)
-            except OSError:
-                return None
-            return found.free // _MIB if found.total else None  # such as /proc
-    return None
+    try:
+        found = shutil.disk_usage(_there(folder))
+    except OSError:
+        return None
+    return found.free // _MIB if found.total else None  # such as /proc
+
+
+def is_one_disk(one: Path, other: Path) -> bool:
+    """Whether both are or would be on the same; yes where nobody says."""
+    try:
+        return _there(one).stat().st_dev == _there(other).stat().st_dev
+    except OSError:
+        return True
+
+
+def _there(folder: Path) -> Path:
+    """It, or the nearest above that is there. OSError."""
+    return next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
 
 
 def _estimate(stage: str, size: float, seconds: float) -> indexes.Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,29 @@ def test_the_room_a_build_takes_is_foreseen(tmp_path: Path, kind: Kind) -> None:
     assert _plan(wanted, stage.memory_mib) == plan
 
 
+def test_a_home_on_another_disk_needs_room_there_and_none_beside_the_work_folder(tmp_path: Path) -> None:
+    wanted = builds.wanted(tmp_path, Kind.FLAT, rows_per_part=1 << 20)
+    shards = (indexes.Shard("x.npy", 1 << 20, 16, "float32", 1 << 26, ""),)
+
+    def stage(disk_mib: int | None, home_mib: int | None, *, is_apart: bool) -> indexes.Estimate:
+        here = plans.Machine(4096, 1, disk_mib, is_apart, home_mib)
+        estimates = plans.make(wanted, shards, here, is_measured=False).estimates
+        return next(one for one in estimates if one.stage == preflight.DISK)
+
+    both, work = (stage(None, None, is_apart=is_apart) for is_apart in (False, True))
+    version_mib = both.memory_mib - work.memory_mib
+    assert version_mib == 72, "vectors and numbers of 1,048,576 rows"
+    assert stage(work.memory_mib, version_mib, is_apart=True) == work
+    for disk_mib, is_apart, told in (
+        (both.memory_mib - 1, False, f"work folder and version take about {both.memory_mib}"),
+        (work.memory_mib - 1, True, f"the work folder takes about {work.memory_mib}"),
+        (both.memory_mib, True, f"the version takes about 72 MiB in {wanted.home}, 71 MiB are free there"),
+    ):
+        with pytest.raises(Refused, match=told) as refused:
+            stage(disk_mib, version_mib - 1, is_apart=is_apart)
+        assert ("`home:`" in refused.value.hint) == ("in 1 parts" not in refused.value.message), refused.value.hint
+
+
 def test_files_without_rows_are_told_and_change_nothing_else(tmp_path: Path) -> None:
     builds.write(tmp_path)
     whole = _plan(builds.wanted(tmp_path))
@@ -77,11 +101,26 @@ def test_a_parquet_file_without_rows_goes_before_the_others(tmp_path: Path) -> N
     assert build.build(builds.bench(plan, tmp_path / "work")).scan.kept == 300
 
 
-def test_what_is_free_is_asked_where_the_folder_will_be(tmp_path: Path) -> None:
+def test_what_is_free_is_asked_where_the_folders_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert preflight.free_mib(tmp_path / "not" / "there") == preflight.free_mib(tmp_path)
-    machine = plans.machine(builds.wanted(tmp_path), tmp_path / "work")
+    wanted = builds.wanted(tmp_path)
+    machine = plans.machine(wanted, tmp_path / "work")
     assert machine.disk_mib is not None
     assert machine.disk_mib > 0
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "versions").symlink_to("/proc")
+    disk = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: disk._replace(free=(7 if place.is_mount() else 9) << 20))
+    for home, work, found in (
+        (str(tmp_path / "home"), tmp_path / "work", (9, False, None)),
+        ("s3://docs/home", tmp_path / "work", (9, False, None)),
+        ("/proc/not/there", tmp_path / "work", (9, True, 7)),
+        (str(linked), tmp_path / "work", (9, True, 7)),
+        ("/proc/not/there", Path("/proc/work"), (7, False, None)),
+    ):
+        machine = plans.machine(dataclasses.replace(wanted, home=home), work)
+        assert (machine.disk_mib, machine.is_home_apart, machine.home_mib) == found, (home, work)
 
 
 def test_rows_whose_distances_are_infinite_are_told(tmp_path: Path) -> None:
