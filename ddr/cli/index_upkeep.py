@@ -159,9 +159,9 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     if not dry_run:
         with working.shown(session) as at_work:
             chosen = collecting.apply(index.home, chosen, lambda text: at_work.told(text, 0, 0))
-        old = old.forgotten()
         if chosen.gone:
             index.record(index_records.IndexRemoved(index.name, index.home.name, chosen.gone))
+        old = old.forgotten()
     document = {
         "gone": chosen.gone,
         "kept": [{"version": version, "why": why} for version, why in chosen.kept],

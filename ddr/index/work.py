@@ -82,15 +82,16 @@ class Stages:
             yield
 
     def is_held(self) -> bool:
-        """Whether somebody works there now. Makes no file."""
+        """Whether somebody works there now. Makes no file. Unavailable where that cannot be asked: it is another
+        person's."""
         if self.path(LOCK).exists():
             try:
                 with self.held():
                     pass
             except Held:
                 return True
-            except (Conflict, Unavailable):
-                pass  # gone just now, or another person's: who deletes it is told
+            except Conflict:
+                pass  # gone just now
         return False
 
     def path(self, name: str) -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, Missing
+from ddr.errors import Conflict, Damaged, Missing, Unavailable
 from ddr.index import codec, plans
 from ddr.index import work as works
 from ddr.index.homes import home, naming
@@ -33,23 +33,35 @@ class Old:
     kept: tuple[Kept, ...] = ()
 
     def with_old(self, more: Sequence[works.Stages]) -> Old:
-        """These may go, too, but for those where somebody works now."""
-        held = [one for one in more if one.is_held()]
-        gone = tuple(one for one in more if one not in held)
-        return replace(self, gone=(*self.gone, *gone), kept=(*self.kept, *(Kept(one.folder, _AT_WORK) for one in held)))
+        """These may go, too, but for those where somebody works now, and those of another person."""
+        gone, kept = [], []
+        for one in more:
+            try:
+                if not one.is_held():
+                    gone.append(one)
+                    continue
+                why = _AT_WORK
+            except Unavailable as problem:
+                why = problem.message
+            kept.append(Kept(one.folder, why))
+        return replace(self, gone=(*self.gone, *gone), kept=(*self.kept, *kept))
 
     def forgotten(self) -> Old:
         """Delete what may go. What it returns is what went, and what stayed."""
-        held = []
+        gone, kept = [], []
         for one in self.gone:
             try:
                 one.forget()
+            except works.Held:
+                kept.append(Kept(one.folder, _AT_WORK))
+                continue
+            except Unavailable as problem:
+                kept.append(Kept(one.folder, problem.message))
+                continue
             except Conflict:
                 pass  # another process deleted it
-            except works.Held:
-                held.append(one)
-        gone = tuple(one for one in self.gone if one not in held)
-        return replace(self, gone=gone, kept=(*self.kept, *(Kept(one.folder, _AT_WORK) for one in held)))
+            gone.append(one)
+        return replace(self, gone=tuple(gone), kept=(*self.kept, *kept))
 
 
 @dataclass(frozen=True)

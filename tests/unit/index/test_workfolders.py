@@ -44,6 +44,18 @@ def test_a_folder_at_which_somebody_works_stays(tmp_path: Path, planned: indexes
     assert found.forgotten() == found, "another process was faster"
 
 
+def test_a_folder_whose_lock_cannot_be_opened_stays(tmp_path: Path, planned: indexes.Plan) -> None:
+    theirs, ours = works.opened(tmp_path, planned), works.Stages(tmp_path / "ours")
+    ours.folder.mkdir()
+    before = workfolders.Old((theirs, ours))
+    theirs.path(works.LOCK).mkdir()
+    why = f"the lock {theirs.path(works.LOCK)} cannot be opened: Is a directory"
+    after = workfolders.Old((ours,), kept=(workfolders.Kept(theirs.folder, why),))
+    assert workfolders.Old().with_old([theirs, ours]) == after, "a dry run says it, too"
+    assert before.forgotten() == after
+    assert (theirs.path(works.PLAN).exists(), ours.folder.exists()) == (True, False)
+
+
 @pytest.mark.parametrize("key", ["name", "home"])
 def test_a_folder_of_another_index_stays(tmp_path: Path, planned: indexes.Plan, key: str) -> None:
     work = works.opened(tmp_path, planned)
