@@ -205,7 +205,7 @@ class Index:
         except DdrError:
             shards = None  # not at hand, for whatever reason
         old = self._folders.old(self.home, self.wanted, shards)
-        if self.embedding is None or old.why:
+        if self.embedding is None or old.why or shards is None:
             return old
         live = publishing.embedder_of(self.home, self.home.current() or "")
         if live is None:

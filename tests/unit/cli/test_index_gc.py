@@ -61,3 +61,17 @@ def test_what_is_being_published_stays(tmp_path: Path, monkeypatch: pytest.Monke
         assert main.run(["index", *command]) == 0
         shutil.rmtree(version)
     assert held == [True, True, True]
+
+
+def test_vectors_of_texts_stay_while_it_is_not_known_which_are_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The record of it is damaged, and no build was begun."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("home: home\nembed: {corpus: 'texts/*.jsonl', model: model}\n")
+    vectors = tmp_path / "home" / ".work" / "embedded" / "0123456789abcdef"
+    vectors.mkdir(parents=True)
+    (vectors.parent / "current.json").write_text("{")
+    assert main.run(["index", "gc", "a.yaml"]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+    assert vectors.is_dir()
