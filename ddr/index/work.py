@@ -74,11 +74,11 @@ class Stages:
                     f"another {self.what}: {problem.message}",
                     hint="wait for its end; what it has done by then is not done again",
                 ) from problem
-            except Unavailable:
-                if self.folder.is_dir():
+            except Unavailable as problem:
+                if self.folder.is_dir() and not isinstance(problem, openfiles.Gone):
                     raise
-            if not self.path(LOCK).exists():
-                raise Conflict(f"{self.folder} was deleted meanwhile", hint="the same command again: it is made anew")
+                what = f"{self.folder} was deleted meanwhile"
+                raise Conflict(what, hint="the same command again: it is made anew") from problem
             yield
 
     def is_held(self) -> bool:
@@ -211,12 +211,19 @@ class Stages:
         self.write(file.name, produce)
 
     def forget(self) -> None:
-        """Delete the folder, and what the depot has of it. Held where somebody works there."""
+        """Delete the folder, and what the depot has of it. Held where somebody works there, Unavailable where it is
+        another person's. What a kill leaves of it is one of `left`."""
         with self.held():
-            shutil.rmtree(self.folder, ignore_errors=True)
             if self.depot is not None:
                 for entry in list(self.depot.list(self.prefix)):
                     self.depot.delete(entry.key)
+            beside = writing.name_beside(self.folder)
+            try:
+                self.folder.rename(beside)  # whoever comes now makes it anew, and its files are not deleted
+            except OSError as problem:
+                what = f"{self.folder} cannot be deleted: {problem.strerror}"
+                raise Unavailable(what, hint="look at the folder and its rights") from problem
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -269,6 +276,12 @@ def all_of(folder: Path, depot: store.Store | None = None) -> tuple[Work, ...]:
     """Those whose plan is the one that they were made for."""
     found = ((path.parent, _plan_of(path.parent)) for path in sorted(folder.glob(f"*/{PLAN}")))
     return tuple(Work(one, depot, prefix(one.name), plan=plan) for one, plan in found if plan is not None)
+
+
+def left(folder: Path) -> tuple[Stages, ...]:
+    """Those of which a process that is no more had begun to delete the files."""
+    found = (path for path in sorted(folder.glob(".*.tmp/")) if writing.is_left(path))
+    return tuple(Stages(path) for path in found)
 
 
 def _plan_of(folder: Path) -> indexes.Plan | None:

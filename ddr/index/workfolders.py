@@ -85,6 +85,7 @@ class Folders:
     def old(self, of: home.Home, wanted: indexes.Wanted, shards: Sequence[indexes.Shard] | None) -> Old:
         """Those of other plans than that of the corpus and that of the version that serves. All stay where either is
         not known: they may be all there is to repair with. `shards`: of the corpus as it is now, None where it is away.
+        What is left of one that was being deleted goes in any case.
 
         Other indexes may have theirs below the same root: of those nothing is known here.
         """
@@ -95,7 +96,7 @@ class Folders:
                 ours.append(one)
             else:
                 kept.append(Kept(one.folder, f"it is of index {its.name} in {its.home}"))
-        stay = Old(kept=tuple(kept))
+        stay = Old(kept=tuple(kept)).with_old(works.left(self.root))
         if not ours:
             return stay
         if shards is None:

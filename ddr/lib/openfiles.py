@@ -40,11 +40,16 @@ class Held(Unavailable):
     """Somebody else has the lock."""
 
 
+class Gone(Unavailable):
+    """The lock was deleted while it was waited for: it binds nobody."""
+
+
 @contextmanager
 def locked(path: Path, timeout_s: float = 5.0) -> Iterator[None]:
     """Hold the lock file `path`, which is made when it is not there; it binds whoever asks for it.
 
-    Held when somebody else has it for longer than `timeout_s`, Unavailable when it cannot be opened.
+    Held when somebody else has it for longer than `timeout_s`, Gone when it was deleted meanwhile, Unavailable when it
+    cannot be opened.
     """
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -54,9 +59,18 @@ def locked(path: Path, timeout_s: float = 5.0) -> Iterator[None]:
         ) from problem
     try:
         _take(fd, path, time.monotonic() + timeout_s, timeout_s)
+        if not _is_at(path, fd):
+            raise Gone(f"the lock {path} was deleted meanwhile", hint="the same command again")
         yield
     finally:
         os.close(fd)
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except OSError:
+        return False
 
 
 def _take(fd: int, path: Path, deadline: float, timeout_s: float) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,7 @@ from ddr.domain import indexes
 from ddr.errors import Conflict
 from ddr.index import work as works
 from ddr.index import workfolders
-from ddr.lib import openfiles
-from tests.unit.index import builds, published
+from tests.unit.index import builds, dying, published
 
 
 @pytest.fixture
@@ -75,20 +74,77 @@ def test_vectors_of_which_a_folder_that_stays_is_made_stay(tmp_path: Path, plann
     assert [one.folder for one in found.kept] == [read.folder]
 
 
-@pytest.mark.parametrize("is_open", [True, False])
+def _delete(path: Path) -> None:
+    shutil.rmtree(path)
+
+
+def _make_anew(path: Path) -> None:
+    shutil.rmtree(path)
+    path.mkdir()
+    (path / works.LOCK).touch()
+
+
+@pytest.mark.parametrize("delete", [_delete, _make_anew])
+@pytest.mark.parametrize("when", ["opened", "locked"])
 def test_who_waited_for_a_folder_that_was_deleted_is_told(
-    tmp_path: Path, planned: indexes.Plan, monkeypatch: pytest.MonkeyPatch, is_open: bool
+    tmp_path: Path, planned: indexes.Plan, monkeypatch: pytest.MonkeyPatch, when: str, delete: Callable[[Path], None]
 ) -> None:
-    work, locked = works.opened(tmp_path, planned), openfiles.locked
+    """Also where it was made anew: the lock is another one."""
+    work, flock = works.opened(tmp_path, planned), fcntl.flock
 
-    @contextlib.contextmanager
-    def after_its_end(path: Path, timeout_s: float) -> Iterator[None]:
-        if not is_open:
-            shutil.rmtree(work.folder)
-        with locked(path, timeout_s):
-            shutil.rmtree(work.folder)
-            yield
+    def after_its_end(fd: int, operation: int) -> None:
+        if when == "opened":
+            delete(work.folder)
+        flock(fd, operation)
+        if when == "locked":
+            delete(work.folder)
 
-    monkeypatch.setattr(openfiles, "locked", after_its_end)
+    monkeypatch.setattr(fcntl, "flock", after_its_end)
     with pytest.raises(Conflict, match="was deleted meanwhile"), work.held():
         pass
+
+
+def test_a_folder_that_was_deleted_before_it_is_locked_is_told(tmp_path: Path, planned: indexes.Plan) -> None:
+    work = works.opened(tmp_path, planned)
+    shutil.rmtree(work.folder)
+    with pytest.raises(Conflict, match="was deleted meanwhile"), work.held():
+        pass
+
+
+def test_a_build_that_begins_while_its_old_folder_is_deleted_keeps_all_its_files(
+    tmp_path: Path, planned: indexes.Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, rmtree, begun = works.opened(tmp_path, planned), shutil.rmtree, []
+
+    def halfway(path: Path, *, ignore_errors: bool) -> None:
+        (path / works.LOCK).unlink()
+        with works.opened(tmp_path, planned).held():
+            begun.append(work.write_bytes("new", b"new"))
+            rmtree(path, ignore_errors)
+
+    work.write_bytes("old", b"old")
+    monkeypatch.setattr(shutil, "rmtree", halfway)
+    work.forget()
+    assert work.verified(*begun).read_bytes() == b"new"
+    assert works.is_begun(tmp_path, planned)
+    assert not work.path("old").exists()
+    assert list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_what_a_kill_leaves_of_a_folder_that_goes_is_deleted_by_the_next(
+    tmp_path: Path, planned: indexes.Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all else stays, as the corpus is away."""
+    root = tmp_path / "work"
+    work = works.opened(root, planned)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda path, **how: None)
+        assert dying.ends(work.forget) == 0
+        (left,) = root.iterdir()
+        works.opened(root, planned).forget()
+        (of_living,) = set(root.iterdir()) - {left}
+    stays = works.opened(root, planned)
+    found = workfolders.Folders(root).old(published.at(tmp_path / "home"), planned.wanted, None)
+    assert ([one.folder for one in found.gone], bool(found.why)) == ([left], True)
+    assert found.forgotten() == found
+    assert set(root.iterdir()) == {of_living, stays.folder}
