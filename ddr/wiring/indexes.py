@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes, planes
-from ddr.errors import DdrError, InputError, Missing, UnknownName
+from ddr.errors import Damaged, DdrError, InputError, Missing, UnknownName
 from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
 from ddr.index.embedders import embedding as embedders
@@ -254,25 +254,29 @@ def of_plan(
 ) -> stages.Bench:
     """For a worker: `plan.json` of a work folder, or `s3://…/plan.json` of a depot. Needs no ddr.yaml.
 
-    `folder`: where this machine keeps what it fetches from a depot.
+    `folder`: where this machine keeps what it fetches from a depot. Damaged where that plan was changed or lies
+    elsewhere than where it was put: nothing is made of it.
     """
     access = s3 or index_settings.S3Entry()
+    depot = None
     if path.startswith(_BUCKET):
         root, key = works.parts_of(path)
         depot = _store(root, access)
-        plan = codec.decode(indexes.Plan, depot.get(works.prefix(key) + works.PLAN), path)
-        work = works.opened(folder, plan, depot)
+        content = depot.get(works.prefix(key) + works.PLAN)
     else:
         try:
-            plan = codec.decode(indexes.Plan, Path(path).read_bytes(), path)
+            content = Path(path).read_bytes()
         except OSError as problem:
             raise InputError(f"{path}: {problem.strerror}", hint="the plan.json of a work folder") from problem
-        work = works.opened(Path(path).absolute().parent.parent, plan)
-        if work.path(works.PLAN).resolve() != Path(path).resolve():
-            raise InputError(
-                f"{path} does not lie in the work folder of its plan",
-                hint=f"`ddr index plan --write` puts it there: {work.path(works.PLAN)}",
-            )
+        place = Path(path).parent.resolve()
+        folder, key = place.parent, place.name
+    plan = codec.decode(indexes.Plan, content, path)
+    if works.name_of(plan) != key:
+        raise Damaged(
+            f"{path} is not the plan that its folder is named by",
+            hint="`ddr index prepare` writes it anew, and tells where",
+        )
+    work = works.opened(folder, plan, depot)
     return bench(work, stages.Sources(Path("/"), lambda name: _store(f"{_BUCKET}{name}", access)), report)
 
 

@@ -119,6 +119,31 @@ def test_a_worker_is_told_what_is_wrong_with_its_plan(
     assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == code
 
 
+@pytest.mark.parametrize("shape", ["{key}", "link", "copy"])
+def test_a_plan_that_its_folder_is_not_named_by_is_no_plan(
+    tmp_path: Path, shape: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker makes nothing of it, and no other folder."""
+    builds.write(tmp_path / "data")
+    work = works.opened(tmp_path / "work", builds.plan(builds.wanted(tmp_path / "data")))
+    (tmp_path / "work" / "link").symlink_to(work.folder)
+    monkeypatch.chdir(tmp_path / "work")
+    path = Path(shape.format(key=work.folder.name), "plan.json")
+    words = ["index", "worker", "--plan", str(path), "--part", "0"]
+    if shape == "copy":
+        path.parent.mkdir()
+        path.write_bytes(codec.encode(work.plan))
+    else:
+        assert main.run(words) == 1
+        assert "scan is not done" in capsys.readouterr().err
+        path.write_bytes(codec.encode(dataclasses.replace(work.plan, software={})))
+    before = sorted(Path.cwd().rglob("*"))
+    assert main.run(words) == 42
+    said = f"ddr: {path} is not the plan that its folder is named by\n  next: `ddr index prepare` writes it anew"
+    assert capsys.readouterr().err.startswith(said)
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
 @pytest.mark.parametrize("home", ["s3://bucket", "s3://bucket/", "s3://bucket/work/indexes"])
 def test_a_plan_in_a_depot_is_told_and_found_again(home: str) -> None:
     assert works.parts_of(works.uri_of(home, "0123456789abcdef")) == (home.rstrip("/"), "0123456789abcdef")

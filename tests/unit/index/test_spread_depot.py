@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,15 +11,18 @@ from pathlib import Path
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Unavailable
-from ddr.index import build, child, stages, worker
+from ddr.errors import Damaged, Unavailable
+from ddr.index import build, child, codec, stages, worker
 from ddr.index import work as works
 from ddr.index.engines import picking
 from ddr.lib import clock as clocks
 from ddr.ports import store
 from ddr.stores import retrying, s3
+from ddr.wiring import index_settings
+from ddr.wiring import indexes as wirings
 from tests import servers
 from tests.unit.index import builds
+from tests.unit.stores import conftest as stores
 
 KINDS = [indexes.Kind.IVF_FLAT, indexes.Kind.IVF_PQ, indexes.Kind.HNSW]
 
@@ -225,6 +230,24 @@ def test_a_depot_that_fails_sometimes_costs_patience_and_nothing_else(corpus: Pa
         failed += flaky.failed
     assert failed > 100
     print(f"{failed} calls failed, before or after their effect; the same bytes twice")
+
+
+def test_a_plan_that_was_changed_in_the_bucket_is_no_plan(corpus: Path, moto_server: servers.S3Server) -> None:
+    name, plan = moto_server.new_bucket(), builds.plan(builds.wanted(corpus))
+    place = stores.s3_store(moto_server, name)
+    access = index_settings.S3Entry(moto_server.endpoint, "us-east-1", moto_server.key, moto_server.secret)
+    opened = functools.partial(
+        wirings.of_plan, works.uri_of(f"s3://{name}", works.name_of(plan)), builds.silent, access
+    )
+    works.opened(corpus / "a", plan, place)
+    assert opened(corpus / "b").plan == plan
+    changed = codec.encode(dataclasses.replace(plan, software={}))
+    key = works.prefix(works.name_of(plan)) + works.PLAN
+    place.delete(key)
+    place.create(key, changed)
+    with pytest.raises(Damaged, match="is not the plan that its folder is named by"):
+        opened(corpus / "c")
+    assert not (corpus / "c").exists()
 
 
 def test_a_depot_that_fails_without_patience_is_called_again_until_all_is_done(
