@@ -293,14 +293,20 @@ def _plan_of(folder: Path) -> indexes.Plan | None:
     return plan if name_of(plan) == folder.name else None
 
 
-def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
-    """The work of `plan` below `folder`: made, or gone on with. A damaged file of the plan is written again."""
+def of(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
+    """The work of `plan` below `folder`, as it lies there. Touches nothing."""
     key = name_of(plan)
-    work = Work(folder / key, depot, prefix(key), plan=plan)
+    return Work(folder / key, depot, prefix(key), plan=plan)
+
+
+def opened(folder: Path, plan: indexes.Plan, depot: store.Store | None = None) -> Work:
+    """As `of`: made, or gone on with. A damaged file of the plan is written again; Full, Unavailable where it cannot
+    be."""
+    work = of(folder, plan, depot)
     writing.make_folder(work.folder, _ELSEWHERE)
     content = codec.encode(plan)
     if _plan_of(work.folder) is None:
-        durable.replace(work.folder / PLAN, content)
+        work.write_bytes(PLAN, content)
     if depot is not None:
         _put(depot, f"{work.prefix}{PLAN}", content)
     return work

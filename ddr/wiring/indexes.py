@@ -193,10 +193,10 @@ class Index:
         return self._folders.plan_of(self.home, version)
 
     def left_of(self, plan: indexes.Plan) -> stages.Bench | None:
-        """What is left of the work by a plan; None when its folder is gone."""
+        """What is left of the work by a plan; None when its folder is gone. Touches nothing."""
         if not works.is_begun(self.work_folder, plan):
             return None
-        return self.bench(plan, lambda progress: None)
+        return bench(works.of(self.work_folder, plan, self.depot), self.sources, lambda progress: None)
 
     def old_work(self) -> workfolders.Old:
         """Work folders, and vectors of other embedders, that are of no use any more."""

@@ -1,0 +1,41 @@
+"""Work folders whose plan cannot be read, or not be written: what commands tell of them and leave of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ddr.cli import main
+from ddr.index import work as works
+from tests.unit.index import corpora, published
+
+
+@pytest.fixture
+def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a build that was begun."""
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", corpora.clustered(60, 8))
+    Path("a.yaml").write_text("home: home\nvectors: [a.npy]\nmemoryMib: 4096\n")
+    assert main.run(["index", "plan", "a.yaml", "--write"]) == 0
+    (found,) = tmp_path.glob(f"home/.work/*/{works.PLAN}")
+    return found
+
+
+def test_a_plan_that_cannot_be_written_is_told(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan.unlink()
+    plan.mkdir()
+    assert main.run(["index", "build", "a.yaml"]) == 69
+    assert f"ddr: {plan} cannot be written: Is a directory; nothing was put there\n  next: " in capsys.readouterr().err
+
+
+def test_a_damaged_plan_is_written_again_by_a_repair_and_not_by_its_dry_run(plan: Path) -> None:
+    assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+    content = plan.read_bytes()
+    plan.write_text("{")
+    published.loosened(Path("home/current/index.faiss")).write_bytes(b"")
+    assert main.run(["index", "repair", "a.yaml"]) == 2
+    assert plan.read_text() == "{"
+    assert main.run(["index", "repair", "a.yaml", "--apply"]) == 0
+    assert plan.read_bytes() == content
