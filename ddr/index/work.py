@@ -278,6 +278,11 @@ def all_of(folder: Path, depot: store.Store | None = None) -> tuple[Work, ...]:
     return tuple(Work(one, depot, prefix(one.name), plan=plan) for one, plan in found if plan is not None)
 
 
+def unread(folder: Path) -> tuple[Path, ...]:
+    """Work folders whose plan is not to be known: damaged, of a newer ddr, or not what they are named by."""
+    return tuple(path.parent for path in sorted(folder.glob(f"[!.]*/{PLAN}")) if _plan_of(path.parent) is None)
+
+
 def left(folder: Path) -> tuple[Stages, ...]:
     """Those of which a process that is no more had begun to delete the files."""
     found = (path for path in sorted(folder.glob(".*.tmp/")) if writing.is_left(path))

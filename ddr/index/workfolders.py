@@ -89,7 +89,7 @@ class Folders:
 
         Other indexes may have theirs below the same root: of those nothing is known here.
         """
-        ours, kept = [], []
+        ours, kept = [], [Kept(one, "its plan cannot be read") for one in works.unread(self.root)]
         for one in works.all_of(self.root, self.depot):
             its = one.plan.wanted
             if (its.name, its.home) == (wanted.name, wanted.home):

@@ -39,3 +39,18 @@ def test_a_damaged_plan_is_written_again_by_a_repair_and_not_by_its_dry_run(plan
     assert plan.read_text() == "{"
     assert main.run(["index", "repair", "a.yaml", "--apply"]) == 0
     assert plan.read_bytes() == content
+
+
+@pytest.mark.parametrize(("old", "new"), [("{", ""), ('"format":1', '"format":9'), ('"seed":1234', '"seed":4321')])
+def test_a_folder_whose_plan_cannot_be_read_is_told_and_stays(
+    plan: Path, old: str, new: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Damaged, of a newer ddr, changed by hand."""
+    assert old in plan.read_text()
+    plan.write_text(plan.read_text().replace(old, new))
+    capsys.readouterr()
+    for verb, words in (("would go", ["--dry-run"]), ("to remove", [])):
+        assert main.run(["index", "gc", "a.yaml", *words]) == 0
+        said = f"nothing {verb}\nkept: work folder {plan.parent}: its plan cannot be read\n"
+        assert capsys.readouterr().out == said
+    assert plan.exists()
