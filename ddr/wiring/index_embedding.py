@@ -54,15 +54,17 @@ class Embedding:
         )
 
     def sourced(self, wanted: indexes.Wanted) -> indexes.Wanted:
-        """With the vectors that were made of these texts by this model; unchanged where there are none."""
+        """With the vectors that were made of these texts by this model; unchanged where there are none. Newer."""
         found = self._current()
         if found is None or found.asked != self._asked():
             return wanted
         return replace(wanted, source=self._source(found), embedder=found.fingerprint)
 
     def source_of(self, embedder: str) -> indexes.Source | None:
-        """The vectors by the embedder of that fingerprint. None where they are not here (any more)."""
-        found = _read(self._of(embedder) / _CURRENT)
+        """The vectors by the embedder of that fingerprint. None where they are not here (any more), or are a newer
+        ddr's."""
+        folder = self._of(embedder)
+        found = None if _is_newer(folder) else _read(folder / _CURRENT)
         return None if found is None else self._source(found)
 
     def is_text_of(self, embedder: str) -> bool:
@@ -75,9 +77,11 @@ class Embedding:
         return indexes.Source((str(folder / embedding.VECTORS),), str(folder / found.ids))
 
     def embed(self, report: stages.Report) -> embedding.Embedded:
-        """Make what is not made. As `embedding.embed`."""
+        """Make what is not made. As `embedding.embed`; Newer before anything is made."""
         facts = fingerprint.facts(self._settings)
         meant = indexes.Embedder(fingerprint.of(facts), self._settings.folder.name, facts)
+        places = (self._of(meant.fingerprint) / _CURRENT, self._folder / _CURRENT)
+        last = [_read(path) for path in places]
         corpus = self._corpus()
         asked = Current(meant.fingerprint, "", self._asked(), corpus.generation, self._generation())
         request = embedding.Request(
@@ -89,8 +93,8 @@ class Embedding:
         )
         made = embedding.embed(self._of(meant.fingerprint), request, report)
         current = replace(asked, ids=made.ids)
-        for path in (self._of(meant.fingerprint) / _CURRENT, self._folder / _CURRENT):
-            if current != _read(path):
+        for path, found in zip(places, last, strict=True):
+            if current != found:
                 durable.replace(path, codec.encode(current))
         return made
 
@@ -138,9 +142,9 @@ class Embedding:
         )
 
     def folders_but(self, kept: Collection[str]) -> tuple[works.Stages, ...]:
-        """Vectors of other embedders than those."""
+        """Vectors of other embedders than those, but for what a newer ddr made."""
         names = {self._of(one).name for one in kept if one}
-        found = sorted(path for path in self._folder.glob("*/") if path.name not in names)
+        found = sorted(path for path in self._folder.glob("*/") if path.name not in names and not _is_newer(path))
         return tuple(works.Stages(path) for path in found)
 
     def _of(self, found: str) -> Path:
@@ -170,8 +174,19 @@ class Embedding:
         return _read(self._folder / _CURRENT)
 
 
+def _is_newer(folder: Path) -> bool:
+    try:
+        _read(folder / _CURRENT)
+    except codec.Newer:
+        return True
+    return False
+
+
 def _read(path: Path) -> Current | None:
+    """Newer: what a newer ddr wrote is neither used nor written over."""
     try:
         return codec.decode(Current, path.read_bytes(), str(path))
+    except codec.Newer:
+        raise
     except (Damaged, OSError):
         return None  # the next build writes it anew; what is embedded stays

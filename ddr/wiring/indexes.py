@@ -103,6 +103,8 @@ class Index:
         """As `plan` will be once the texts are embedded, with what that takes; None where they are, or are none."""
         if self.embedding is None or (self.wanted.embedder and self.embedding.is_current()):
             return None
+        if self.trouble is not None:
+            raise self.trouble
         found = self.embedding.foreseen(is_measured=is_measured)
         size = 4 * found.rows * found.dimension
         shards = (indexes.Shard("not embedded yet", found.rows, found.dimension, "float32", size, ""),)
@@ -139,9 +141,9 @@ class Index:
 
     def live_embedder(self) -> str:
         """Fingerprint of what makes the queries now, as far as ddr.yaml says it: "" where it does not."""
-        if self.trouble is not None:
-            raise self.trouble
         found = self.embedding.live() if self.embedding is not None else ""
+        if not found and self.trouble is not None:
+            raise self.trouble
         return found or self.wanted.embedder
 
     def bench(self, plan: indexes.Plan, report: stages.Report) -> stages.Bench:
@@ -348,7 +350,7 @@ def is_file(name: str | None) -> bool:
 
 
 def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, now: Callable[[], datetime]) -> Index:
-    trouble = None
+    trouble: InputError | None = None
     try:
         wanted = index_settings.wanted(name, entry, base)
     except index_settings.NoFingerprint as problem:
@@ -358,7 +360,11 @@ def _index(name: str, entry: index_settings.IndexEntry, base: Path, actor: str, 
     if entry.embed is None:
         return index
     embedding = index_embedding.Embedding(entry.embed, index.sources, index.embedded_folder, entry.device, _cores())
-    return replace(index, wanted=embedding.sourced(wanted), embedding=embedding)
+    try:
+        wanted = embedding.sourced(wanted)
+    except codec.Newer as problem:
+        trouble = problem
+    return replace(index, wanted=wanted, embedding=embedding, trouble=trouble)
 
 
 def home_of(uri: str, now: Callable[[], datetime], actor: str, s3: index_settings.S3Entry | None = None) -> home.Home:

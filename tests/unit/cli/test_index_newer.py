@@ -1,0 +1,41 @@
+"""`ddr index` beside what a newer ddr left: while one machine is upgraded, and after going back to the ddr before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ddr.cli import main
+from ddr.domain import indexes
+from ddr.index import codec
+from ddr.wiring import index_embedding
+
+
+class TestVectors:
+    """What a newer ddr embedded is neither used, nor written over, nor deleted."""
+
+    @pytest.fixture
+    def left(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+        monkeypatch.chdir(tmp_path)
+        Path("words.yaml").write_text("home: home\nembed: {corpus: texts/*.jsonl, model: model}\n")
+        embedded = tmp_path / "home" / ".work" / "embedded"
+        vectors = embedded / "0123456789abcdef"
+        vectors.mkdir(parents=True)
+        (vectors / "vectors-1.npy").write_bytes(b"of days")
+        newer = index_embedding.Current("sha256:0123456789abcdef", "ids", "", "", "", indexes.FORMAT + 1)
+        for folder in (vectors, embedded):
+            (folder / "current.json").write_bytes(codec.encode(newer))
+        return sorted(path for path in embedded.rglob("*") if path.is_file())
+
+    @pytest.mark.parametrize(
+        ("command", "expected"),
+        [("build", 64), ("build --publish", 64), ("plan", 64), ("publish", 64), ("gc", 0), ("list", 0)],
+    )
+    def test_stay(self, command: str, expected: int, left: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+        before = [path.read_bytes() for path in left]
+        code = main.run(["index", *command.split(), "words.yaml"])
+        said = capsys.readouterr()
+        assert code == expected, said
+        assert ("use the ddr that wrote it, or newer" in said.err) == bool(expected)
+        assert [path.read_bytes() for path in left] == before
