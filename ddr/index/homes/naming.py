@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ddr.domain import index_versions, indexes
 from ddr.errors import Damaged, InputError
@@ -22,6 +23,15 @@ _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _NEXT = "`ddr index check` says what is left; `ddr index rollback` goes to a version that is whole"
 
 is_ours, number = index_versions.is_ours, index_versions.number
+
+
+class NewerVersion(codec.Newer):
+    """`index`: the name of the one that the version is of, "" where it does not say that as this ddr would."""
+
+    def __init__(self, what: str, said: Mapping[str, Any]) -> None:
+        super().__init__(what)
+        name = said.get("name")
+        self.index = name if isinstance(name, str) else ""
 
 
 def seal(manifest: indexes.Manifest, versions: Iterable[str]) -> indexes.Manifest:
@@ -38,15 +48,15 @@ def check_file(name: str) -> None:
 
 
 def open_manifest(content: bytes, version: str, where: str) -> indexes.Manifest:
-    """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; Newer when
-    that was a newer one, which wrote what this one does not know."""
-    index_versions.proved(content, version, where, _NEXT)
+    """Damaged when a single byte is not as it was when `version` got its name, whichever ddr gave it; NewerVersion
+    when that was a newer one, which wrote what this one does not know."""
+    said = index_versions.proved(content, version, where, _NEXT)
     try:
         manifest = codec.decode(indexes.Manifest, content, where)
     except Damaged as problem:
-        raise codec.Newer(f"{where} says what this ddr does not know: {problem.message}") from problem
+        raise NewerVersion(f"{where} says what this ddr does not know: {problem.message}", said) from problem
     if codec.encode(manifest) != content:
-        raise codec.Newer(f"{where} says what this ddr does not know")
+        raise NewerVersion(f"{where} says what this ddr does not know", said)
     names = [file.name for file in manifest.files]
     if len(set(names)) != len(names) or not all(_FILE.fullmatch(name) and name != MANIFEST for name in names):
         raise Damaged(f"{where} names files that no version can have", hint=_NEXT)

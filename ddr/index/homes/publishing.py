@@ -122,9 +122,11 @@ def ensure_same_index(to: home.Home, name: str, instead_of: str = "") -> None:
     version = _serves(to, to.current())
     try:
         serves = to.manifest(version).name if version else name
+    except naming.NewerVersion as problem:
+        serves = problem.index
     except (Damaged, Missing):
         return
-    if serves in (name, instead_of):
+    if serves in (name, instead_of, ""):
         return
     raise OtherIndex(
         f"{name} is not published: {to.name} serves index {serves}",

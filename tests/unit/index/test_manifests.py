@@ -156,6 +156,13 @@ class TestBesideANewerDdr:
         with pytest.raises(codec.Newer):
             publishing.way_back(home, newer, published.prover(home, (0, 1)))
 
+    def test_keeps_its_home_from_another_index(self, home: folder.FolderHome, version: str, newer: str) -> None:
+        home.point(version, newer, "it serves")
+        with pytest.raises(publishing.OtherIndex, match="serves index docs"):
+            publishing.ensure_same_index(home, "others")
+        for allowed in (("docs",), ("others", "docs")):
+            publishing.ensure_same_index(home, *allowed)
+
     def test_is_published_beside(self, home: folder.FolderHome, serving: str, tmp_path: Path) -> None:
         made = published.published(home, published.make(tmp_path / "other", rows=70))
         assert (home.current(), naming.number(made)) == (made, 3)
