@@ -228,22 +228,21 @@ class Restoring:
 
     def _unfit(self, seen: str, goal: str, steps: Sequence[Step]) -> str:
         """Why the queries of now cannot be answered from there, "" where nothing speaks against it."""
-        if not seen:
-            return ""
         step = next((one for one in steps if one.name == goal), None)
+        if not seen or (step is not None and (step.version.name == seen or not step.version.is_ours)):
+            return ""
         try:
-            live = self.to.manifest(seen).embedder.fingerprint
-            is_ours = step is None or step.version.is_ours
-            made = (self._manifest(step.version) if step else self.to.manifest(goal)) if is_ours else None
+            other = self._manifest(step.version).embedder.fingerprint if step else publishing.embedder_of(self.to, goal)
         except (Damaged, Missing):
             return ""
-        other = made.embedder.fingerprint if made else ""
-        if live and other and live != other:
-            return (
-                f"embedder {other} made it, that of {seen} is {live}; restore without it, then "
-                f"`ddr index rollback --to {goal} --model-also`"
-            )
-        return ""
+        live = publishing.embedder_of(self.to, seen)
+        if not other or live in (other, ""):
+            return ""
+        known = "not known: its manifest cannot be read" if live is None else live
+        return (
+            f"embedder {other} made it, that of {seen} is {known}; restore without it, then "
+            f"`ddr index rollback --to {goal} --model-also`"
+        )
 
     def apply(self, decision: Decision, progress: restorable.Progress | None) -> None:
         """Every step may have been made by a run that was cut off."""

@@ -16,7 +16,7 @@ from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable, UnknownName
 from ddr.index import codec
 from ddr.index.backing import component, record, restoring
-from ddr.index.homes import bucket, home, publishing
+from ddr.index.homes import bucket, home, naming, publishing
 from ddr.lib import digest
 from ddr.ports import restorable
 from ddr.stores import memory
@@ -258,7 +258,8 @@ def test_who_moved_it_since_the_plan_is_not_overruled(tried: home.Home, made: Ma
     assert tried.current() == names[2]
 
 
-def test_another_embedder_is_not_gone_back_to(tmp_path: Path, made: Making) -> None:
+@pytest.mark.parametrize("manifest", ["whole", "damaged", "damaged, no record of moves"])
+def test_another_embedder_is_not_gone_back_to(manifest: str, tmp_path: Path, made: Making) -> None:
     at = published.at(tmp_path / "home")
     old = published.published(at, made(1))
     vault, mine = backed.Vault(), backed.of(at)
@@ -266,8 +267,13 @@ def test_another_embedder_is_not_gone_back_to(tmp_path: Path, made: Making) -> N
     two = made(2)
     other = dataclasses.replace(two.manifest, embedder=indexes.Embedder("sha256:" + "f" * 64))
     new = publishing.publish(at, two.files, other, published.prover(at, (0, 1)), model_also=True).after
+    if manifest != "whole":
+        published.loosened(at.root / "versions" / new / naming.MANIFEST).write_bytes(b"{}")
+    if "no record" in manifest:
+        (at.root / "deployments.jsonl").unlink()
     plan = mine.plan_restore(vault.source(), backed.options(pointer="recorded"))
     assert "--model-also" in plan.refusals[0]
+    assert ("not known" in plan.refusals[0]) == ("no record" in manifest)
     assert at.current() == new != old
 
 
