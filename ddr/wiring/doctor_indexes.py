@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ddr.domain import signals
-from ddr.errors import DdrError
+from ddr.errors import Damaged, DdrError, Missing
 from ddr.wiring import build, visits
 
 if TYPE_CHECKING:
@@ -43,40 +43,49 @@ def _faiss() -> visits.Visit:
 
 def _index(name: str, known: indexes.Indexes) -> visits.Visit:
     """Sizes and manifests are looked at, no byte of a file is read: `ddr index check` does that."""
+    from ddr.index.homes import history
+
     what = f"index {name}"
     try:
         index = known.get(name)
         current = index.home.current()
         shards = index.shards()
-        whole, broken = _others(index, current)
-        is_damaged = current in _damaged(index, [current] if current else [])
+        ways = history.of(index.home).before(current)
+        newer, damaged = _not_whole(index, (*ways, *filter(None, [current])))
     except DdrError as problem:
         return visits.failed(what, problem)
     rows = sum(shard.rows for shard in shards)
     serves = f"serves {current}" if current else "serves nothing yet"
+    whole = [one for one in ways if one not in (*newer, *damaged)]
+    broken = [one for one in damaged if one != current]
     can = (f"build from {rows:,} rows in {len(shards)} files", *([f"go back to {', '.join(whole)}"] if whole else []))
     cannot = (
         *(() if index.wanted.embedder else ("tell another embedder: `embedder` names none",)),
         *([f"go back to what is damaged: {', '.join(broken)}"] if broken else []),
+        *([f"read what a newer ddr made: {', '.join(newer)}"] if newer else []),
     )
-    if is_damaged:
+    if current in damaged:
         told = f"{index.home.name} {serves}, which is damaged\n      next: ddr index repair {index.called}"
         return visits.Visit(what, signals.State.BAD, told, can, cannot)
     return visits.Visit(what, signals.State.OK, f"{index.home.name} {serves}", can, cannot)
 
 
-def _others(index: indexes.Index, current: str | None) -> tuple[list[str], list[str]]:
-    """Versions that `ddr index rollback` would go to, the best first, and those that it refuses as damaged."""
-    from ddr.index.homes import history
-
-    there = history.of(index.home).before(current)
-    broken = _damaged(index, there)
-    return [one for one in there if one not in broken], broken
-
-
-def _damaged(index: indexes.Index, versions: Sequence[str]) -> list[str]:
-    """Of those that ddr published: nothing says what the others must be."""
+def _not_whole(index: indexes.Index, versions: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What a newer ddr made, and what is damaged, of those that ddr published: nothing says what the others must be."""
     from ddr.index.homes import home, naming
 
-    ours = [one for one in versions if naming.is_ours(one)]
-    return [one for one in ours if not home.is_whole_at_a_glance(index.home, one)]
+    found = [one for one in versions if naming.is_ours(one) and not home.is_whole_at_a_glance(index.home, one)]
+    newer = [one for one in found if _is_newer(index, one)]
+    return newer, [one for one in found if one not in newer]
+
+
+def _is_newer(index: indexes.Index, version: str) -> bool:
+    from ddr.index import codec
+
+    try:
+        index.home.manifest(version)
+    except codec.Newer:
+        return True
+    except (Damaged, Missing):
+        return False
+    return False

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ddr.cli import main
 from ddr.domain import indexes
 from ddr.index import codec
+from ddr.index.homes import home
 from ddr.wiring import index_embedding
+from tests.unit.index import published
 
 
 class TestVectors:
@@ -39,3 +43,28 @@ class TestVectors:
         assert code == expected, said
         assert ("use the ddr that wrote it, or newer" in said.err) == bool(expected)
         assert [path.read_bytes() for path in left] == before
+
+
+@pytest.mark.parametrize("serving", ["newer", "ours"])
+def test_doctor_calls_a_newer_version_newer(
+    serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ddr.yaml").write_text(
+        "apiVersion: ddr/v1\nrepository: {type: local, path: repository}\nservices: {}\n"
+        "indexes: {docs: {home: home, vectors: [a.npy]}}\n"
+    )
+    np.save("a.npy", published.vectors(60, 1))
+    at = published.at(tmp_path / "home")
+    ours = published.published(at, published.make(tmp_path / "corpus", rows=60))
+    newer = published.of_a_newer_ddr(at, ours)
+    at.point(ours, newer, "upgraded")
+    if serving == "ours":
+        at.point(newer, ours, "built again", home.Published("", ""))
+    main.run(["doctor", "--json"])
+    visits = json.loads(capsys.readouterr().out)["visits"]
+    said = next(one for one in visits if one["what"] == "index docs")
+    assert said["state"] == "ok"
+    assert f"read what a newer ddr made: {newer}" in said["cannot"]
+    assert "damaged" not in str(said)
+    assert any(f"go back to {ours}" in one for one in said["can"]) == (serving == "newer")

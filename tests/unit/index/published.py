@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,13 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from ddr.domain import indexes
+from ddr.domain import index_versions, indexes
 from ddr.index import check, codec
 from ddr.index.engines import files as faiss_files
-from ddr.index.homes import bucket, folder, home, publishing, writing
+from ddr.index.homes import bucket, folder, home, naming, publishing, writing
 from ddr.index.sources import corpus as corpora
 from ddr.index.sources import opening, scan
+from ddr.lib import digest
 from ddr.ports import store
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -158,6 +160,16 @@ def prover(of: home.Shelf, levels: tuple[int, ...] = (0, 1, 2)) -> publishing.Pr
 def published(to: home.Home, made: Made, levels: tuple[int, ...] = (0, 1)) -> str:
     """Its version. Without a child process, unless the levels say so."""
     return publishing.publish(to, made.files, made.manifest, prover(to, levels)).after
+
+
+def of_a_newer_ddr(of: folder.FolderHome, version: str) -> str:
+    """The same files as another version, whose manifest says more than this ddr knows."""
+    told = {**codec.told(of.manifest(version)), "more": 1}
+    name = index_versions.name(1 + index_versions.number(of.versions()[-1]), told)
+    shutil.copytree(of.root / "versions" / version, of.root / "versions" / name)
+    manifest = loosened(of.root / "versions" / name / naming.MANIFEST)
+    manifest.write_bytes(digest.line({**told, "version": name}))
+    return name
 
 
 def loosened(path: Path) -> Path:
