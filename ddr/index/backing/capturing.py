@@ -87,6 +87,8 @@ def _current(of: home.Home, troubles: list[str]) -> str:
 def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
     try:
         return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, sink)
+    except codec.Newer as problem:
+        troubles.append(f"{problem.message}: {problem.hint}")
     except Damaged as problem:
         troubles.append(problem.message)
     except Missing:

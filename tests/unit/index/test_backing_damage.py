@@ -82,6 +82,14 @@ def test_damage_in_the_home_is_told_and_does_not_go_in(tmp_path: Path, made: pub
     assert tried > 60
 
 
+def test_a_version_of_a_newer_ddr_needs_that_ddr(tmp_path: Path, made: published.Made) -> None:
+    at, _, second = backed.two(tmp_path / "home", made)
+    newer = published.of_a_newer_ddr(at, second)
+    at.point(second, newer, "upgraded")
+    found = backed.Vault().captured(backed.of(at))
+    assert found.problem.endswith("says what this ddr does not know: use the ddr that wrote it, or newer")
+
+
 def test_what_was_proved_once_is_not_read_again(tmp_path: Path, made: published.Made) -> None:
     read: list[str] = []
 
