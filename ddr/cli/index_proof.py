@@ -246,6 +246,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     from ddr.index import check as checks
     from ddr.index import repair as repairs
     from ddr.index import workshop
+    from ddr.index.homes import publishing
 
     index = opened(session, name)
     gone = _gone(index)
@@ -257,6 +258,8 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
         chosen = repairs.decide(index.home, found, lambda: shop.left(current), index.prove, embedder)
         moved = None
         if is_applied:
+            if chosen.step is repairs.Step.BUILD:
+                publishing.ensure_same_index(index.home, index.name)
             moved = repairs.apply(index.home, chosen, shop, index.prove, embedder=embedder)
     if moved is not None:
         record_move(index, moved, "repaired")

@@ -256,6 +256,16 @@ def test_the_home_of_another_index_is_taken_only_by_its_name(own: Own) -> None:
     assert own.place.live.name != first
 
 
+def test_no_repair_builds_a_renamed_index_in_vain(own: Own) -> None:
+    own.published()
+    own.file = own.file.rename(own.root / "renamed.yaml")
+    own.damage(harms.INDEX)
+    shutil.rmtree(own.place.home / ".work")
+    refused = own.said("repair", "--apply")
+    assert (refused.code, "--instead-of own" in refused.err) == (1, True), refused.err
+    assert not (own.place.home / ".work").exists()
+
+
 def test_going_back_across_embedders_ends_with_its_own_code_and_names_the_way(own: Own) -> None:
     first = own.published()
     own.set("modelB")
