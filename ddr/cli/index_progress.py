@@ -32,7 +32,8 @@ class Telling:
         self._stage, self._began, self._first, self._told = "", time.monotonic(), 0, 0.0
 
     def said(self, what: str) -> None:
-        """What it is at, where there is nothing to count."""
+        """What it is at, where there is nothing to count; what is counted next begins behind it."""
+        self._began = time.monotonic()
         if not self._is_json:
             self._at_work.told(what, 0, 0)
 
@@ -40,6 +41,8 @@ class Telling:
         """As a check tells it."""
         from ddr.index import stages
 
+        if not of:
+            self._began = time.monotonic()  # its bytes are counted from here
         self(stages.Progress(level, done, of, unit="bytes"))
 
     def __call__(self, progress: stages.Progress) -> None:

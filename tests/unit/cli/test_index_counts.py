@@ -91,6 +91,20 @@ def test_what_moves_has_a_rate_of_its_unit_and_the_time_left(
     assert line.last == f"level 1  {pace}, 10 s left"
 
 
+@pytest.mark.parametrize("what", ["a copy", "a level that counts nothing"])
+def test_a_proof_is_as_fast_as_it_reads_whatever_was_done_before(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    here = session.Session()
+    line = _Line(here)
+    tell = index_progress.Telling(here, line, is_json=False)
+    now[0] = 600.0
+    tell.said("proving it") if what == "a copy" else tell.checked("level 1", 0, 0)
+    now[0] = 602.0
+    tell.checked("level 1", 4 << 20, 24 << 20)
+    assert line.last == "level 1  2.0 MiB/s, 10 s left"
+
+
 def test_one_is_one(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(own / "a.npy", corpora.clustered(1, 8))
     assert main.run(["index", "plan", "own.yaml"]) == 0
