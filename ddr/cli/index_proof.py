@@ -252,15 +252,16 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     gone = _gone(index)
     current = gone.version if gone else served(index)
     with index_progress.telling(session, is_json=events) as tell:
-        shop = workshop.Workshop(index, functools.partial(_republished, session, index), tell)
+        shop = workshop.Workshop(index, functools.partial(_republished, session, index, is_json=events), tell)
+        prove = functools.partial(index.prove, report=tell.checked)
         embedder = index.live_embedder()
         found = gone or checks.check(index.home, current, index.means(version=current), range(level + 1), tell.checked)
-        chosen = repairs.decide(index.home, found, lambda: shop.left(current), index.prove, embedder)
+        chosen = repairs.decide(index.home, found, lambda: shop.left(current), prove, embedder)
         moved = None
         if is_applied:
             if chosen.step is repairs.Step.BUILD:
                 publishing.ensure_same_index(index.home, index.name)
-            moved = repairs.apply(index.home, chosen, shop, index.prove, embedder=embedder)
+            moved = repairs.apply(index.home, chosen, shop, prove, embedder=embedder)
     if moved is not None:
         record_move(index, moved, "repaired")
     moved = moved or shop.moved
@@ -290,9 +291,11 @@ def _republished(
     manifest: indexes.Manifest,
     force: str,
     is_same_model: bool,
+    *,
+    is_json: bool,
 ) -> publishing.Moved:
     refused = refusals(index, manifest)
-    return published(session, index, built, manifest, refused, force, model_also=is_same_model)
+    return published(session, index, built, manifest, refused, force, model_also=is_same_model, is_json=is_json)
 
 
 def _repaired(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import index_proof, index_text, output, working
+from ddr.cli import index_progress, index_proof, index_text, output, working
 from ddr.cli import session as sessions
 from ddr.report import words
 
@@ -21,10 +22,17 @@ if TYPE_CHECKING:
 @click.option("--apply", "is_applied", is_flag=True, help="Do it; without it only the proof is shown.")
 @click.option("--model-also", is_flag=True, help="The embedder of the queries goes back with it.")
 @click.option("--embedder", default="", metavar="FINGERPRINT", help="Of the one that makes the queries now.")
+@index_progress.events_option
 @sessions.json_option
 @sessions.pass_session
 def rollback(
-    session: sessions.Session, name: str | None, to: str | None, is_applied: bool, model_also: bool, embedder: str
+    session: sessions.Session,
+    name: str | None,
+    to: str | None,
+    is_applied: bool,
+    model_also: bool,
+    embedder: str,
+    events: bool,
 ) -> int:
     """Serve an earlier version. Its digests, a load in a child and its probes come before the pointer moves.
     What was gone back from is gone to again by its name alone (--to): the same command twice goes back twice.
@@ -45,14 +53,14 @@ def rollback(
 
     index = index_proof.opened(session, name)
     live = embedder or index.live_embedder()
-    with working.shown(session) as at_work:
+    with index_progress.telling(session, is_json=events) as tell:
         moved = publishing.way_back(
             index.home,
             to,
-            index.prove,
+            functools.partial(index.prove, report=tell.checked),
             embedder=live,
             model_also=model_also,
-            report=lambda text: at_work.told(text, 0, 0),
+            report=tell.said,
         )
     if is_applied:
         moved = publishing.roll_back(index.home, moved)

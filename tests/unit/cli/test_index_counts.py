@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import time
@@ -57,6 +58,20 @@ def test_a_check_tells_of_how_many_bytes_it_has_read(own: Path, capsys: pytest.C
         _is_read(capsys.readouterr().err, sum(file["size_bytes"] for file in files))
         assert main.run(["index", command, "own.yaml"]) == 0
         assert capsys.readouterr().err == ""
+
+
+def test_a_repair_and_a_way_back_tell_of_their_proof(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for recall in (0.5, 0.6):
+        (own / "own.yaml").write_text(f"home: home\nvectors: [a.npy]\nqueries: queries.npy\nrecall: {recall}\n")
+        assert main.run(["index", "build", "own.yaml", "--publish"]) == 0
+    (own / "home" / "current" / "index.faiss").unlink()
+    for command in ("repair", "rollback"):
+        capsys.readouterr()
+        assert main.run(["index", command, "own.yaml", "--apply", "--events", "--json"]) == 0
+        events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+        told = [stage for stage, _ in itertools.groupby(events, lambda one: one["stage"])]
+        assert told[-3:] == ["level 0", "level 1", "level 2"], (command, told)
+        assert [one["done"] for one in events if one["of"]][-1] > 0, command
 
 
 def _is_read(told: str, size_bytes: int) -> None:
