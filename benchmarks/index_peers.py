@@ -126,7 +126,7 @@ def _seconds_of(told: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Of each stage, by the rate that it told last."""
     found = {}
     for event in told:
-        if event["done"] and event["rows_per_s"]:
+        if event["done"] and event.get("rows_per_s"):
             found[event["stage"]] = event["done"] / event["rows_per_s"]
     return found
 
