@@ -195,10 +195,15 @@ def begun(folder: Path, wanted: indexes.Wanted, shards: Sequence[indexes.Shard])
     found: list[tuple[float, indexes.Plan]] = []
     for work in works.all_of(folder):
         plan = work.plan
-        if plan.wanted == wanted and plan.shards == tuple(shards) and _is_software_here(plan):
+        if is_of(plan, wanted, shards) and _is_software_here(plan):
             with contextlib.suppress(OSError):  # a folder that goes away just now
                 found.append((work.path(works.PLAN).stat().st_mtime, plan))
     return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def is_of(plan: indexes.Plan, wanted: indexes.Wanted, shards: Sequence[indexes.Shard]) -> bool:
+    """Whether this corpus is what it is for, by whatever software: machines that share a folder may have others."""
+    return plan.wanted == wanted and plan.shards == tuple(shards)
 
 
 def _is_software_here(plan: indexes.Plan) -> bool:

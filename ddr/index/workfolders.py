@@ -83,8 +83,8 @@ class Folders:
         return next((plan for plan in found if codec.key(plan) == published.plan), None)
 
     def old(self, of: home.Home, wanted: indexes.Wanted, shards: Sequence[indexes.Shard] | None) -> Old:
-        """Those of other plans than that of the corpus and that of the version that serves. All stay where either is
-        not known: they may be all there is to repair with. `shards`: of the corpus as it is now, None where it is away.
+        """Those of other corpora than that of now and that of the version that serves. All stay where either is not
+        known: they may be all there is to repair with. `shards`: of the corpus as it is now, None where it is away.
         What is left of one that was being deleted goes in any case.
 
         Other indexes may have theirs below the same root: of those nothing is known here.
@@ -108,9 +108,7 @@ class Folders:
             if live is None:
                 return replace(stay, why=f"by which plan {current} was built is not known: its manifest cannot be read")
             needed.add(codec.key(live))
-        begun = plans.begun(self.root, wanted, shards)
-        if begun is not None:
-            needed.add(codec.key(begun))
+        needed |= {codec.key(one.plan) for one in ours if plans.is_of(one.plan, wanted, shards)}
         return stay.with_old([one for one in ours if codec.key(one.plan) not in needed])
 
     def with_vectors(self, old: Old, vectors: Sequence[works.Stages]) -> Old:
@@ -121,4 +119,5 @@ class Folders:
         read = {Path(shard.uri).resolve().parent for plan in staying for shard in plan.shards}
         unread = [one for one in vectors if one.folder.resolve() not in read]
         more = [Kept(one.folder, "another work folder is made of it") for one in vectors if one not in unread]
-        return replace(old.with_old(unread), kept=(*old.kept, *more))
+        found = old.with_old(unread)
+        return replace(found, kept=(*found.kept, *more))

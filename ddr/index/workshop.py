@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ddr.domain import indexes
 from ddr.errors import DdrError
-from ddr.index import build, check, repair, stages, worker
+from ddr.index import build, check, codec, repair, stages, worker
 from ddr.index.homes import publishing
 
 
@@ -73,7 +73,9 @@ class Workshop:
     def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
         known = None if parts is None else self._site.plan_of(version)
         bench = self._site.bench(known or self._site.plan(), self._report)
-        build.forget(bench, parts)
+        with bench.work.held():  # a build may be at it
+            if parts is not None or manifest is None or codec.key(bench.plan) == manifest.plan_digest:
+                build.forget(bench, parts)  # of another plan nothing was found wrong
         is_merged = parts == () and build.is_scanned(bench)
         built = build.merged_again(bench) if is_merged else build.build(bench)
         embedder = self._site.embedder() if known is None else self._embedder(manifest, known)

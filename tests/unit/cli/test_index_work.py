@@ -41,6 +41,33 @@ def test_a_damaged_plan_is_written_again_by_a_repair_and_not_by_its_dry_run(plan
     assert plan.read_bytes() == content
 
 
+def _done(plan: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (plan.parent / "done").iterdir()}
+
+
+@pytest.mark.parametrize("harmed", ["index.faiss", "trained.faiss"])
+def test_a_repair_leaves_all_that_a_build_which_is_running_has_made(plan: Path, harmed: str) -> None:
+    assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+    published.loosened(Path("home/current/index.faiss")).write_bytes(b"")
+    (plan.parent / harmed).write_bytes(b"")
+    done = _done(plan)
+    with works.Stages(plan.parent).held():
+        assert main.run(["index", "repair", "a.yaml", "--apply"]) == 15
+    assert _done(plan) == done
+    assert main.run(["index", "repair", "a.yaml", "--apply"]) == 0
+
+
+def test_a_repair_publishes_what_was_built_of_the_corpus_of_now(plan: Path) -> None:
+    assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+    np.save("a.npy", corpora.clustered(90, 8))
+    assert main.run(["index", "build", "a.yaml"]) == 0
+    (new,) = (one for one in plan.parent.parent.glob(f"*/{works.PLAN}") if one != plan)
+    done = _done(new)
+    assert main.run(["index", "repair", "a.yaml", "--level", "3", "--apply"]) == 0
+    assert _done(new) == done
+    assert main.run(["index", "check", "a.yaml", "--level", "3"]) == 0
+
+
 @pytest.mark.parametrize(("old", "new"), [("{", ""), ('"format":1', '"format":9'), ('"seed":1234', '"seed":4321')])
 def test_a_folder_whose_plan_cannot_be_read_is_told_and_stays(
     plan: Path, old: str, new: str, capsys: pytest.CaptureFixture[str]

@@ -64,6 +64,15 @@ def test_a_folder_of_another_index_stays(tmp_path: Path, planned: indexes.Plan, 
     assert found.kept == (workfolders.Kept(work.folder, f"it is of index small in {planned.wanted.home}"),)
 
 
+def test_a_folder_of_the_corpus_of_now_stays_whatever_software_began_it(
+    tmp_path: Path, planned: indexes.Plan
+) -> None:
+    """A machine with another processor made it: its workers may be at it, and take no lock."""
+    works.opened(tmp_path, dataclasses.replace(planned, software={**planned.software, "simd": "another"}))
+    found = workfolders.Folders(tmp_path).old(published.at(tmp_path / "home"), planned.wanted, planned.shards)
+    assert found == workfolders.Old()
+
+
 def test_vectors_of_which_a_folder_that_stays_is_made_stay(tmp_path: Path, planned: indexes.Plan) -> None:
     read, unread = (works.Stages(tmp_path / name) for name in ("data", "unread"))
     work = works.opened(tmp_path / "work", planned)
@@ -72,6 +81,11 @@ def test_vectors_of_which_a_folder_that_stays_is_made_stay(tmp_path: Path, plann
     found = folders.with_vectors(workfolders.Old(), [read, unread])
     assert found.gone == (unread,)
     assert [one.folder for one in found.kept] == [read.folder]
+    unread.folder.mkdir()
+    with unread.held():
+        found = folders.with_vectors(workfolders.Old(), [read, unread])
+    assert found.gone == ()
+    assert [one.folder for one in found.kept] == [unread.folder, read.folder]
 
 
 def _delete(path: Path) -> None:
