@@ -117,22 +117,36 @@ def publish(
 
 
 def ensure_same_index(to: home.Home, name: str, instead_of: str = "") -> None:
-    """OtherIndex where the version that serves, or was the last to, has the name of another index in its manifest, but
-    for `instead_of`. What others put there, and what cannot be read, has no name."""
-    version = _serves(to, to.current())
-    try:
-        serves = to.manifest(version).name if version else name
-    except naming.NewerVersion as problem:
-        serves = problem.index
-    except (Damaged, Missing):
-        return
-    if serves in (name, instead_of, ""):
+    """OtherIndex where the home is that of another index than `name`, but for `instead_of`."""
+    its = _index_of(to, name)
+    if its in (name, instead_of, ""):
         return
     raise OtherIndex(
-        f"{name} is not published: {to.name} serves index {serves}",
-        hint=f"a `home:` of its own; or, where {name} is the new name of {serves} or takes its place: "
-        f"`ddr index build --publish --instead-of {shlex.quote(serves)}`",
+        f"{name} is not published: {to.name} is the home of index {its}",
+        hint=f"a `home:` of its own; or, where {name} is the new name of {its} or takes its place: "
+        f"`ddr index build --publish --instead-of {shlex.quote(its)}`",
     )
+
+
+def _index_of(to: home.Home, name: str) -> str:
+    """The index that serves, or was the last to; where that is not to be known `name`, if it was ever published, else
+    that of the newest version that says it. "" where none does."""
+    if found := _said_by(to, _serves(to, to.current())):
+        return found
+    names = list(filter(None, (_said_by(to, version) for version in reversed(to.versions()))))
+    return name if name in names else next(iter(names), "")
+
+
+def _said_by(to: home.Home, version: str) -> str:
+    """The index that a version is of; "" for what others put there, and for what cannot be read."""
+    if not naming.is_ours(version):
+        return ""
+    try:
+        return to.manifest(version).name
+    except naming.NewerVersion as problem:
+        return problem.index
+    except (Damaged, Missing):
+        return ""
 
 
 def way_back(
@@ -160,7 +174,7 @@ def way_back(
             if not (naming.is_ours(version) and version in to.versions()):
                 raise
         else:  # where it cannot be read the proof says so
-            warnings = _embedder(to, manifest, before, embedder, model_also=model_also)
+            warnings = _across(to, manifest, before, embedder, model_also=model_also)
         report(f"proving {version}: digests, load in a child, probes")
         proof = prove(version)
     if proof.findings:
@@ -191,7 +205,7 @@ def _newest_whole(
     known = history.of(to)
     for version in known.before(before):
         try:
-            warnings = _embedder(to, _manifest_of(to, version), before, embedder, model_also=model_also)
+            warnings = _across(to, _manifest_of(to, version), before, embedder, model_also=model_also)
             proof = prove(version)
         except OtherEmbedder as problem:
             tried.append(f"{version}: {problem.message}")
@@ -233,6 +247,17 @@ def _manifest_of(to: home.Home, version: str) -> indexes.Manifest:
         return home.opened(to, version)
     except Refused as problem:
         raise Refused(problem.message, hint="`ddr rollback index` goes there without that proof") from problem
+
+
+def _across(
+    to: home.Home, manifest: indexes.Manifest, before: str | None, live: str, *, model_also: bool
+) -> tuple[str, ...]:
+    """Warnings of a way back: what was published may be of another embedder, or another index."""
+    warnings = _embedder(to, manifest, before, live, model_also=model_also)
+    its = _said_by(to, before or "")
+    if its in ("", manifest.name):
+        return warnings
+    return (*warnings, f"{manifest.version} is of index {manifest.name}, {before} is of index {its}")
 
 
 def _embedder(

@@ -155,15 +155,36 @@ def test_another_index_is_published_only_instead_of_the_one_that_serves(tried: h
     first = published.published(tried, made(1))
     named = dataclasses.replace(made(2).manifest, name="other docs")
     for instead_of in ("", "nodocs"):
-        with pytest.raises(publishing.OtherIndex, match="serves index docs") as refused:
+        with pytest.raises(publishing.OtherIndex, match="is the home of index docs") as refused:
             publishing.publish(tried, made(2).files, named, prove, instead_of=instead_of)
         assert "`ddr index build --publish --instead-of docs`" in refused.value.hint
     assert (tried.versions(), tried.current()) == ((first,), first)
     renamed = publishing.publish(tried, made(2).files, named, prove, instead_of="docs").after
     assert publishing.publish(tried, made(2).files, named, prove).after == renamed, "from now on it is its home"
-    with pytest.raises(publishing.OtherIndex, match="serves index other docs"):
+    with pytest.raises(publishing.OtherIndex, match="is the home of index other docs"):
         published.published(tried, made(3))
-    assert publishing.roll_back(tried, publishing.way_back(tried, None, prove)).after == first
+    back = publishing.way_back(tried, None, prove)
+    assert back.warnings == (f"{first} is of index docs, {renamed} is of index other docs",)
+    assert publishing.roll_back(tried, back).after == first
+
+
+@pytest.mark.parametrize("harm", ["manifest", "pointer"])
+def test_a_damaged_home_is_not_given_to_another_index(tried: home.Home, made: Making, harm: str) -> None:
+    prove = published.prover(tried, (0, 1))
+    versions = [published.published(tried, made(number)) for number in (1, 2)]
+    if harm == "manifest":
+        _lose(tried, f"versions/{versions[-1]}/manifest.json", b"{}")
+    else:
+        _lose(tried, "current")
+        if isinstance(tried, folder.FolderHome):
+            _lose(tried, "deployments.jsonl")
+    named = dataclasses.replace(made(3).manifest, name="other docs")
+    with pytest.raises(publishing.OtherIndex, match="is the home of index docs"):
+        publishing.publish(tried, made(3).files, named, prove, model_also=True)
+    publishing.publish(tried, made(3).files, named, prove, model_also=True, instead_of="docs")
+    _lose(tried, f"versions/{tried.current()}/manifest.json", b"{}")
+    published_again = dataclasses.replace(made(1).manifest, name="docs")
+    publishing.publish(tried, made(1).files, published_again, prove, model_also=True)
 
 
 def test_who_made_the_vectors_that_serve_is_asked_of_the_record(tried: home.Home, made: Making) -> None:

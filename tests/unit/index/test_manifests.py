@@ -158,7 +158,7 @@ class TestBesideANewerDdr:
 
     def test_keeps_its_home_from_another_index(self, home: folder.FolderHome, version: str, newer: str) -> None:
         home.point(version, newer, "it serves")
-        with pytest.raises(publishing.OtherIndex, match="serves index docs"):
+        with pytest.raises(publishing.OtherIndex, match="is the home of index docs"):
             publishing.ensure_same_index(home, "others")
         for allowed in (("docs",), ("others", "docs")):
             publishing.ensure_same_index(home, *allowed)

@@ -64,9 +64,7 @@ def test_a_folder_of_another_index_stays(tmp_path: Path, planned: indexes.Plan, 
     assert found.kept == (workfolders.Kept(work.folder, f"it is of index small in {planned.wanted.home}"),)
 
 
-def test_a_folder_of_the_corpus_of_now_stays_whatever_software_began_it(
-    tmp_path: Path, planned: indexes.Plan
-) -> None:
+def test_a_folder_of_the_corpus_of_now_stays_whatever_software_began_it(tmp_path: Path, planned: indexes.Plan) -> None:
     """A machine with another processor made it: its workers may be at it, and take no lock."""
     works.opened(tmp_path, dataclasses.replace(planned, software={**planned.software, "simd": "another"}))
     found = workfolders.Folders(tmp_path).old(published.at(tmp_path / "home"), planned.wanted, planned.shards)
