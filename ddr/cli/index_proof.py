@@ -89,9 +89,13 @@ def refusals(index: wirings.Index, manifest: indexes.Manifest) -> tuple[str, ...
 def uncompared(index: wirings.Index, manifest: indexes.Manifest) -> str:
     """Why its recall was not held against that of what serves; "" where it was, or nothing serves."""
     from ddr.index import gate
+    from ddr.index.homes import naming
 
     before = live(index)
-    return gate.uncompared(manifest, before) if before is not None else ""
+    if before is not None:
+        return gate.uncompared(manifest, before)
+    current = index.home.current()
+    return f"the manifest of {current} cannot be read" if current and naming.is_ours(current) else ""
 
 
 def built_record(index: wirings.Index, manifest: indexes.Manifest, took_s: float) -> index_records.IndexBuilt:

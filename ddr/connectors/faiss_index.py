@@ -95,7 +95,7 @@ class IndexPlane(linked_folders.LinkedPlane):
 def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
     said = _said(folder)
     wanted = _digests(folder)
-    has_card = _CARD in entries and not _is_sealed(folder, _manifest(folder))
+    has_card = _CARD in entries and not index_versions.is_ours(folder.name)
     parts = _PARTS if has_card or _NAMES in wanted or not wanted else (_INDEX,)
     for part in parts:
         if entries.get(part, _EMPTY) == _EMPTY or not (folder / part).is_file():
@@ -111,8 +111,7 @@ def _facts(folder: Path, entries: Mapping[str, str]) -> Mapping[str, str]:
 
 def _said(folder: Path) -> Mapping[str, object]:
     """What the card says, or the manifest of `ddr index` where there is none. Damaged without either."""
-    manifest = _manifest(folder)
-    card = None if _is_sealed(folder, manifest) else jsonl.of_file(folder / _CARD)
+    manifest, card = _manifest(folder), _card(folder)
     if card is not None:
         return card
     if _PUBLISHED not in manifest:
@@ -126,17 +125,19 @@ def _said(folder: Path) -> Mapping[str, object]:
 
 
 def _manifest(folder: Path) -> Mapping[str, object]:
-    """What it says, nothing where there is none. Damaged when that of `ddr index` is not what it was."""
+    """What it says, nothing where there is none. Damaged when that of `ddr index` is not what it was, or is gone."""
     path = folder / _MANIFEST
-    said = jsonl.of_file(path) or {}
-    if _is_sealed(folder, said):
-        return index_versions.proved(jsonl.content(path) or b"", folder.name, str(path), _NEXT)
-    return said
+    if not index_versions.is_ours(folder.name):
+        return jsonl.of_file(path) or {}
+    content = jsonl.content(path)
+    if content is None:
+        raise Damaged(f"{path} is not there", hint=_NEXT)
+    return index_versions.proved(content, folder.name, str(path), _NEXT)
 
 
-def _is_sealed(folder: Path, manifest: Mapping[str, object]) -> bool:
-    """Whether `ddr index` published it under this name: one that others gave proves nothing."""
-    return _PUBLISHED in manifest and index_versions.is_ours(folder.name)
+def _card(folder: Path) -> Mapping[str, object] | None:
+    """None where there is none, and beside a manifest of `ddr index`."""
+    return None if index_versions.is_ours(folder.name) else jsonl.of_file(folder / _CARD)
 
 
 def _inner(of: Mapping[str, object], name: str) -> Mapping[str, object]:
@@ -147,9 +148,7 @@ def _inner(of: Mapping[str, object], name: str) -> Mapping[str, object]:
 def _digests(folder: Path) -> Mapping[str, str]:
     """Each file's digest as it was published; nothing where nobody wrote them down. Damaged when they are none."""
     found: dict[str, str] = {}
-    manifest = _manifest(folder)
-    card = {} if _is_sealed(folder, manifest) else jsonl.of_file(folder / _CARD) or {}
-    for name, said in ((_CARD, card), (_MANIFEST, manifest)):
+    for name, said in ((_CARD, _card(folder) or {}), (_MANIFEST, _manifest(folder))):
         files = said.get("files") or {}
         listed = files.items() if isinstance(files, dict) else _named(files)
         for part, one in listed:

@@ -108,7 +108,7 @@ def pointed(of: home.Home) -> str | indexes.Check:
         moves = of.moves()  # of a bucket they lie in the pointer
         current = of.current()
     except home.LostPointer as problem:
-        return _lost("", problem.message, problem.first, of)
+        return _lost("", problem.message, problem.first, of, problem.aside)
     if current is None:
         return _lost("", "is not there, and it was", "", of) if moves else ""
     if current not in of.versions():
@@ -116,12 +116,12 @@ def pointed(of: home.Home) -> str | indexes.Check:
     return current
 
 
-def _lost(current: str, what: str, first: str, of: home.Home) -> indexes.Check:
+def _lost(current: str, what: str, first: str, of: home.Home, aside: str = "") -> indexes.Check:
     known = history.of(of)
     to = next((name for name in (*known.ways, *known.others) if home.is_whole_at_a_glance(of, name)), "")
     back, build = f"`ddr index rollback --to {to} --apply`", "`ddr index build --publish`"
     if not to:
-        then = build
+        then = f"{aside}{build}"
     elif to in known.ways:
         then = back
     elif to in known.left:

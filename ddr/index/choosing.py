@@ -233,7 +233,9 @@ def _codes(
 def _rounds(shape: indexes.Shape) -> str:
     if not shape.neighbours:
         return f"{shape.iterations} rounds"
-    return f"{shape.iterations} rounds, all but the first among the {shape.neighbours} nearest lists"
+    return (
+        f"{shape.iterations} rounds, all but the first {nearby.FULL_ROUNDS} among the {shape.neighbours} nearest lists"
+    )
 
 
 def _told(each: float) -> str:

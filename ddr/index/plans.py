@@ -17,7 +17,7 @@ from ddr.index import work as works
 from ddr.index.engines import cards, picking
 from ddr.index.sources import places
 
-PART_CODE = "1"  # changes when equal plans give other bytes than before
+PART_CODE = "2"  # changes when equal plans give other bytes than before
 _PARTS_WANTED = 16
 _LEAST_ROWS, _MOST_ROWS = 50_000, 5_000_000
 _MEMORY_SHARE = 8

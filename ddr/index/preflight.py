@@ -16,7 +16,7 @@ import numpy as np
 
 from ddr.domain import indexes
 from ddr.index import choosing
-from ddr.index.engines import engine, library
+from ddr.index.engines import engine, library, nearby
 
 BASE_MIB = 120
 """Python, numpy, faiss and what ddr imports; measured as 60 without the command line."""
@@ -252,8 +252,9 @@ def _training_flops(shape: indexes.Shape, rows: int) -> float:
     if shape.kind not in engine.IVF:
         return 0
     points = min(rows, shape.lists * shape.points_per_list)
-    later = _SMALL_PRODUCTS * shape.neighbours if shape.neighbours else shape.lists
-    coarse = 2.0 * points * shape.dimension * (shape.lists + later * (shape.iterations - 1))
+    full = min(shape.iterations, nearby.FULL_ROUNDS) if shape.neighbours else shape.iterations
+    later = (shape.iterations - full) * _SMALL_PRODUCTS * (shape.neighbours or 0)
+    coarse = 2.0 * points * shape.dimension * (full * shape.lists + later)
     if shape.kind is not indexes.Kind.IVF_PQ:
         return coarse
     points = min(shape.code_points or engine.CODE_POINTS, _trained(shape, rows))

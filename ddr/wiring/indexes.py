@@ -142,9 +142,9 @@ class Index:
     def live_embedder(self) -> str:
         """Fingerprint of what makes the queries now, as far as ddr.yaml says it: "" where it does not."""
         found = self.embedding.live() if self.embedding is not None else ""
-        if not found and self.trouble is not None:
+        if not found and isinstance(self.trouble, index_settings.NoFingerprint):
             raise self.trouble
-        return found or self.wanted.embedder
+        return found or self.wanted.embedder  # of vectors that a newer ddr made nothing is known
 
     def bench(self, plan: indexes.Plan, report: stages.Report) -> stages.Bench:
         work = works.opened(self.work_folder, plan, self.depot)

@@ -105,7 +105,7 @@ class FolderHome:
         place = Path(os.path.normpath(self.link.parent / target))
         if place.parent.resolve() != self._versions.resolve():
             what = f"{self.link} points at {target}, outside {self._versions}"
-            raise home.LostPointer(what, target=str(place))
+            raise home.LostPointer(what, target=str(place), aside=f"`{shlex.join(['rm', str(self.link)])}`, then ")
         return place.name
 
     def point(self, expect: str | None, to: str, why: str = "", published: home.Published | None = None) -> str:

@@ -51,13 +51,14 @@ class DamagedVersion(Damaged):
 
 class LostPointer(Damaged):
     """`current` is none, or leads out of the home. `target` is the path that the link names, "" where it is no link;
-    `first` what a person has to do before a command can point it back."""
+    `first` what a person has to do before a command can point it back, `aside` what before one can publish anew where
+    no version is left."""
 
     exit_code = indexes.EXIT_CODES[indexes.Trouble.CORRUPT]
 
-    def __init__(self, message: str, *, target: str = "", first: str = "", then: str = "") -> None:
+    def __init__(self, message: str, *, target: str = "", first: str = "", aside: str = "", then: str = "") -> None:
         super().__init__(message, hint=then or f"{first}{_BACK}")
-        self.target, self.first = target, first
+        self.target, self.first, self.aside = target, first, aside
 
 
 class Shelf(Protocol):

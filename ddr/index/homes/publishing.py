@@ -194,7 +194,13 @@ def roll_back(to: home.Home, way: Moved, report: Report = lambda text: None) -> 
 
 def _mend(to: home.Home, before: str | None) -> str:
     """What to do where no version can be gone to: a repair asks what is wrong with the one that serves."""
-    return "`ddr index repair`" if before in to.versions() else "`ddr index build --publish`"
+    if before in to.versions():
+        return "`ddr index repair`"
+    try:
+        to.current()
+    except home.LostPointer as problem:
+        return f"{problem.aside}`ddr index build --publish`"
+    return "`ddr index build --publish`"
 
 
 def _newest_whole(

@@ -54,6 +54,16 @@ def test_queries_that_were_replaced_are_asked_anew(own: Path) -> None:
     assert "already" in again.out
 
 
+def test_a_recall_that_cannot_be_compared_is_told(own: Path) -> None:
+    version = _ddr(own, "build", "--publish", "--json").document["moved"]["after"]
+    manifest = own / "home" / "versions" / version / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_bytes(manifest.read_bytes()[:-5])
+    np.save(own / "corpus" / "a.npy", corpora.clustered(650, 16))
+    done = _ddr(own, "build", "--publish")
+    assert (done.code, f"not compared: the manifest of {version} cannot be read" in done.out) == (0, True), done.err
+
+
 @pytest.mark.parametrize("equal", [2000, 600])
 def test_a_collapsed_embedder_is_not_published(own: Path, equal: int) -> None:
     vectors = corpora.clustered(600, 16)

@@ -44,6 +44,14 @@ class TestVectors:
         assert ("use the ddr that wrote it, or newer" in said.err) == bool(expected)
         assert [path.read_bytes() for path in left] == before
 
+    def test_hinder_nobody_who_looks_at_versions_or_goes_back(self, left: list[Path], tmp_path: Path) -> None:
+        at = published.at(tmp_path / "home")
+        first, second = (published.published(at, published.make(tmp_path / f"{seed}", seed=seed)) for seed in (1, 2))
+        assert at.current() == second
+        for command in ("check", "repair", "rollback --apply"):
+            assert main.run(["index", *command.split(), "words.yaml"]) == 0
+        assert at.current() == first
+
 
 @pytest.mark.parametrize("serving", ["newer", "ours"])
 def test_doctor_calls_a_newer_version_newer(

@@ -173,7 +173,10 @@ def _typed(own: Own, done: story.Done) -> story.Done:
     return own.said(words[1], *words[3:])
 
 
-@pytest.mark.parametrize("harm", ["bytes", "bytes of all", "pointer", "pointer and bytes", "pointer is a folder"])
+@pytest.mark.parametrize(
+    "harm",
+    ["bytes", "bytes of all", "pointer", "pointer and bytes", "pointer is a folder", "pointer is a link, bytes of all"],
+)
 def test_whoever_types_what_is_told_gets_out(own: Own, harm: str) -> None:
     own.published()
     if harm in ("bytes", "pointer"):
@@ -185,14 +188,14 @@ def test_whoever_types_what_is_told_gets_out(own: Own, harm: str) -> None:
             own.damage(harms.INDEX, version.name)
     if "pointer" in harm:
         link.unlink()
-    if harm == "pointer is a folder":
-        link.mkdir()
-        (words,) = re.findall(r"`(mv [^`]*)`", own.said("check").out)
-        subprocess.run(shlex.split(words), check=True)
+    if "pointer is" in harm:
+        link.mkdir() if "folder" in harm else link.symlink_to("/tmp")
     done = own.said("check")
     assert done.code == 10
     while done.code:
         assert done.code in (2, 10), done.err
+        for words in re.findall(r"`((?:mv|rm) [^`]*)`", done.out + done.err):
+            subprocess.run(shlex.split(words), check=True)
         done = _typed(own, done)
     assert own.said("check").code == 0
 

@@ -211,6 +211,15 @@ def test_a_manifest_that_is_not_the_one_its_version_is_named_by_is_not_believed(
     assert plane.pointed().facts == {}
 
 
+def test_a_card_does_not_stand_for_a_manifest_that_is_gone(published: tuple[Path, Any]) -> None:
+    folder, plane = published
+    (folder / "manifest.json").unlink()
+    (folder / "card.json").write_text(json.dumps({"embedder": FINGERPRINT}))
+    (folder / "ids.json").write_text("[]")
+    with pytest.raises(Damaged, match=r"manifest\.json is not there"):
+        plane.find(VERSION)
+
+
 def test_what_others_put_beside_or_in_place_of_a_manifest(published: tuple[Path, Any]) -> None:
     """A card beside a manifest that is whole says nothing; a version under a name of theirs is believed as it is."""
     folder, plane = published
