@@ -1,7 +1,8 @@
 """Where the vectors of an index are made of texts: what was embedded last, whether that is still so, and by what.
 
-`embedded/<fingerprint>/` beside the builds has the shards of one embedder, and `current.json` of which texts they are;
-the one in `embedded/` says which embedder is meant.
+A folder named by a fingerprint has the shards of one embedder, and `current.json` of which texts they are; the one
+beside those folders says which embedder is meant. They lie in `embedded/` beside the builds; in a work folder that
+other indexes may have, too, in `vectors/<name>-<digits>/`.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4})?")
 _BUCKET = "s3://"
 _LIKE_A_BUCKET = re.compile(r"\s*(s3:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _NO_BUCKETS = ("work", "model")
+_SHOWN_CHARACTERS, _DIGITS = 40, 16
 _SECTION = "indexes"
 NOT_EMBEDDED = "embedded/none-yet/*.npy"
 """Stands for the vectors of texts that were not embedded yet: `wiring/index_embedding` knows the real ones."""
@@ -189,8 +190,18 @@ def work_folder(entry: IndexEntry, base: Path, name: str) -> Path:
 
 
 def embedded_folder(entry: IndexEntry, base: Path, name: str) -> Path:
-    """Where vectors that were made of texts lie, a folder for each embedder."""
-    return work_folder(entry, base, name) / "embedded"
+    """Where vectors that were made of texts lie, a folder for each embedder. In a work folder that other indexes may
+    have, too, a place of its own: name and home decide, the home as it is seen from there, so that both can be moved
+    together."""
+    folder = work_folder(entry, base, name)
+    if not entry.work and not entry.home.startswith(_BUCKET):
+        return folder / "embedded"
+    home: tuple[str, ...] = home_place(entry, base)
+    if not entry.home.startswith(_BUCKET):
+        home = (os.path.relpath(Path(os.path.realpath(base), entry.home), os.path.realpath(folder)),)
+    key = digest.of_bytes("\0".join((name, *home)).encode(errors="surrogatepass"))
+    shown = re.sub(r"[^\w.-]", "_", name)[:_SHOWN_CHARACTERS]
+    return folder / "vectors" / f"{shown}-{digest.short(key, _DIGITS)}"
 
 
 class NoFingerprint(InputError):
