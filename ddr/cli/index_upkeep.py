@@ -151,8 +151,8 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     """Remove old versions, and work folders of corpora that are no more.
 
     Never removed: what serves, is pinned, is being read, is needed by a known-good release of the recovery window, or
-    was made or served within a day. Work folders all stay while the corpus is away, and those at which a build is, or
-    which are of another index.
+    was made, put there (by a restore, too) or served within a day. Work folders all stay while the corpus is away, and
+    those at which a build is, or which are of another index.
 
     Exit codes: 0 done, 10 the pointer is lost: what serves is not known, and nothing goes, 64 usage, 69 a system is
     away.

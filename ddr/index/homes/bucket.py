@@ -178,6 +178,11 @@ class BucketHome:
         self._delete(version)
         return True
 
+    def arrived(self, version: str) -> datetime | None:
+        if not isinstance(self.store, store.Dated):
+            return None
+        return self.store.written_at(self._of(version, naming.MANIFEST))
+
     def pins(self) -> Mapping[str, str]:
         return {name: note.text for name, note in self._notes("pins")}
 

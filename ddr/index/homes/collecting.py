@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ddr.errors import Damaged, Missing, Refused
 from ddr.index import codec
 from ddr.index.homes import home, naming
+from ddr.lib import timetext
 
 KEEP = 3
 GRACE = timedelta(hours=24)
-"""A reader that has just resolved `current` opens its files within that, and a person changes their mind."""
+"""A reader that has just resolved `current` opens its files within that, a restore comes from its first version to its
+pointer, and a person changes their mind."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,12 @@ class Collection:
 
 
 def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRACE) -> Collection:
-    """Touches nothing. The newest `keep` whole ones stay, what serves, is pinned, or served or was made in `grace`."""
+    """Touches nothing. The newest `keep` whole ones stay, what serves, is pinned, or was made, put there or served in
+    `grace`, or later than `now`."""
     versions = [name for name in of.versions() if naming.is_ours(name)]
     whole = [name for name in versions if home.is_whole_at_a_glance(of, name)]
     current, pins, last = of.current(), of.pins(), set(whole[-keep:] if keep else ())
-    touched: dict[str, datetime] = {}
-    for move in of.moves():
-        for name in (move.before, move.after):
-            touched[name] = max(touched.get(name, move.at), move.at)
+    served = _served(of)
     gone, kept = [], []
     for version in versions:
         if version == current:
@@ -40,8 +40,8 @@ def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRAC
             why = f"is pinned: {pins[version]}"
         elif version in last:
             why = f"is one of the newest {keep} that are whole"
-        elif max(touched.get(version, datetime.min.replace(tzinfo=now.tzinfo)), _made(of, version, now)) > now - grace:
-            why = "was made or served a short while ago"
+        elif fresh := _fresh((served.get(version), of.arrived(version), _made(of, version)), now, grace):
+            why = fresh
         elif _is_newer(of, version):
             why = "was made by a newer ddr"
         else:
@@ -51,12 +51,32 @@ def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRAC
     return Collection(tuple(gone), tuple(kept))
 
 
-def _made(of: home.Home, version: str, now: datetime) -> datetime:
-    """Of a version whose manifest is damaged nothing is known: it goes like an old one."""
+def _served(of: home.Home) -> dict[str, datetime]:
+    """When the pointer last came to each version or left it."""
+    found: dict[str, datetime] = {}
+    for move in of.moves():
+        for name in (move.before, move.after):
+            found[name] = max(found.get(name, move.at), move.at)
+    return found
+
+
+def _made(of: home.Home, version: str) -> datetime | None:
     try:
         return of.manifest(version).created
     except (Damaged, Missing):
-        return datetime.min.replace(tzinfo=now.tzinfo)
+        return None
+
+
+def _fresh(times: Iterable[datetime | None], now: datetime, grace: timedelta) -> str:
+    """Why it stays, "" where all of it is long ago or not known. Whether a time to come is wrong or `now` is behind
+    cannot be told apart, so it keeps: what was deleted by a wrong clock would not come back."""
+    last = max((time for time in times if time is not None), default=None)
+    if last is None or last <= now - grace:
+        return ""
+    if last > now + grace:
+        at = timetext.format_clock(last)
+        return f"was made, put here or served at {at}, which is yet to come: a clock is or was wrong"
+    return "was made, put here or served a short while ago"
 
 
 def _is_newer(of: home.Home, version: str) -> bool:

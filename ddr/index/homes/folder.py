@@ -23,7 +23,7 @@ import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ddr.domain import indexes
@@ -217,6 +217,12 @@ class FolderHome:
                 durable.sync_folder(self._trash)
             shutil.rmtree(gone, ignore_errors=True)  # what stays goes with the next sweep
         return True
+
+    def arrived(self, version: str) -> datetime | None:
+        """By the rename that brought it, or a later change of its folder."""
+        with self._watched("read"), contextlib.suppress(FileNotFoundError, Missing):
+            return datetime.fromtimestamp(self._folder(version).lstat().st_ctime, UTC)
+        return None
 
     @contextlib.contextmanager
     def _unread(self, version: str) -> Iterator[None]:

@@ -136,6 +136,11 @@ class Keeping(Protocol):
         serves, is pinned or is being read. False where it was not there; what a kill left of it goes too."""
         ...
 
+    def arrived(self, version: str) -> datetime | None:
+        """When it came to lie there, by the clock of the place and whatever its manifest says; None where it is not
+        there, or the place keeps no time."""
+        ...
+
     def pins(self) -> Mapping[str, str]:
         """Versions that are kept, with why."""
         ...

@@ -24,6 +24,8 @@ from ddr.lib import digest
 from ddr.ports import store
 
 AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LONG_AFTER = datetime(2126, 11, 21, tzinfo=UTC)
+"""Also by the clocks of the disk and of a bucket, which no test sets."""
 DIMENSION = 8
 FACTORIES = {
     indexes.Kind.FLAT: "IDMap2,Flat",

@@ -88,7 +88,7 @@ def test_a_collector_counts_versions_that_are_whole(tried: home.Home, made: Maki
     names = [published.published(tried, made(number)) for number in range(5)]
     for name in names[2:4]:
         _lose(tried, f"versions/{name}/manifest.json", b"torn")
-    chosen = collecting.plan(tried, published.AT + timedelta(days=9), keep=2)
+    chosen = collecting.plan(tried, published.LONG_AFTER, keep=2)
     assert [name for name, _ in chosen.kept] == [names[1], names[4]]
     assert chosen.gone == (names[0], names[2], names[3])
 
@@ -247,7 +247,7 @@ def test_collecting(tried: home.Home, made: Making) -> None:
         with pytest.raises(Missing):
             ask("v000009-0123456789ab")
     assert tried.pins() == {names[1]: "for the audit"}
-    later = published.AT + timedelta(days=3)
+    later = published.LONG_AFTER
     chosen = collecting.plan(tried, later, keep=2)
     assert chosen.gone == (names[0], names[2], names[3])
     assert [name for name, _ in chosen.kept] == [names[1], names[4], names[5], names[6]]
@@ -335,7 +335,7 @@ def test_others_read_the_folder(made: Making, tmp_path: Path) -> None:
     assert of.current() == moved.after
     with pytest.raises(Refused, match="nothing says what its bytes must be"):
         publishing.way_back(of, "v1", published.prover(of, (0, 1)))
-    assert "v1" not in collecting.plan(of, published.AT + timedelta(days=9), keep=0).gone
+    assert "v1" not in collecting.plan(of, published.LONG_AFTER, keep=0).gone
     (root / "versions" / newest / "index.faiss").unlink()
     with pytest.raises(Damaged):
         plane.find(newest)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from ddr.ports import store
 from ddr.stores import memory
 from tests.unit.index import dying, published
 
-LATER = published.AT + timedelta(days=3)
 Work = Callable[[home.Home], object]
 
 
@@ -36,7 +34,7 @@ def roll_back(of: home.Home) -> object:
 
 
 def collect(of: home.Home) -> object:
-    return collecting.apply(of, collecting.plan(of, LATER, keep=1))
+    return collecting.apply(of, collecting.plan(of, published.LONG_AFTER, keep=1))
 
 
 def pin(of: home.Home) -> object:
@@ -158,7 +156,7 @@ def test_kill_at_every_change_in_a_store(name: str, made: published.Made) -> Non
         if name != "roll_back" or of.current() == first:
             work(of)
         later = published.Clock()
-        later.at = LATER
+        later.at = published.LONG_AFTER
         stored(place, later).sweep()
         is_whole(of)
         assert state(of) == wanted, (mode, die_at)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent import futures
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -161,7 +160,7 @@ def test_readers_notice_nothing(made: published.Made, tmp_path: Path) -> None:
                 before = len(seen)
                 while len(seen) < before + 2 and not reader.done():
                     time.sleep(0.001)
-                chosen = collecting.plan(of, published.AT + timedelta(days=9), keep=2)
+                chosen = collecting.plan(of, published.LONG_AFTER, keep=2)
                 removed += len(collecting.apply(of, chosen).gone)
         finally:
             stop.set()

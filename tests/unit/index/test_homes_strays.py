@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def test_a_stray_entry_among_the_pins_takes_no_other_away(
     put(home.root / "pins" / (name or versions[1]))
     assert home.pins()[versions[0]] == "an audit"
     assert home.pins()[name or versions[1]].endswith("is no file")
-    chosen = collecting.plan(home, published.AT + timedelta(days=9), keep=1)
+    chosen = collecting.plan(home, published.LONG_AFTER, keep=1)
     assert chosen.gone == tuple(versions[1:3] if name else versions[2:3])
     assert collecting.apply(home, chosen).gone == chosen.gone
 
@@ -48,7 +47,7 @@ def test_pins_that_are_no_folder_are_told_and_nothing_goes(home: folder.FolderHo
         published.published(home, made.as_another(number))
     (home.root / "pins").write_text("mine")
     with pytest.raises(InputError, match="pins is no folder") as told:
-        collecting.plan(home, published.AT + timedelta(days=9), keep=1)
+        collecting.plan(home, published.LONG_AFTER, keep=1)
     assert f"`mv {home.root}/pins {home.root}/pins.old`" in told.value.hint
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,7 @@ class TestBesideANewerDdr:
             assert (told.value.exit_code, bool(told.value.hint)) == (64, True)
         with pytest.raises(codec.Newer):
             publishing.pin(home, newer, "ours")
-        chosen = collecting.plan(home, published.AT + timedelta(days=90), keep=1)
+        chosen = collecting.plan(home, published.LONG_AFTER, keep=1)
         assert chosen.gone == ()
         assert (newer, "was made by a newer ddr") in chosen.kept
         assert version in dict(chosen.kept)
