@@ -79,8 +79,8 @@ def check(
     of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda *told: None
 ) -> indexes.Check:
     """Never raises for what is wrong with the version. Missing where there is none of that name, UnknownName where it
-    has no such part, codec.Newer where a newer ddr wrote it, Unavailable where the corpus does not answer and nothing
-    was found before."""
+    has no such part, codec.Newer where a newer ddr wrote it, Unavailable where the corpus does not answer, or this
+    machine has no room for a child, and nothing was found before."""
     try:
         manifest = of.manifest(version)
     except codec.Newer:
@@ -214,8 +214,11 @@ class _Look:
     def _load(self) -> str:
         probes, manifest = self._manifest.probes, self._manifest
         k = max((len(probe.found) for probe in probes), default=0)
-        with self._local() as folder:
-            seen = self._ask(folder, probes=tuple(probe.vector for probe in probes), k=k)
+        try:
+            with self._local() as folder:
+                seen = self._ask(folder, probes=tuple(probe.vector for probe in probes), k=k)
+        except Unavailable as problem:
+            return self._away(2, problem)
         if seen is None:
             return "level 2"
         head = seen.head
@@ -341,7 +344,10 @@ class _Look:
                 return "level 3"
             names = loading.names(folder / naming.NAMES) if wanted.has_texts else None
             labels, rows = syncing.labels_of_sample(wanted, names)
-            seen = self._ask(folder, sample=tuple(labels.tolist()), wants_labels=True)
+            try:
+                seen = self._ask(folder, sample=tuple(labels.tolist()), wants_labels=True)
+            except Unavailable as problem:
+                return self._away(3, problem)
         if seen is not None:
             for what in syncing.differences(self._manifest, wanted, seen, names, rows):
                 self._find(indexes.Trouble.OUT_OF_SYNC, f"{self._version}/{naming.INDEX}", what, self._remedy(wanted))

@@ -1,4 +1,5 @@
-"""Work on bytes nobody vouches for, in a process of its own: what kills or hangs it is a finding, never our end.
+"""Work on bytes nobody vouches for, in a process of its own: what kills or hangs it is a finding, never our end. What
+befalls it from outside, or before it looks at a byte, is no finding: then nothing is known of the bytes.
 
 The child has a limited memory, processor time and wall time, may write no file, and is told no secret: its environment
 is built here from nothing. It answers in bytes of a limited number, which the caller reads as those of a stranger.
@@ -20,10 +21,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ddr.errors import DdrError
+from ddr.errors import DdrError, Unavailable
 from ddr.lib import process, redact
 
-_WELL, _BADLY, _END = b"+", b"-", b"."
+_BEGUN, _WELL, _BADLY, _END = b">", b"+", b"-", b"."
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
+"""The limits that the child sets itself end it otherwise."""
+_AGAIN = "the same command again, when this machine has memory, processes and open files left"
 _LIBRARIES_MIB = 3072
 """Address space of an interpreter with numpy and faiss; most of it is never touched."""
 _PIECE_BYTES = 1 << 20
@@ -59,7 +63,7 @@ class Outcome:
 
 
 def run(function: Function, question: bytes, limits: Limits) -> Outcome:
-    """Never raises for what the child does; OSError when no process can be started."""
+    """Never raises for what the child does; Unavailable when it cannot be started or something else ends it."""
     order = {
         "function": [function.__module__, function.__qualname__],
         "memory_bytes": (limits.memory_mib + _LIBRARIES_MIB) << 20,
@@ -67,22 +71,31 @@ def run(function: Function, question: bytes, limits: Limits) -> Outcome:
         "parent": os.getpid(),
         "size": len(question),
     }
-    started = subprocess.Popen(
-        [sys.executable, "-c", "from ddr.index import child; child.main()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # a library's last words are no place for ours to be flooded from
-        env=_environment(limits),
-        cwd="/",
-        start_new_session=True,
-    )
-    patience_s = 0.0
+    started = _started(limits)
+    patience_s, has_ended = 0.0, False
     try:
         answer, trouble = _talk(started, json.dumps(order).encode() + b"\n" + question, limits)
         patience_s = 0.0 if trouble else 2.0
     finally:
-        _end(started, patience_s)
+        has_ended = _end(started, patience_s)
+    if not (trouble or has_ended):
+        trouble = "did not end behind its answer"
     return _outcome(answer, trouble, started.returncode, limits)
+
+
+def _started(limits: Limits) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-c", "from ddr.index import child; child.main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a library's last words are no place for ours to be flooded from
+            env=_environment(limits),
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as problem:
+        raise Unavailable(f"no child process can be started: {problem.strerror}", hint=_AGAIN) from problem
 
 
 def _environment(limits: Limits) -> dict[str, str]:
@@ -123,34 +136,45 @@ def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tupl
             if not piece:
                 return bytes(answer), ""
             answer += piece
-            if len(answer) > limits.answer_bytes + 2:
+            if len(answer) > limits.answer_bytes + 3:
                 return b"", f"answered more than {limits.answer_bytes:,} bytes"
 
 
-def _end(started: subprocess.Popen[bytes], patience_s: float) -> None:
-    """The whole session: nothing of it stays. One that has closed its answer ends by itself, or is ended."""
+def _end(started: subprocess.Popen[bytes], patience_s: float) -> bool:
+    """The whole session: nothing of it stays. One that has closed its answer ends by itself (True), or is ended."""
+    has_ended = False
     with contextlib.suppress(subprocess.TimeoutExpired):
         if started.stdout:
             started.stdout.close()
         started.wait(patience_s)
+        has_ended = True
     process.end_session(started)
+    return has_ended
 
 
 def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
     if trouble:
         return Outcome(trouble=f"the child {trouble} and was killed")
-    is_whole = answer[-1:] == _END and answer[:1] in (_WELL, _BADLY)
-    if code == 0 and is_whole:
-        content = answer[1:-1]
-        if answer[:1] == _WELL:
+    ended = f"died of {_name(-code)}" if code < 0 else f"ended with {code}"
+    if not answer.startswith(_BEGUN):
+        raise Unavailable(f"the child {ended} before it looked at anything", hint=_AGAIN)
+    if code in _FROM_OUTSIDE:
+        raise Unavailable(f"the child {ended}, which something else sent", hint=_AGAIN)
+    kind, content = answer[1:2], answer[2:-1]
+    if code == 0 and kind in (_WELL, _BADLY) and answer.endswith(_END):
+        if kind == _WELL:
             return Outcome(content)
         return Outcome(trouble=redact.foreign(content.decode(errors="replace")) or "the child failed without a word")
     if code == -signal.SIGXCPU:
         return Outcome(trouble=f"the child used more than {limits.cpu_s} s of processor time and was killed")
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return Outcome(trouble=f"the child died of {signal.Signals(-code).name}")
-    return Outcome(trouble=f"the child ended with {code} and no whole answer")
+    return Outcome(trouble=f"the child {ended}{' and no whole answer' if code >= 0 else ''}")
+
+
+def _name(number: int) -> str:
+    """Signals of real time have none."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def main() -> None:
@@ -164,6 +188,7 @@ def main() -> None:
     module, name = order["function"]
     function: Function = getattr(importlib.import_module(module), name)
     confine(order["memory_bytes"], order["cpu_s"])
+    os.write(out, _BEGUN)
     try:
         answer = _WELL + function(_exactly(order["size"])) + _END
     except DdrError as problem:

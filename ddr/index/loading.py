@@ -110,7 +110,8 @@ def _id_set(labels: npt.NDArray[np.int64], named: list[str] | None) -> indexes.I
 
 
 def ask(question: Question, limits: child.Limits) -> Seen:
-    """Damaged, with the child's last word, when it did not come to its end or answers nonsense."""
+    """Damaged, with the child's last word, when it did not come to its end or answers nonsense; Unavailable as
+    `child.run`."""
     outcome = child.run(look, codec.encode(question), limits)
     if outcome.trouble:
         raise Damaged(f"{question.path} cannot be loaded: {outcome.trouble}", hint="never load it elsewhere")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused
+from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused, Unavailable
 from ddr.index import check
 from ddr.index.homes import history, home, naming, publishing
 
@@ -189,8 +189,11 @@ def _twin(of: home.Home, version: str, manifest: indexes.Manifest, prove: publis
 
 
 def _is_proved(prove: publishing.Prove, version: str) -> bool:
+    """What is not known is no reason to pass it over: Unavailable."""
     try:
         return not prove(version).findings
+    except Unavailable:
+        raise
     except DdrError:
         return False
 
@@ -205,6 +208,8 @@ def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder
         try:
             made = of.manifest(name).embedder.fingerprint
             is_whole = not prove(name).findings
+        except Unavailable:
+            raise
         except DdrError:
             continue
         if is_whole and (not embedder or not made or made == embedder):

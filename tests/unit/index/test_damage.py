@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ddr.domain import indexes
+from ddr.errors import Unavailable
 from ddr.index import check, child, codec, loading
 from ddr.index.homes import publishing, writing
 from tests.unit.index import published
@@ -212,6 +213,17 @@ def quiet(question: bytes) -> bytes:
     os._exit(0)
 
 
+def killed(question: bytes) -> bytes:
+    """As the kernel does it where memory runs out."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return question
+
+
+def ended(question: bytes) -> bytes:
+    os.kill(os.getpid(), signal.SIGTERM)
+    return question
+
+
 def told(question: bytes) -> bytes:
     del question
     return " ".join(os.environ.values()).encode()
@@ -238,6 +250,46 @@ def test_a_child_that_misbehaves(function: child.Function, said: str, tmp_path: 
     assert outcome.content == b""
     written = tmp_path / "written"
     assert not written.exists() or not written.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("function", "home", "said"),
+    [
+        (killed, "", "the child died of SIGKILL, which something else sent"),
+        (ended, "", "the child died of SIGTERM, which something else sent"),
+        (told, "/nowhere", "the child ended with 1 before it looked at anything"),
+    ],
+)
+def test_what_befalls_a_child_is_no_finding(function: child.Function, home: str, said: str) -> None:
+    limits = child.Limits(environment={"PYTHONHOME": home, "PYTHONPATH": home} if home else {})
+    with pytest.raises(Unavailable, match=said) as caught:
+        child.run(function, b"", limits)
+    assert "the same command again" in caught.value.hint
+
+
+def test_where_no_child_can_be_started_nothing_is_known_and_nothing_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = published.at(tmp_path / "home")
+    made = published.make(tmp_path / "corpus", rows=60)
+    first, second = published.published(home, made), published.published(home, made.as_another(1))
+    other, prove = made.as_another(2), published.prover(home)
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    tried: tuple[Callable[[], object], ...] = (
+        lambda: prove(second),
+        lambda: check.check(home, second, check.Means(corpus=made.corpus), (3,)),
+        lambda: publishing.publish(home, other.files, other.manifest, prove),
+        lambda: publishing.way_back(home, None, prove),
+        lambda: publishing.way_back(home, first, prove),
+    )
+    for one in tried:
+        with pytest.raises(Unavailable, match="no child process can be started"):
+            one()
+    assert home.current() == second
+    (tmp_path / "home/versions" / first / "stray").touch()
+    found = prove(first)
+    assert (found.levels, len(found.findings), found.exit_code) == ((0, 1), 1, 10)
+    assert any(one.startswith("level 2: no child process") for one in found.not_checked)
 
 
 def test_a_child_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,12 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Refused
+from ddr.errors import Conflict, Refused, Unavailable
 from ddr.index import check, codec, repair
 from ddr.index.homes import folder, publishing
 from tests.unit.index import published
@@ -185,6 +186,23 @@ def test_a_repair_never_goes_forward_to_what_was_gone_back_from(scene: Scene) ->
     helpless = scene.decide(names[1])
     assert helpless.step is repair.Step.HELPLESS
     assert f"`ddr index rollback --to {names[2]} --apply`" in helpless.next
+
+
+def test_what_cannot_be_proved_here_is_not_passed_over(scene: Scene) -> None:
+    names = [scene.publish(number) for number in range(2)]
+    scene.damage(names[1])
+    found = check.check(scene.of, names[1], check.Means(), (0, 1))
+
+    def away(version: str) -> NoReturn:
+        raise Unavailable(f"no child for {version}")
+
+    with pytest.raises(Unavailable, match=names[0]):
+        repair.decide(scene.of, found, repair.Left, away)
+    publishing.roll_back(scene.of, publishing.way_back(scene.of, None, scene.prove))
+    scene.damage(names[0])
+    found = check.check(scene.of, names[0], check.Means(), (0, 1))
+    with pytest.raises(Unavailable, match=names[1]):
+        repair.decide(scene.of, found, repair.Left, away)
 
 
 def test_out_of_sync_is_built_again(scene: Scene) -> None:
