@@ -221,7 +221,7 @@ def _newest_whole(
             tried.append(f"{version}: {problem.message}")
         else:
             if not proof.findings:
-                return version, warnings, proof
+                return version, (*warnings, *(f"passed over {one}" for one in tried)), proof
             tried.append(f"{version}: {proof.findings[0].where} {proof.findings[0].what}")
         report(f"passed over {tried[-1]}")
     named = [name for name in known.others if name != before and home.is_whole_at_a_glance(to, name)]
