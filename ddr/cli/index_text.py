@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -122,14 +123,15 @@ def moved(name: str, one: publishing.Moved, services: Sequence[str] = ()) -> str
     return "\n".join(lines)
 
 
-def may_move(name: str, one: publishing.Moved) -> str:
-    """A rollback that was proved and not made."""
+def may_move(name: str, one: publishing.Moved, given: Sequence[str] = ()) -> str:
+    """A rollback that was proved and not made. `given`: the words without which it would not be."""
     if one.before == one.after:
         return f"{output.mark('ok')} index {name} serves {one.after} already"
     lines = [f"index {name} can go from {one.before or 'nothing'} to {one.after}; nothing was changed"]
     lines += [f"  {output.mark('ok')} {passed}" for passed in one.proof.passed]
     lines += [f"  {output.mark('unknown')} {warning}" for warning in one.warnings]
-    return "\n".join([*lines, f"next: ddr index rollback {name} --to {one.after} --apply"])
+    words = "".join(f" {shlex.quote(word)}" for word in ("--to", one.after, *given, "--apply"))
+    return "\n".join([*lines, f"next: ddr index rollback {name}{words}"])
 
 
 def checked(check: indexes.Check, name: str) -> str:

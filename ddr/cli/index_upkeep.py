@@ -65,12 +65,13 @@ def rollback(
     if is_applied:
         moved = publishing.roll_back(index.home, moved)
         index_proof.record_move(index, moved, "rolled back")
+    given = [*(["--model-also"] if model_also else []), *(["--embedder", embedder] if embedder else [])]
     session.show(
         moved,
         lambda: (
             index_text.moved(index.called, moved, index.services)
             if is_applied
-            else index_text.may_move(index.called, moved)
+            else index_text.may_move(index.called, moved, given)
         ),
     )
     return 0
