@@ -15,6 +15,7 @@ from ddr.index import codec
 from ddr.index.homes import naming, writing
 
 _BACK = "`ddr index rollback --to VERSION --apply`; `ddr index check` says to which"
+OF_OTHERS = "was not published by `ddr index`: nothing says what its bytes must be"
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,7 @@ def opened(shelf: Shelf, version: str) -> indexes.Manifest:
     """The manifest of a version. DamagedVersion where it is there and cannot be proved, Missing where there is none,
     Refused where others put it there."""
     if not naming.is_ours(version) and version in shelf.versions():
-        raise Refused(f"{version} was not published by `ddr index`: nothing says what its bytes must be")
+        raise Refused(f"{version} {OF_OTHERS}")
     with _damage(shelf, version):
         return shelf.manifest(version)
 

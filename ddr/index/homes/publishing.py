@@ -226,6 +226,8 @@ def _newest_whole(
         report(f"passed over {tried[-1]}")
     named = [name for name in known.others if name != before and home.is_whole_at_a_glance(to, name)]
     tried += [f"{name} {known.doubt(name)}" for name in named]
+    foreign = [name for name in to.versions() if not naming.is_ours(name) and name != before]
+    tried += [f"{name} {home.OF_OTHERS}" for name in foreign]
     found = "".join(f"\n  {one}" for one in tried) or " there is no other version"
     stays = f"{to.name} stays at {before or 'nothing'}: no version to go back to:{found}"
     if others:
@@ -235,7 +237,9 @@ def _newest_whole(
     if named:
         unread = f"{to.unread()}; " if to.unread() else ""
         raise Missing(stays, hint=f"{unread}`ddr index rollback --to {named[0]}` goes there all the same")
-    raise Missing(stays, hint=f"`ddr index check`; what it finds is mended by {_mend(to, before)}")
+    mend = f"`ddr index check`; what it finds is mended by {_mend(to, before)}"
+    there = f"; `ddr rollback index` goes to {foreign[-1]} without a proof" if foreign else ""
+    raise Missing(stays, hint=f"{mend}{there}")
 
 
 def _left(to: home.Home) -> str | None:

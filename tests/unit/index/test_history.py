@@ -77,6 +77,18 @@ def test_what_was_gone_back_from_is_gone_to_by_its_name_alone(tried: home.Home, 
     assert history.of(tried).left == frozenset(), "published anew"
 
 
+def test_what_others_put_there_is_told_with_the_way_to_it(own: folder.FolderHome, made: Making) -> None:
+    version = published.published(own, made(0))
+    assert "there is no other version" in refused(own).message
+    (own.root / "versions" / "v1").mkdir()
+    nowhere = refused(own)
+    assert "v1 was not published by `ddr index`" in nowhere.message
+    assert "no other version" not in nowhere.message
+    assert "`ddr rollback index` goes to v1 without a proof" in nowhere.hint
+    own.point(version, "v1", "by hand")
+    assert back(own) == version
+
+
 def test_what_was_never_served_is_gone_to_by_its_name_alone(tried: home.Home, made: Making) -> None:
     """A publication that was cut off, or a restore, puts a version there of which nobody knows how it was."""
     names = three(tried, made)
