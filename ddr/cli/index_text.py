@@ -25,6 +25,7 @@ def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
             "corpus",
             f"{words.plural(plan.rows, 'row')} of {shape.dimension}, {words.plural(len(plan.shards), 'shard')}",
         ),
+        *([("ids", _paired(plan.shards))] if plan.shards[0].ids_uri else []),
         ("kind", shape_of(shape)),
         ("engine", f"{plan.engine} on {plan.device}"),
         ("parts", f"{len(plan.parts)}"),
@@ -45,6 +46,15 @@ def planned(plan: indexes.Plan, key: str, where: str, called: str) -> str:
             f"next: ddr index build {called}",
         ]
     )
+
+
+def _paired(shards: Sequence[indexes.Shard]) -> str:
+    ends = [shards[0], *shards[1:][-1:]]
+    return " … ".join(f"{_last(one.uri)} with {_last(one.ids_uri)}" for one in ends)
+
+
+def _last(uri: str) -> str:
+    return uri.rpartition("/")[2]
 
 
 def shape_of(shape: indexes.Shape) -> str:

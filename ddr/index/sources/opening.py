@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from ddr.index.sources import arrays, ids, places
 
 _ID_FILES = (".npy", ".json")
 _MOST_TOLD = 10
+_NUMBER = re.compile(r"[0-9]+")
 
 
 class Opened(Protocol):
@@ -83,7 +85,30 @@ def _id_files(
             f"{source.ids} names {len(files)} files with ids, the corpus has {len(found)} with vectors",
             hint="one for each, in the same order by name",
         )
+    _check_pairs(found, files)
     return files
+
+
+def _check_pairs(found: Sequence[places.Place], files: Sequence[places.Place]) -> None:
+    """InputError where the names of both have the same numbers, and those of a pair differ."""
+    numbers, numbers_of_ids = _numbers(found), _numbers(files)
+    if not numbers or sorted(numbers) != sorted(numbers_of_ids):
+        return
+    for place, file, number, number_of_ids in zip(found, files, numbers, numbers_of_ids, strict=True):
+        if number != number_of_ids:
+            raise InputError(
+                f"{place.uri} would get the ids of {file.uri}: they are paired by name, where 10 comes before 2",
+                hint="give the numbers in all names equally many digits, as in v-02 and v-10, or list the files of"
+                " `vectors:` one by one, in the order by name of those with ids",
+            )
+
+
+def _numbers(named: Sequence[places.Place]) -> list[tuple[int, ...]]:
+    """Of each name the numbers that are not the same in all; [] where names have not equally many."""
+    found = [tuple(map(int, _NUMBER.findall(place.uri))) for place in named]
+    if len({len(one) for one in found}) > 1:
+        return []
+    return list(zip(*(column for column in zip(*found, strict=True) if len(set(column)) > 1), strict=True))
 
 
 def is_id_file(source: indexes.Source) -> bool:
