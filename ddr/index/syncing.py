@@ -56,8 +56,7 @@ def wanted(corpus: Corpus, manifest: indexes.Manifest, sample: int) -> Wanted:
     if plan.shape.metric == indexes.Metric.COSINE:
         corpora.normalise(vectors, corpora.squared_lengths(vectors))
     texts = tuple(text for at in positions.tolist() for text in corpus.texts(at, at + 1))
-    labels = np.array([corpus.labels(at, at + 1)[0] for at in positions.tolist()], np.int64)
-    return Wanted(found, has_texts, keys, texts, labels, vectors, corpus)
+    return Wanted(found, has_texts, keys, texts, corpus.labels_at(positions), vectors, corpus)
 
 
 def _keys(corpus: Corpus, kept: npt.NDArray[np.int64], *, has_texts: bool) -> Iterator[npt.NDArray[np.uint64]]:

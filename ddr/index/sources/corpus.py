@@ -19,6 +19,7 @@ from ddr.errors import Conflict
 from ddr.index.sources import ids, opening, places
 
 T = TypeVar("T")
+N = TypeVar("N", np.int64, np.float32)
 
 _OPEN = 4  # shards at once: where one ends, the next is read ahead, and ids are read beside vectors
 _GAP_BYTES = 128 << 10  # rows so near to each other are read in one go
@@ -146,8 +147,7 @@ class Corpus:
         """Of single rows, in any order."""
         if self.id_kind != "number":
             return positions
-        found = [self.labels(at, at + 1) for at in positions.tolist()]
-        return np.concatenate([np.empty(0, np.int64), *found])
+        return self._gathered(positions, np.empty(len(positions), np.int64), self.labels)
 
     def texts(self, start: int, stop: int) -> list[str]:
         """The ids where they are texts, else []."""
@@ -207,27 +207,32 @@ class Corpus:
         return Batch(positions, labels, vectors)
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The rows at these positions (any order), as in the files; neighbours are read in one go."""
+        """The rows at these positions (any order), as in the files."""
+        return self._gathered(positions, np.empty((len(positions), self.dimension), np.float32), self.vectors)
+
+    def _gathered(
+        self, positions: NDArray[np.int64], found: NDArray[N], read: Callable[[int, int], NDArray[N]]
+    ) -> NDArray[N]:
+        """`found`, filled with what is at these positions: read in the order of the files, neighbours in one go."""
         order = np.argsort(positions, kind="stable")
         ordered = positions[order]
-        found = np.empty((len(positions), self.dimension), np.float32)
-        for first, end in self._runs(ordered):
+        for first, end in _runs(ordered, found[:1].nbytes):
             low = int(ordered[first])
-            block = self.vectors(low, int(ordered[end - 1]) + 1)
+            block = read(low, int(ordered[end - 1]) + 1)
             found[order[first:end]] = block[ordered[first:end] - low]
         return found
 
-    def _runs(self, ordered: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-        """Slices of sorted positions that are read together."""
-        row_bytes = 4 * max(1, self.dimension)
-        gap, most = max(1, _GAP_BYTES // row_bytes), max(1, _RUN_BYTES // row_bytes)
-        first = 0
-        cuts = np.flatnonzero(np.diff(ordered) > gap) + 1
-        for cut in (*cuts.tolist(), len(ordered)):
-            while first < cut:
-                end = int(np.searchsorted(ordered[first:cut], ordered[first] + most)) + first
-                yield first, end
-                first = end
+
+def _runs(ordered: NDArray[np.int64], row_bytes: int) -> Iterator[tuple[int, int]]:
+    """Slices of sorted positions that are read together."""
+    gap, most = max(1, _GAP_BYTES // max(1, row_bytes)), max(1, _RUN_BYTES // max(1, row_bytes))
+    first = 0
+    cuts = np.flatnonzero(np.diff(ordered) > gap) + 1
+    for cut in (*cuts.tolist(), len(ordered)):
+        while first < cut:
+            end = int(np.searchsorted(ordered[first:cut], ordered[first] + most)) + first
+            yield first, end
+            first = end
 
 
 def opened(shards: Sequence[indexes.Shard], source: indexes.Source, base: Path, buckets: places.Buckets) -> Corpus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ddr.domain import indexes
 from ddr.errors import Conflict, InputError
 from ddr.index.sources import corpus as corpora_
-from ddr.index.sources import sample
+from ddr.index.sources import places, sample
 from tests.unit.index import corpora
 
 L2, COSINE = indexes.Metric.L2, indexes.Metric.COSINE
@@ -170,6 +171,44 @@ def test_the_sample_does_not_depend_on_how_the_corpus_is_cut(tmp_path: Path, kin
         np.testing.assert_array_equal(again, found[0])
     lengths = np.linalg.norm(sample.sample(corpus, 500, 7, dropped, COSINE), axis=1)
     np.testing.assert_allclose(lengths, 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["npy", "json", "parquet"])
+@pytest.mark.parametrize("asks", ["ids", "rows"])
+def test_single_rows_in_any_order_are_read_in_the_order_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, asks: str
+) -> None:
+    vectors, numbers = corpora.clustered(2000, 8), np.random.default_rng(1).permutation(2000)
+    if form == "parquet":
+        for part, (first, end) in enumerate(corpora.cut(2000, 2)):
+            table = corpora.table(corpora.fixed(vectors[first:end]), id=numbers[first:end])
+            corpora.written(tmp_path, table, 100, f"{part}.parquet")
+        corpus = corpora.opened(tmp_path, indexes.Source(("*.parquet",), "id"))
+    else:
+        ids = corpora.write_ids(tmp_path, numbers, 2)
+        if form == "json":
+            for path in tmp_path.glob("i-*.npy"):
+                path.with_suffix(".json").write_text(json.dumps(np.load(path).tolist()))
+            ids = "i-*.json"
+        corpus = corpora.opened(tmp_path, indexes.Source(corpora.write_npy(tmp_path, vectors, 2), ids))
+    at = np.random.default_rng(2).integers(0, 2000, 500)
+    corpus.take(at[:1])
+    assert corpus.id_kind == "number"
+    reads: list[str] = []
+    read_into = places.OnDisk.read_into
+
+    def counted(self: places.OnDisk, start: int, target: memoryview) -> None:
+        reads.append(self.place.uri)
+        read_into(self, start, target)
+
+    monkeypatch.setattr(places.OnDisk, "read_into", counted)
+    if asks == "ids":
+        np.testing.assert_array_equal(corpus.labels_at(at), numbers[at])
+    else:
+        np.testing.assert_array_equal(corpus.take(at), vectors[at])
+    print(f"{len(reads)} reads")
+    assert len(reads) <= 50
+    assert corpus.labels_at(at[:0]).dtype == np.int64
 
 
 MEMORY = """
