@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,14 +22,15 @@ from ddr.index.homes import home, naming, writing
 from ddr.lib import durable, redact
 
 _OURS = frozenset({*naming.FILES, naming.MANIFEST})
+_VERSION = re.compile(rb'"version": ?"([a-z0-9-]+)"')
 _AT_FDCWD, _EXCHANGE = -100, 2
 _OWN = "name a new folder, or one that only `ddr index fetch` writes to"
 
 
 def fetch(shelf: home.Shelf, version: str, folder: Path, homes: Sequence[Path] = ()) -> indexes.Manifest:
     """The version in `folder`, each byte compared with its digest, `manifest.json` beside. Damaged, Missing, and then
-    the folder is as it was. InputError for a folder that has files of somebody else, lies in one of `homes` (whose
-    versions nobody changes), or cannot be written."""
+    the folder is as it was. InputError for a folder that has files of somebody else, also an index without the
+    manifest of a version, that lies in one of `homes` (whose versions nobody changes), or that cannot be written."""
     target = folder.resolve()
     _check(target, homes)
     writing.make_folder(target.parent, _OWN)
@@ -61,9 +63,22 @@ def _check(target: Path, homes: Sequence[Path]) -> None:
         raise InputError(f"{target} is no folder", hint=_OWN)
     if target.is_mount():
         raise InputError(f"{target} is a file system of its own: it cannot be replaced", hint="name a folder in it")
-    others = sorted(path.name for path in target.iterdir() if path.name not in _OURS)
-    if others:
+    names = sorted(path.name for path in target.iterdir())
+    if others := [name for name in names if name not in _OURS]:
         raise InputError(f"{target} has files that are no index: {', '.join(others[:3])}", hint=_OWN)
+    if names and not _names_version(target / naming.MANIFEST):
+        raise InputError(
+            f"{target} has {', '.join(names)}, and no {naming.MANIFEST} of a version that ddr published", hint=_OWN
+        )
+
+
+def _names_version(manifest: Path) -> bool:
+    """Also one that is damaged elsewhere: what a fetch wrote may be fetched again."""
+    try:
+        content = manifest.read_bytes() if manifest.is_file() else b""
+    except OSError:
+        return False
+    return any(naming.is_ours(name.decode()) for name in _VERSION.findall(content))
 
 
 def _put(staged: Path, target: Path) -> None:

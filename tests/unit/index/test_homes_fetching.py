@@ -122,6 +122,41 @@ def test_what_is_not_ours_is_not_replaced(home: folder.FolderHome, tmp_path: Pat
         fetching.fetch(home, named, place / "notes.txt")
 
 
+@pytest.mark.parametrize(
+    "said", [None, "", "{}", '{"version": "1.2.0"}', '{"version": "v1"}', '{"name": "v000001-0123456789ab"}', "folder"]
+)
+def test_an_index_that_ddr_did_not_publish_is_not_replaced(
+    home: folder.FolderHome, tmp_path: Path, said: str | None
+) -> None:
+    _, plain = _versions(home, tmp_path)
+    place = tmp_path / "hand"
+    place.mkdir()
+    fetching.fetch(home, plain, place)
+    (place / naming.MANIFEST).unlink()
+    (place / naming.INDEX).write_text("made by hand")
+    if said == "folder":
+        (place / naming.MANIFEST).mkdir()
+    elif said is not None:
+        (place / naming.MANIFEST).write_text(said)
+    with pytest.raises(InputError, match=r"hand has index\.faiss.*, and no manifest\.json of a version") as told:
+        fetching.fetch(home, plain, place)
+    assert "a new folder" in told.value.hint
+    assert (place / naming.INDEX).read_text() == "made by hand"
+
+
+@pytest.mark.parametrize("name", [naming.MANIFEST, naming.INDEX])
+def test_a_damaged_version_is_fetched_again(home: folder.FolderHome, tmp_path: Path, name: str) -> None:
+    named, plain = _versions(home, tmp_path)
+    place = tmp_path / "served"
+    fetching.fetch(home, named, place)
+    content = bytearray((place / name).read_bytes())
+    content[20] ^= 0xFF
+    (place / name).chmod(0o644)
+    (place / name).write_bytes(content)
+    fetching.fetch(home, plain, place)
+    assert _whole(home, place) == plain
+
+
 def test_damage_leaves_what_was_there(home: folder.FolderHome, tmp_path: Path) -> None:
     named, plain = _versions(home, tmp_path)
     place = tmp_path / "served"
