@@ -24,6 +24,8 @@ _LONGEST_NAME_BYTES = 255  # of one file or folder, on Linux
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,4})?")
 _BUCKET = "s3://"
 _LIKE_A_BUCKET = re.compile(r"\s*(s3:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_HOME = re.compile(r"~(?=/|\Z)")
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _NO_BUCKETS = ("work", "model")
 _SHOWN_CHARACTERS, _DIGITS = 40, 16
 _SECTION = "indexes"
@@ -131,6 +133,10 @@ def _check_path(key: str, text: str) -> None:
     if _LIKE_A_BUCKET.match(text) and not is_bucket:
         bucket = "" if key in _NO_BUCKETS else ", or s3://BUCKET/KEY"
         raise ValueError(f"{key} is {text!r}; a path on this machine{bucket}")
+    if text.startswith("~") or "${" in text:
+        named = _VARIABLE.sub(r"${env:\1}", _HOME.sub("${env:HOME}", text))
+        better = f"{named}, or " if named != text else ""
+        raise ValueError(f"{key} is {text!r}, which no shell fills in here; write {better}the path as it is")
     if "\0" in text:
         raise ValueError(f"{key} is {text!r}; no path has a zero byte in it")
     longest = max(len(os.fsencode(name)) for name in text.split("/"))

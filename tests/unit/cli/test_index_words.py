@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
 import shlex
 from pathlib import Path
@@ -195,6 +196,35 @@ def test_a_bucket_and_a_folder_with_such_a_name_are_taken(tmp_path: Path, key: s
     for text in ("./s3:/b/x", "data:x", *([] if key in _ON_THIS_MACHINE else [f"s3://b/{'x' * 300}"])):
         (tmp_path / "own.yaml").write_text(_PLACES[key].format(text))
         assert index_settings.read(tmp_path / "own.yaml", {}).entry
+
+
+_FOR_A_SHELL = {
+    "~/x": "write ${env:HOME}/x, or the path as it is",
+    "${HOME}/x": "write ${env:HOME}/x, or the path as it is",
+    "a/${DAY}": "write a/${env:DAY}, or the path as it is",
+    "~me/x": "write the path as it is",
+    "a/${DAY": "write the path as it is",
+    "${env:THERE}": "write ${env:HOME}/x, or the path as it is",
+}
+
+
+@pytest.mark.parametrize("text", _FOR_A_SHELL)
+@pytest.mark.parametrize("key", _PLACES)
+def test_what_only_a_shell_fills_in_is_refused(tmp_path: Path, key: str, text: str) -> None:
+    (tmp_path / "own.yaml").write_text(_PLACES[key].format(json.dumps(text)))
+    with pytest.raises(BadDocument) as refused:
+        index_settings.read(tmp_path / "own.yaml", {"THERE": "~/x"})
+    (problem,) = refused.value.problems
+    assert problem.what.startswith(f"{key} is ")
+    assert problem.what.endswith(_FOR_A_SHELL[text])
+
+
+@pytest.mark.parametrize("key", _PLACES)
+def test_references_and_names_with_a_tilde_are_places(tmp_path: Path, key: str) -> None:
+    (tmp_path / "place").write_text("/srv/x\n")
+    for text in ('"${env:THERE}/x"', '"${file:place}"', "./~x", "a~", "a/~", "a$x"):
+        (tmp_path / "own.yaml").write_text(_PLACES[key].format(text))
+        assert index_settings.read(tmp_path / "own.yaml", {"THERE": "/srv"}).entry
 
 
 @pytest.mark.parametrize("text", _NO_PLACES, ids=["zero", "long"])
