@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddr.cli import index_progress, index_text
+from ddr.cli import index_progress, index_text, output
 from ddr.cli import session as sessions
 
 if TYPE_CHECKING:
@@ -155,6 +155,16 @@ def record_move(index: wirings.Index, moved: publishing.Moved, what: str, forced
         index.record(index_records.IndexMoved(index.name, index.home.name, moved.before, moved.after, what, forced))
 
 
+def note(session: sessions.Session, index: wirings.Index, record: object) -> None:
+    """Of what changed nothing that serves: where it cannot be recorded that is told, and the result is shown."""
+    from ddr.errors import DdrError
+
+    try:
+        index.record(record)
+    except DdrError as problem:
+        session.notice(f"{output.mark('unknown')} not recorded: {problem.message}")
+
+
 @click.command(short_help="Look at a version, level by level. Changes nothing.")
 @click.argument("name", required=False)
 @click.argument("version", required=False)
@@ -211,7 +221,7 @@ def check(
     if unread := index.home.unread():
         found = dataclasses.replace(found, not_checked=(*found.not_checked, unread))
     told = tuple(f"{one.trouble.value}: {one.where}: {one.what}" for one in found.findings[:_TOLD])
-    index.record(index_records.IndexChecked(index.name, chosen, found.levels, found.exit_code, told))
+    note(session, index, index_records.IndexChecked(index.name, chosen, found.levels, found.exit_code, told))
     session.show(found, lambda: index_text.checked(found, index.called))
     return found.exit_code
 
