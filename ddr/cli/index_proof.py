@@ -142,6 +142,7 @@ def published(
             gate=judged,
             model_also=model_also,
             instead_of=instead_of,
+            intend=index.intend,
             report=tell.said,
         )
     record_move(index, moved, "published", force if refused else "")
@@ -152,7 +153,19 @@ def record_move(index: wirings.Index, moved: publishing.Moved, what: str, forced
     from ddr.domain import index_records
 
     if moved.before != moved.after:
-        index.record(index_records.IndexMoved(index.name, index.home.name, moved.before, moved.after, what, forced))
+        move = index_records.IndexMoved(index.name, index.home.name, moved.before, moved.after, what, forced)
+        record_done(index, move, f"index {index.called} serves {moved.after} now ({what})")
+
+
+def record_done(index: wirings.Index, record: object, done: str) -> None:
+    """Of what was done already: where it cannot be recorded, the error says first that it was `done`."""
+    from ddr.errors import DdrError
+
+    try:
+        index.record(record)
+    except DdrError as problem:
+        problem.message = f"{done}, and that could not be recorded: {problem.message}"
+        raise
 
 
 def note(session: sessions.Session, index: wirings.Index, record: object) -> None:
@@ -275,7 +288,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
         if is_applied:
             if chosen.step is repairs.Step.BUILD:
                 publishing.ensure_same_index(index.home, index.name)
-            moved = repairs.apply(index.home, chosen, shop, prove, embedder=embedder)
+            moved = repairs.apply(index.home, chosen, shop, prove, embedder=embedder, intend=index.intend)
     if moved is not None:
         record_move(index, moved, "repaired")
     moved = moved or shop.moved

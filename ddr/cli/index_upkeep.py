@@ -63,7 +63,7 @@ def rollback(
             report=tell.said,
         )
     if is_applied:
-        moved = publishing.roll_back(index.home, moved)
+        moved = publishing.roll_back(index.home, moved, intend=index.intend)
         index_proof.record_move(index, moved, "rolled back")
     given = [*(["--model-also"] if model_also else []), *(["--embedder", embedder] if embedder else [])]
     session.show(
@@ -166,10 +166,13 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     chosen = index.spared(collecting.plan(index.home, index.now(), keep))
     old = index.old_work()
     if not dry_run:
+        if chosen.gone:
+            index.intend(removed=chosen.gone)
         with working.shown(session) as at_work:
             chosen = collecting.apply(index.home, chosen, lambda text: at_work.told(text, 0, 0))
         if chosen.gone:
-            index.record(index_records.IndexRemoved(index.name, index.home.name, chosen.gone))
+            removed = index_records.IndexRemoved(index.name, index.home.name, chosen.gone)
+            index_proof.record_done(index, removed, f"removed: {', '.join(chosen.gone)}")
         old = old.forgotten()
     document = {
         "gone": chosen.gone,

@@ -22,6 +22,19 @@ class IndexBuilt:
 
 
 @dataclass(frozen=True)
+class IndexIntended:
+    """Written before the pointer of `home` goes from `before` to `after`, or before versions are `removed`. Where no
+    event behind it says that it was done, the home does."""
+
+    kind: ClassVar[str] = "index.intended"
+    index: str
+    home: str
+    before: str = ""
+    after: str = ""
+    removed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class IndexMoved:
     """The pointer of `home` went from `before` ("": from nothing) to `after`. `forced`: why below the gate."""
 

@@ -346,6 +346,7 @@ Record = (
     | backup_records.BackupCopied
     | backup_records.BackupRestored
     | index_records.IndexBuilt
+    | index_records.IndexIntended
     | index_records.IndexMoved
     | index_records.IndexChecked
     | index_records.IndexRemoved

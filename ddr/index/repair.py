@@ -144,6 +144,7 @@ def apply(
     prove: publishing.Prove,
     report: publishing.Report = lambda text: None,
     embedder: str = "",
+    intend: publishing.Intend = lambda before, after: None,
 ) -> publishing.Moved | None:
     """Does what was decided; None where the pointer is the workshop's to move, or nobody's. Refused when helpless,
     Conflict when the pointer is not where it was, OtherEmbedder where nobody knows what made the vectors that serve."""
@@ -161,7 +162,7 @@ def apply(
                 hint="check what serves now",
             )
         way = publishing.way_back(of, repair.to, prove, embedder=embedder, report=report)
-        return publishing.roll_back(of, way, report)
+        return publishing.roll_back(of, way, report, intend=intend)
     parts = {Step.MERGE: (), Step.PARTS: repair.parts, Step.BUILD: None}[repair.step]
     try:
         workshop.rebuild(repair.version, _manifest(of, repair.version), parts)

@@ -316,7 +316,7 @@ class Log:
             away = problem.message if problem else f"{self.store.name} is away"
             raise Unavailable(
                 f"the journal can be written nowhere: {away}; and its spool {self.spool.folder}: {full.strerror}",
-                hint="nothing was done, and nothing may be done unrecorded: make room, or name another spool",
+                hint="nothing may be done unrecorded: make room, or name another spool",
             ) from problem or full
 
     def _begin_outage(self, problem: Unavailable, began_s: float) -> None:

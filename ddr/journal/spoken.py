@@ -153,6 +153,10 @@ def _of_index(record: records.Record) -> str:
         case index_records.IndexBuilt():
             found = f"recall@{record.k} {record.recall:.4f} (at least {record.recall_low:.4f})"
             return f"index {record.index} built: {record.shape}, {record.rows:,} rows, {found}; not published"
+        case index_records.IndexIntended():
+            if record.removed:
+                return f"index {record.index} is about to lose old versions: {', '.join(record.removed)}"
+            return f"index {record.index} is about to move: {record.before or 'nothing'} → {record.after}"
         case index_records.IndexMoved():
             what = f"index {record.index} {record.what}: {record.before or 'nothing'} → {record.after}"
             return _because(what, record.forced)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddr.domain import indexes, planes
+from ddr.domain import index_records, indexes, planes
 from ddr.errors import Damaged, DdrError, InputError, Missing, UnknownName
 from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
@@ -232,6 +232,15 @@ class Index:
         if self.embedding is not None and self.wanted.embedder:
             return self.embedding.embedder()
         return indexes.Embedder(fingerprint=self.wanted.embedder)
+
+    def intend(self, before: str = "", after: str = "", removed: tuple[str, ...] = ()) -> None:
+        """Record what is about to be done. Where that raises, nothing may be done, and the error says so."""
+        try:
+            self.record(index_records.IndexIntended(self.name, self.home.name, before, after, removed))
+        except DdrError as problem:
+            nothing = "nothing was removed" if removed else f"{self.home.name} stays at {before or 'nothing'}"
+            problem.message = f"{nothing}: {problem.message}"
+            raise
 
     def record(self, what: object) -> None:
         """Into the journal, where there is one."""

@@ -23,6 +23,9 @@ Prove = Callable[[str], indexes.Check]
 """Levels 0 to 2 of a version of the home: `check.check` with all but the version given."""
 
 Report = Callable[[str], None]
+Intend = Callable[[str, str], None]
+"""Called right before the pointer moves, with from ("": from nothing) and to. Where it raises, nothing moves."""
+
 _MUCH = 0.9
 """Of the rows that serve: an index with fewer is published with a warning."""
 
@@ -81,6 +84,7 @@ def publish(
     gate: Gate = Gate(),
     model_also: bool = False,
     instead_of: str = "",
+    intend: Intend = lambda before, after: None,
     report: Report = lambda text: None,
 ) -> Moved:
     """`manifest` without `version`, `parent` and `forced`: they are filled in here.
@@ -110,6 +114,8 @@ def publish(
         if proof.findings:
             _take_away(to, version)
             raise _not_proved(f"{version} is not published", proof, "build it again; this disk may be failing")
+    if version != before:
+        intend(before or "", version)
     published = home.Published(manifest.plan_digest, manifest.embedder.fingerprint)
     warning = to.point(before, version, f"publish: plan {digest.short(manifest.plan_digest)}", published)
     report(f"{to.name} serves {version}")
@@ -185,8 +191,16 @@ def way_back(
     return Moved(before or "", version, proof, tuple(filter(None, (*warnings, to.unread()))))
 
 
-def roll_back(to: home.Home, way: Moved, report: Report = lambda text: None) -> Moved:
+def roll_back(
+    to: home.Home,
+    way: Moved,
+    report: Report = lambda text: None,
+    *,
+    intend: Intend = lambda before, after: None,
+) -> Moved:
     """Make the move that `way_back` proved; forward again is the same. Conflict when the pointer was moved since."""
+    if way.before != way.after:
+        intend(way.before, way.after)
     warning = to.point(way.before or None, way.after, f"rollback from {way.before or 'nothing'}")
     report(f"{to.name} serves {way.after}")
     return dataclasses.replace(way, warnings=tuple(filter(None, (*way.warnings, warning))))

@@ -1,4 +1,4 @@
-"""`ddr index` where the journal can be written nowhere: what was found is shown all the same."""
+"""`ddr index` where the journal can be written nowhere: what was found is shown, and nothing is done unrecorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ddr.cli import main
+from ddr.cli import index_proof, main
+from ddr.cli import session as sessions
+from ddr.domain import index_records, indexes
+from ddr.errors import Unavailable
+from ddr.index.homes import publishing
 from tests.unit.index import published
 from tests.unit.journal import places
 
@@ -76,3 +80,44 @@ def test_what_a_check_found_is_shown_also_where_it_cannot_be_recorded(own: Own, 
     assert code == expected, err
     assert [Path(one["where"]).name for one in json.loads(out)["findings"]] == [harmed] * bool(harmed)
     assert f"not recorded: {_NOWHERE}" in err
+
+
+@pytest.mark.parametrize("command", ["rollback --apply", "repair --apply", "publish", "gc --keep 1"])
+def test_what_cannot_be_recorded_is_not_done(own: Own, command: str) -> None:
+    said = f"{own.home} stays at {own.newer}"
+    if command.startswith("repair"):
+        own.harmed(own.newer, "index.faiss")
+    if command == "publish":
+        assert own.say("build")[0] == 0
+    if command.startswith("gc"):
+        said = "nothing was removed"
+        own.harmed(own.older, "manifest.json")
+        (own.home / "deployments.jsonl").unlink()
+    with unwritable():
+        code, _, err = own.say(command)
+    assert code == 69, err
+    assert f"{said}: {_NOWHERE}" in err
+    assert own.serves == own.newer
+    assert (own.home / "versions" / own.older).is_dir()
+
+
+def test_what_was_done_already_is_said_where_it_cannot_be_recorded(own: Own) -> None:
+    index = index_proof.opened(sessions.Session(), "docs")
+    moved = publishing.Moved(own.older, own.newer, indexes.Check(own.newer, ()))
+    removed = index_records.IndexRemoved("docs", str(own.home), (own.older,))
+    with unwritable():
+        with pytest.raises(Unavailable) as caught:
+            index_proof.record_move(index, moved, "rolled back")
+        assert caught.value.message.startswith(f"index docs serves {own.newer} now (rolled back), and ")
+        with pytest.raises(Unavailable) as caught:
+            index_proof.record_done(index, removed, f"removed: {own.older}")
+        assert caught.value.message.startswith(f"removed: {own.older}, and that could not be recorded: {_NOWHERE}")
+
+
+def test_a_move_is_intended_before_it_is_made(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    assert own.say(f"rollback --to {own.older} --apply")[0] == 0
+    assert own.say(f"rollback --to {own.older} --apply")[0] == 0, "there already"
+    assert main.run(["journal", "show"]) == 0
+    told = [line.partition("index docs ")[2] for line in capsys.readouterr().out.splitlines() if "index docs" in line]
+    move = f"{own.newer} → {own.older}"
+    assert told == [f"is about to move: {move}", f"rolled back: {move}"]

@@ -79,6 +79,8 @@ RECORDS: tuple[records.Record, ...] = (
     backup_records.BackupsForgotten(("ab11",), 1 << 20, 0),
     backup_records.BackupCopied("s3://b/p", "ab12", 12, 9 << 20),
     index_records.IndexBuilt("search", "sha256:" + "1" * 64, "ivf-flat", 1000, 10, 0.97, 0.96, 4.5),
+    index_records.IndexIntended("search", "/srv/index", "v000001-aa", "v000002-bb"),
+    index_records.IndexIntended("search", "/srv/index", removed=("v000001-aa",)),
     index_records.IndexMoved("search", "/srv/index", "v000001-aa", "v000002-bb", "published", "we had to"),
     index_records.IndexChecked("search", "v000002-bb", (0, 1, 2), 10, ("index.faiss: has other bytes",)),
     index_records.IndexRemoved("search", "/srv/index", ("v000001-aa",)),

@@ -38,7 +38,7 @@ def test_with_store_and_spool_gone_nothing_may_be_done(tmp_path: Path) -> None:
             place.open().append(places.note(2))
         assert "can be written nowhere" in caught.value.message
         assert "No space left" in caught.value.message
-        assert "nothing was done" in caught.value.hint
+        assert "nothing may be done" in caught.value.hint
         wrapped.is_away = False
         assert places.numbers(place.open()) == [1]
 
