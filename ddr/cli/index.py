@@ -133,7 +133,7 @@ def build(
     manifest = builds.manifest(bench, built, index.embedder(), index.now())
     refusals, uncompared = index_proof.refusals(index, manifest), index_proof.uncompared(index, manifest)
     took_s = time.monotonic() - began
-    index.record(index_proof.built_record(index, manifest, took_s))
+    index_proof.note(session, index, index_proof.built_record(index, manifest, took_s))
     moved = None
     if is_published:
         with bench.work.held():

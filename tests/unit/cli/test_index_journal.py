@@ -82,7 +82,15 @@ def test_what_a_check_found_is_shown_also_where_it_cannot_be_recorded(own: Own, 
     assert f"not recorded: {_NOWHERE}" in err
 
 
-@pytest.mark.parametrize("command", ["rollback --apply", "repair --apply", "publish", "gc --keep 1"])
+def test_what_was_built_is_told_also_where_it_cannot_be_recorded(own: Own) -> None:
+    with unwritable():
+        code, out, err = own.say("build")
+    assert code == 0, err
+    assert "not published; next: ddr index publish docs" in out
+    assert f"not recorded: {_NOWHERE}" in err
+
+
+@pytest.mark.parametrize("command", ["rollback --apply", "repair --apply", "build --publish", "publish", "gc --keep 1"])
 def test_what_cannot_be_recorded_is_not_done(own: Own, command: str) -> None:
     said = f"{own.home} stays at {own.newer}"
     if command.startswith("repair"):
