@@ -187,9 +187,9 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
 
     Called again it does nothing; called twice at once both write the same bytes.
 
-    Exit codes: 0 done, 1 what comes before the parts is not done or this is other software than the plan's, 3 the
-    corpus is not the plan's any more, 14 cut off by something that may pass (call it again), 42 the input or the
-    plan is bad: no use to try again, 64 usage.
+    Exit codes: 0 done, 1 what comes before the parts is not done or not whole, or this is other software than the
+    plan's, 3 the corpus is not the plan's any more, 14 cut off by something that may pass (call it again), 42 the
+    input or the plan is bad: no use to try again, 64 usage.
     """
     from ddr.domain import indexes as nouns
     from ddr.errors import Damaged, InputError, Unavailable
@@ -212,6 +212,9 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
                 receipt = workers.part(dataclasses.replace(bench, threads=threads or bench.threads), part)
             except InputError as problem:
                 _end(problem, nouns.EXIT_BAD_INPUT, problem.hint or _NO_USE)
+                raise
+            except Damaged as problem:  # what it wrote itself: a disk
+                _end(problem, nouns.EXIT_RESUMABLE, problem.hint or "call it again")
                 raise
     except Unavailable as problem:
         _end(problem, nouns.EXIT_RESUMABLE, "call it again")

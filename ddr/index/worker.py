@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddr.domain import indexes
-from ddr.errors import Missing
+from ddr.errors import Damaged, Missing
 from ddr.index import exact, gate, stages
 from ddr.index import work as works
 from ddr.index.engines import files as faiss_files
@@ -38,7 +39,8 @@ def neighbours(wanted: indexes.Wanted) -> int:
 
 
 def part(bench: stages.Bench, number: int) -> works.Receipt:
-    """Make part `number`, or find it made. Missing before the corpus was scanned and the index trained."""
+    """Make part `number`, or find it made. Missing before the corpus was scanned and the index trained, and
+    where what came of that is not whole."""
     one = bench.plan.parts[number]
     stage, key = stages.part_stage(number), inputs(bench, one)
     found = bench.done(stage, key, one.stop - one.start, is_read=False)  # the merge reads it
@@ -68,14 +70,29 @@ def required(bench: stages.Bench, stage: str) -> works.Receipt:
     return found
 
 
+def _ready(bench: stages.Bench, stage: str, name: str) -> Path:
+    """A file of a stage that comes before parts, its bytes compared. Missing where they are not those: no part makes
+    it anew."""
+    file = required(bench, stage).file(name)
+    try:
+        return bench.work.verified(file)
+    except (Damaged, Missing) as problem:
+        where = "" if bench.work.depot is None else ", on a machine that has no work folder of this plan"
+        raise Missing(problem.message, hint=f"`ddr index prepare` makes it anew{where}") from problem
+
+
 def dropped(bench: stages.Bench) -> np.ndarray:
     """Positions that the scan left out, sorted."""
-    return load(bench, required(bench, stages.SCAN).file(naming.DROPPED))
+    return _array(_ready(bench, stages.SCAN, naming.DROPPED))
 
 
 def load(bench: stages.Bench, file: indexes.File) -> np.ndarray:
     """An array of the work folder, its digest compared."""
-    return np.asarray(np.load(bench.work.verified(file), allow_pickle=False))
+    return _array(bench.work.verified(file))
+
+
+def _array(path: Path) -> np.ndarray:
+    return np.asarray(np.load(path, allow_pickle=False))
 
 
 def save(bench: stages.Bench, name: str, values: np.ndarray) -> indexes.File:
@@ -85,8 +102,8 @@ def save(bench: stages.Bench, name: str, values: np.ndarray) -> indexes.File:
 
 
 def _make(bench: stages.Bench, one: indexes.Part, stage: str, key: str) -> works.Receipt:
-    trained = bench.work.verified(required(bench, stages.TRAIN).file(naming.TRAINED)).read_bytes()
-    queries = load(bench, required(bench, stages.QUERIES).file("queries.npy"))
+    trained = _ready(bench, stages.TRAIN, naming.TRAINED).read_bytes()
+    queries = _array(_ready(bench, stages.QUERIES, "queries.npy"))
     near = exact.Running(queries, neighbours(bench.plan.wanted), bench.plan.shape.metric)
     made = bench.engine.part(trained, bench.plan.shape, _batches(bench, one, near), bench.threads)
     found = near.answer()

@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import yaml
 
 from ddr.cli import main
 from ddr.domain import indexes
-from ddr.index import codec
+from ddr.errors import Damaged
+from ddr.index import codec, stages, worker
 from ddr.index import work as works
 from tests import servers
 from tests.unit.cli import calls
@@ -82,6 +84,45 @@ def test_a_worker_ends_by_what_comes_next(place: Path) -> None:
     assert built.code == 0, built.err
     assert "part-00000" in built.err
     assert "there already" in built.err
+
+
+def test_what_comes_before_the_parts_is_damaged_and_prepared_anew(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / ".state"))
+    prepare = ["index", "prepare", "small.index.yaml"]
+    assert main.run(prepare) == 0
+    (plan,) = (place / "home" / ".work").glob("*/plan.json")
+    make = ["index", "worker", "--plan", str(plan), "--part", "1"]
+    for name in ("trained.faiss", "queries.npy", "dropped.npy"):
+        path = plan.parent / name
+        content = path.read_bytes()
+        for harmed in (content[:-1] + bytes([content[-1] ^ 1]), None):
+            path.unlink()
+            if harmed:
+                path.write_bytes(harmed)
+            capsys.readouterr()
+            assert main.run(make) == 1
+            said = capsys.readouterr().err
+            assert name in said
+            assert "next: `ddr index prepare` makes it anew\n" in said
+            assert main.run(prepare) == 0
+            assert path.read_bytes() == content
+    assert main.run(make) == 0
+
+
+def test_a_worker_whose_disk_lies_may_be_called_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def part(bench: stages.Bench, number: int) -> NoReturn:
+        raise Damaged(f"the disk gave other bytes back than were written to {number}")
+
+    monkeypatch.setattr(worker, "part", part)
+    work = works.opened(place / "work", builds.plan(builds.wanted(place / "data")))
+    words = ["index", "worker", "--plan", str(work.path(works.PLAN)), "--part", "0"]
+    assert main.run(words) == indexes.EXIT_RESUMABLE
+    assert "next: call it again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

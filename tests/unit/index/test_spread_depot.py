@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, Unavailable
+from ddr.errors import Damaged, Missing, Unavailable
 from ddr.index import build, child, codec, stages, worker
 from ddr.index import work as works
 from ddr.index.engines import picking
 from ddr.lib import clock as clocks
 from ddr.ports import store
-from ddr.stores import retrying, s3
+from ddr.stores import memory, retrying, s3
 from ddr.wiring import index_settings
 from ddr.wiring import indexes as wirings
 from tests import servers
@@ -197,6 +197,25 @@ def test_a_torn_upload_is_never_merged(how: str, corpus: Path, bucket: s3.S3Stor
         assert builds.digests(build.build(machine(plan, corpus / f"{how}-{number}", bucket, calls))) == wanted, key
         assert bucket.get(key) == content
         _forget_what_follows(bucket)
+
+
+def test_what_is_damaged_here_is_fetched_again_and_in_the_depot_prepared_anew(corpus: Path) -> None:
+    plan, place = builds.plan(builds.wanted(corpus)), memory.MemoryStore()
+    first, second = (machine(plan, corpus / name, place) for name in ("a", "b"))
+    build.prepare(first)
+    content = first.work.path("queries.npy").read_bytes()
+    copy = second.work.path("queries.npy")
+    copy.write_bytes(b"damaged")
+    worker.part(second, 0)
+    assert copy.read_bytes() == content
+    copy.unlink()
+    (entry,) = place.list(f"{works.prefix(works.name_of(plan))}files/queries.npy/")
+    place.swap(entry.key, content[::-1], entry.version)
+    with pytest.raises(Missing, match="has other bytes than were written") as caught:
+        worker.part(second, 1)
+    assert caught.value.hint == "`ddr index prepare` makes it anew, on a machine that has no work folder of this plan"
+    build.prepare(machine(plan, corpus / "c", place))
+    worker.part(second, 1)
 
 
 def test_files_without_a_receipt_are_nothing(corpus: Path, bucket: s3.S3Store) -> None:
