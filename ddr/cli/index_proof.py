@@ -220,7 +220,8 @@ def check(
     from ddr.index import check as checks
 
     index = opened(session, name)
-    chosen = version or checks.pointed(index.home)
+    serves = checks.pointed(index.home)
+    chosen = version or serves
     if isinstance(chosen, indexes.Check):
         lost = chosen
         session.show(lost, lambda: index_text.checked(lost, index.called))
@@ -231,12 +232,26 @@ def check(
     with index_progress.telling(session, is_json=events) as tell:
         means = index.means(embedder, plan, part, chosen)
         found = checks.check(index.home, chosen, means, range(level + 1), tell.checked)
+    if isinstance(serves, str) and serves not in ("", chosen):
+        found = _of_old(found)
     if unread := index.home.unread():
         found = dataclasses.replace(found, not_checked=(*found.not_checked, unread))
     told = tuple(f"{one.trouble.value}: {one.where}: {one.what}" for one in found.findings[:_TOLD])
     note(session, index, index_records.IndexChecked(index.name, chosen, found.levels, found.exit_code, told))
     session.show(found, lambda: index_text.checked(found, index.called))
     return found.exit_code
+
+
+def _of_old(found: indexes.Check) -> indexes.Check:
+    """Of a version that does not serve: a repair looks at what serves, and a way back leads away from that."""
+    from ddr.index import check as checks
+    from ddr.index.homes import naming
+
+    told = (
+        dataclasses.replace(one, next=naming.OLD) if one.next in checks.OF_WHAT_SERVES else one
+        for one in found.findings
+    )
+    return dataclasses.replace(found, findings=tuple(told))
 
 
 @click.command(short_help="Make what serves whole again: a plan, --apply does it.")

@@ -111,7 +111,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
     from ddr.domain import indexes
     from ddr.errors import Damaged, Missing
     from ddr.index import codec
-    from ddr.index.homes import home
+    from ddr.index.homes import home, naming
 
     lost, bad, hints = "", [], []
     try:
@@ -130,7 +130,7 @@ def show_list(session: sessions.Session, index: wirings.Index) -> int:
             row, facts = ("", "made by a newer ddr"), {"newer": True}
         except (Damaged, Missing) as problem:
             bad.append(f"{version}: {problem.message}")
-            hints.append(problem.hint)
+            hints.append(naming.OLD if current and version != current else problem.hint)
             row, facts = (output.mark("bad"), "damaged"), {"damaged": problem.message}
         pinned = f"pinned: {pins[version]}" if version in pins else ""
         rows.append((version, "serves" if version == current else "", *row, *filter(None, [pinned])))

@@ -42,6 +42,7 @@ _BETTER = "`ddr index repair`, or `ddr index rollback` to another version"
 _AGAIN = "`ddr index build --publish`: the corpus is another one by now"
 _RESCAN = "`ddr index build --rescan --publish`: the corpus was rewritten under the same sizes and times"
 _WRONG = "`ddr index repair --level 3 --apply`: the corpus has the rows it had, so the index is what is wrong"
+OF_WHAT_SERVES = (_BETTER, _WRONG)
 _BRING = "bring the corpus back, or `ddr index build --publish` from what it is now"
 
 Report = Callable[[str, int, int], None]

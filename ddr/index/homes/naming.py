@@ -20,6 +20,8 @@ MANIFEST = "manifest.json"
 INDEX, NAMES, TRAINED, DROPPED = FILES = ("index.faiss", "ids.json", "trained.faiss", "dropped.npy")
 """What a version may be made of: the index, its ids where they are texts, what it was trained with, rows left out."""
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+OLD = "nothing is served by it or goes back to it; `ddr index gc` removes it when it is old"
+"""What is done about damage of a version that does not serve."""
 _NEXT = "`ddr index check` says what is left; `ddr index rollback` goes to a version that is whole"
 
 is_ours, number = index_versions.is_ours, index_versions.number

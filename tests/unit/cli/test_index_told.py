@@ -44,3 +44,20 @@ def test_the_rollback_that_is_told_is_the_one_that_was_proved(
     assert main.run(["index", "rollback", "own.yaml", "--to", first, *given]) == 0
     assert main.run(typed(capsys.readouterr().out)) == 0
     assert at.current() == first
+
+
+@pytest.mark.parametrize("file", ["index.faiss", "manifest.json"])
+def test_what_is_damaged_and_does_not_serve_is_left_to_the_collector(
+    file: str, at: folder.FolderHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = two(at)
+    told = "next: nothing is served by it or goes back to it; `ddr index gc own.yaml` removes it when it is old"
+    for version, is_told in ((first, True), (second, False)):
+        path = published.loosened(at.root / "versions" / version / file)
+        path.write_bytes(path.read_bytes()[:-1])
+        assert main.run(["index", "check", "own.yaml", version]) == 10
+        assert (told in capsys.readouterr().out) == is_told
+        assert main.run(["index", "list", "own.yaml"]) == (10 if file == "manifest.json" else 0)
+        said = capsys.readouterr().out
+        assert (told in said) == (file == "manifest.json")
+        assert ("goes to a version that is whole" in said) == (file == "manifest.json" and not is_told)
