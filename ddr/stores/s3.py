@@ -36,7 +36,8 @@ class S3Store:
 
     Listings come in byte order also from servers that sort otherwise (`order`); Damaged where there is no order.
 
-    With `lock` what the rule names is locked by the request that writes it (`s3_lock`).
+    With `lock` what the rule names is locked by the request that writes it (`s3_lock`). Hints name keys as `called` has
+    them.
 
     Without `access_key` and `secret_key` credentials come from botocore's usual chain (environment, files, role).
     With `endpoint` buckets are addressed by path. A request waits `connect_timeout_s` for a connection and
@@ -58,11 +59,15 @@ class S3Store:
         read_timeout_s: float = 30.0,
         attempts: int = 3,
         lock: store.LockRule | None = None,
+        called: s3_answers.Keys = s3_answers.REPOSITORY,
     ) -> None:
         """Asks nothing of the server yet. Raises InputError where an argument cannot be right."""
         prefix = prefix.strip("/")
         if not _BUCKET.fullmatch(bucket):
-            raise InputError(f"{bucket!r} is not the name of a bucket", hint="a folder in it goes into `prefix`")
+            raise InputError(
+                f"{bucket!r} is not the name of a bucket",
+                hint=f"correct {called.bucket}; a folder in it is written {called.folder}",
+            )
         if prefix and (not keys.is_key(prefix) or len(prefix) > _LONGEST_PREFIX):
             raise InputError(
                 f"{prefix!r} is not a prefix",
@@ -71,8 +76,10 @@ class S3Store:
         if endpoint:
             s3_wire.check_endpoint(endpoint)
         if bool(access_key) != bool(secret_key):
-            raise InputError("S3 needs both access key and secret key, or neither of them", hint="see `repository`")
-        self._bucket = bucket
+            raise InputError(
+                "S3 needs both access key and secret key, or neither of them", hint=f"see {called.section}"
+            )
+        self._bucket, self._called = bucket, called
         self._root = f"{prefix}/" if prefix else ""
         self.name = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self._unsettled: dict[tuple[str, str, bytes], str] = {}
@@ -85,6 +92,7 @@ class S3Store:
             connect_timeout_s=connect_timeout_s,
             read_timeout_s=read_timeout_s,
             attempts=attempts,
+            keys=called,
         )
         self._wire = s3_wire.Wire(access, self.name)
         self._locks = s3_lock.Locks(self._wire, self.name, bucket, self._root, lock)
@@ -324,4 +332,4 @@ class S3Store:
 
     def _translated(self, answer: s3_wire.Answered, doing: str) -> DdrError:
         failed = f"{self.name}: cannot {doing}"
-        return s3_answers.translate(answer.status, answer.code, answer.text, failed, self._bucket)
+        return s3_answers.translate(answer.status, answer.code, answer.text, failed, self._bucket, self._called)

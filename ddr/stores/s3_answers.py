@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ddr.errors import DdrError, Unavailable, Unsupported
 from ddr.ports import store
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a person corrects, as hints call it. `folder`: where a folder in the bucket is written."""
+
+    bucket: str
+    folder: str
+    endpoint: str
+    region: str
+    section: str
+
+
+REPOSITORY = Keys(
+    "`repository.bucket`", "in `repository.prefix`", "`repository.endpoint`", "`repository.region`", "`repository`"
+)
 
 _CREDENTIALS = (
     "check `accessKey` and `secretKey` in ddr.yaml and the AWS_* variables; temporary ones expire: renew them"
 )
-_REGION = "set `repository.region` in ddr.yaml to the bucket's region"
+_REGION = "set {keys.region} to the bucket's region"
 _PERMISSIONS = (
     "the credentials are known and not allowed to: ddr needs s3:GetObject, s3:PutObject and s3:DeleteObject on the "
     "keys and s3:ListBucket on the bucket"
@@ -24,7 +42,7 @@ _PERSON_MUST_ACT = {
     "PermanentRedirect": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
     "IllegalLocationConstraintException": _REGION,
-    "InvalidBucketName": "correct `repository.bucket` in ddr.yaml",
+    "InvalidBucketName": "correct {keys.bucket}",
 }
 _MAY_PASS = {
     "SlowDown": "the server asks for fewer requests: try again",
@@ -45,18 +63,18 @@ _FULL_WORDS = ("no free volumes left", "no writable volumes", "no space left on 
 _PASSING_STATUS = (408, 409, 425, 429)
 
 
-def translate(status: int, code: str, text: str, failed: str, bucket: str) -> DdrError:
+def translate(status: int, code: str, text: str, failed: str, bucket: str, keys: Keys = REPOSITORY) -> DdrError:
     """The error of ddr for an error that S3 answered with. `failed` says what could not be done and where."""
     message = f"{failed}: {code}: {text}" if text and text != code else f"{failed}: {code}"
     if code == "NoSuchBucket" or status == 404:
         return store.Unusable(
             f"{failed}: there is no bucket {bucket!r}",
-            hint=f"create it (`aws s3 mb s3://{bucket}`), or correct `repository.bucket` and `repository.endpoint`",
+            hint=f"create it (`aws s3 mb s3://{bucket}`), or correct {keys.bucket} and {keys.endpoint}",
         )
     if code in ("NotImplemented", "MethodNotAllowed") or status == 501:
         return Unsupported(message, hint="this server lacks what ddr needs; `ddr doctor` says what: take another store")
     if code in _PERSON_MUST_ACT:
-        return store.Unusable(message, hint=_PERSON_MUST_ACT[code])
+        return store.Unusable(message, hint=_PERSON_MUST_ACT[code].format(keys=keys))
     if status == 507 or code in _FULL or (status >= 500 and any(words in text.lower() for words in _FULL_WORDS)):
         return store.Full(
             message,
@@ -70,5 +88,5 @@ def translate(status: int, code: str, text: str, failed: str, bucket: str) -> Dd
             message, hint=_PERMISSIONS if code == "AccessDenied" else f"{_CREDENTIALS}; {_PERMISSIONS}"
         )
     if status in (301, 307):
-        return store.Unusable(message, hint=_REGION)
-    return store.Unusable(message, hint="the server refuses the request as such: is it S3, and `repository` right?")
+        return store.Unusable(message, hint=_REGION.format(keys=keys))
+    return store.Unusable(message, hint=f"the server refuses the request as such: is it S3, and {keys.section} right?")

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ddr.errors import InputError, Unavailable
 from ddr.lib import redact
 from ddr.ports import store
+from ddr.stores import s3_answers
 
 _CONNECTIONS = 32
 _NO_CREDENTIALS = (
@@ -31,6 +32,7 @@ class Access:
     connect_timeout_s: float
     read_timeout_s: float
     attempts: int
+    keys: s3_answers.Keys = s3_answers.REPOSITORY
 
 
 class Answered(Exception):
@@ -105,7 +107,7 @@ class Wire:
         """For an answer that no S3 server gives."""
         return store.Unusable(
             f"{self._name}: cannot {doing}: {self.server} does not answer as S3 does",
-            hint="is another program listening there? correct `repository.endpoint`",
+            hint=f"is another program listening there? correct {self._access.keys.endpoint}",
         )
 
     def _connected(self) -> Any:
@@ -164,7 +166,7 @@ class Wire:
         if isinstance(problem, without_credentials):
             raise store.Unusable(message, hint=_NO_CREDENTIALS) from problem
         if isinstance(problem, theirs.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(problem):
-            hint = "name the authority's file in AWS_CA_BUNDLE, or correct `repository.endpoint`"
+            hint = f"name the authority's file in AWS_CA_BUNDLE, or correct {self._access.keys.endpoint}"
             raise store.Unusable(message, hint=hint) from problem
         if isinstance(problem, (theirs.ConnectionError, theirs.HTTPClientError, theirs.ResponseStreamingError)):
             unsent = (
@@ -179,7 +181,7 @@ class Wire:
             raise Silent(message, hint=hint, was_sent=not isinstance(problem, unsent)) from problem
         if isinstance(problem, theirs.IncompleteReadError):
             raise Silent(message, hint="the connection broke off; try again", was_sent=True) from problem
-        raise InputError(message, hint="look at `repository` in ddr.yaml and at the AWS_* variables") from problem
+        raise InputError(message, hint=f"look at {self._access.keys.section} and at the AWS_* variables") from problem
 
 
 def check_endpoint(endpoint: str) -> None:

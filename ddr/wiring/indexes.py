@@ -292,7 +292,7 @@ def of_plan(
 
 
 def _store(uri: str, s3: index_settings.S3Entry) -> store.Store:
-    from ddr.stores import retrying
+    from ddr.stores import retrying, s3_answers
     from ddr.stores import s3 as buckets
 
     name, _, prefix = uri.removeprefix(_BUCKET).partition("/")
@@ -303,6 +303,13 @@ def _store(uri: str, s3: index_settings.S3Entry) -> store.Store:
         region=s3.region or None,
         access_key=s3.access_key or None,
         secret_key=s3.secret_key or None,
+        called=s3_answers.Keys(
+            "the bucket behind `s3://` in `home:` or `vectors:`",
+            "behind it, as in s3://BUCKET/FOLDER",
+            "`endpoint` in `s3:`",
+            "`region` in `s3:`",
+            "`s3:`",
+        ),
     )
     jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
     return retrying.Retrying(made, clocks.SystemClock(), jitter)

@@ -69,14 +69,14 @@ class File:
         self._trying = _Trying(readable)
         self._file = self._opened()
         schema = self._file.schema_arrow
-        self._check_column(schema, column)
+        self._check_column(schema, column, "column")
         self._check_vectors(schema.field(column).type, column)
         self.rows: int = self._file.metadata.num_rows
         self.vectors = _Column(self, column)
         self.dtype, self.dimension = self._described(schema.field(column).type)
         self.ids: ids.Ids = ids.Positions()
         if ids_column:
-            self._check_column(schema, ids_column)
+            self._check_column(schema, ids_column, "ids")
             self.ids = _ids(self, ids_column, schema.field(ids_column).type)
 
     def _opened(self) -> Any:
@@ -103,11 +103,11 @@ class File:
             hint="write or fetch it again",
         )
 
-    def _check_column(self, schema: Any, column: str) -> None:
+    def _check_column(self, schema: Any, column: str, key: str) -> None:
         if schema.names.count(column) != 1:
             raise InputError(
                 f"{self.uri} has {schema.names.count(column)} columns {column!r}",
-                hint=f"`column:` names another of its columns: {', '.join(schema.names[:20])}",
+                hint=f"`{key}:` names another of its columns: {', '.join(schema.names[:20])}",
             )
 
     def _check_vectors(self, kind: Any, column: str) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import re
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +190,23 @@ def test_what_is_elsewhere_is_no_folder_here(tmp_path: Path, key: str, text: str
     (problem,) = refused.value.problems
     assert problem.what.startswith(f"{key} is '{text.strip(chr(39))}'; a path on this machine")
     assert ("s3://BUCKET/KEY" in problem.what) == (key not in _ON_THIS_MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("home", "says", "key"),
+    [
+        ("home: s3://", "'' is not the name of a bucket", "`home:`"),
+        ("home: s3://b c/x", "'b c' is not the name of a bucket", "`home:`"),
+        ("home: s3://bucket\ns3: {accessKey: '${env:KEY}'}", "both access key and secret key", "`s3:`"),
+    ],
+)
+def test_a_bucket_that_cannot_be_is_corrected_in_the_index(own: Path, home: str, says: str, key: str) -> None:
+    (own / "own.yaml").write_text(f"{home}\nvectors: [corpus/*.npy]\n")
+    read = index_settings.read(own / "own.yaml", {"KEY": "key-0123456789"})
+    with pytest.raises(InputError, match=says) as refused:
+        indexes.home_of(read.entry.home, lambda: datetime(2026, 11, 22, tzinfo=UTC), "", read.entry.s3)
+    assert key in refused.value.hint
+    assert "repository" not in refused.value.hint
 
 
 @pytest.mark.parametrize("key", _PLACES)

@@ -226,6 +226,8 @@ def test_a_column_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"v\.parquet") as caught:
         corpora.find(tmp_path, "v.parquet", ids="id" if "id" in name else "")
     assert told in caught.value.message
+    if name in ("no such column", "no id column"):
+        assert caught.value.hint.startswith("`ids:` names" if "id" in name else "`column:` names")
 
 
 def test_a_row_of_another_length_is_named_when_it_is_read(tmp_path: Path) -> None:

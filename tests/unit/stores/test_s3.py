@@ -265,6 +265,10 @@ def test_each_answer_has_its_next_move(status: int, code: str, kind: type[DdrErr
     assert type(problem) is kind
     assert problem.message.startswith("s3://b: cannot read 'k'")
     assert hint in problem.hint
+    called = s3_answers.Keys(*["the key of an index"] * 5)
+    other = s3_answers.translate(status, code, "their words", "s3://b: cannot read 'k'", "b", called)
+    assert "repository" not in other.hint
+    assert ("the key of an index" in other.hint) == ("repository" in problem.hint)
 
 
 @pytest.mark.parametrize(
