@@ -3,8 +3,8 @@
 A row hardly ever moves further than to a neighbour of the centre it has, once centres have moved for the first time. So
 two rounds compare all with all, and each later one a row with the centres that are nearest to its own. On 131,072 rows
 and 2,048 centres a round takes 0.25 s instead of 2 s on two cores, and recall stays that of full rounds, on clustered
-rows and on sentences embedded by MiniLM. Of a million rows in 4,096 lists (nprobe 16) one full round lost 0.004
-of recall against full rounds on two samples, two lost 0.001, three no less. What was tried and left: centres found in two
+rows and on sentences embedded by MiniLM. Of a million rows in 4,096 lists (nprobe 16) one full round lost 0.004 of
+recall against full rounds on two samples, two lost 0.001, three no less. What was tried and left: centres found in two
 levels, groups first, take half of the time again, but lose 0.014 of recall on the sentences.
 """
 
