@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ddr.domain import signals
-from ddr.errors import Damaged, DdrError, Missing
+from ddr.errors import DdrError
 from ddr.wiring import build, visits
 
 if TYPE_CHECKING:
@@ -75,17 +75,5 @@ def _not_whole(index: indexes.Index, versions: Sequence[str]) -> tuple[list[str]
     from ddr.index.homes import home, naming
 
     found = [one for one in versions if naming.is_ours(one) and not home.is_whole_at_a_glance(index.home, one)]
-    newer = [one for one in found if _is_newer(index, one)]
+    newer = [one for one in found if home.is_newer(index.home, one)]
     return newer, [one for one in found if one not in newer]
-
-
-def _is_newer(index: indexes.Index, version: str) -> bool:
-    from ddr.index import codec
-
-    try:
-        index.home.manifest(version)
-    except codec.Newer:
-        return True
-    except (Damaged, Missing):
-        return False
-    return False

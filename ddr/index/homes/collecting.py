@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ddr.errors import Damaged, Missing, Refused
-from ddr.index import codec
 from ddr.index.homes import home, naming
 from ddr.lib import timetext
 
@@ -42,7 +41,7 @@ def plan(of: home.Home, now: datetime, keep: int = KEEP, grace: timedelta = GRAC
             why = f"is one of the newest {keep} that are whole"
         elif fresh := _fresh((served.get(version), of.arrived(version), _made(of, version)), now, grace):
             why = fresh
-        elif _is_newer(of, version):
+        elif home.is_newer(of, version):
             why = "was made by a newer ddr"
         else:
             gone.append(version)
@@ -77,16 +76,6 @@ def _fresh(times: Iterable[datetime | None], now: datetime, grace: timedelta) ->
         at = timetext.format_clock(last)
         return f"was made, put here or served at {at}, which is yet to come: a clock is or was wrong"
     return "was made, put here or served a short while ago"
-
-
-def _is_newer(of: home.Home, version: str) -> bool:
-    try:
-        of.manifest(version)
-    except codec.Newer:
-        return True
-    except (Damaged, Missing):
-        pass
-    return False
 
 
 def apply(of: home.Home, chosen: Collection, report: Callable[[str], None] = lambda text: None) -> Collection:

@@ -173,6 +173,17 @@ def is_whole_at_a_glance(shelf: Shelf, version: str) -> bool:
     return shelf.sizes(version) == wanted and not shelf.strays(version)
 
 
+def is_newer(shelf: Shelf, version: str) -> bool:
+    """Whether a newer ddr made it: what it says is whole, and not to be understood here."""
+    try:
+        shelf.manifest(version)
+    except codec.Newer:
+        return True
+    except (Damaged, Missing):
+        pass
+    return False
+
+
 def fetch(shelf: Shelf, version: str, folder: Path) -> indexes.Manifest:
     """Every file of the version in `folder`, each compared with its digest. DamagedVersion names the place; Missing
     where there is none of that name."""

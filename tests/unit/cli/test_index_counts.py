@@ -92,15 +92,20 @@ class _Line(working.AtWork):
         self.last = what
 
 
-@pytest.mark.parametrize(("unit", "pace"), [("rows", "2,097,152 rows/s"), ("bytes", "2.0 MiB/s")])
-def test_what_moves_has_a_rate_of_its_unit_and_the_time_left(
-    monkeypatch: pytest.MonkeyPatch, unit: Literal["rows", "bytes"], pace: str
-) -> None:
+def _telling(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], _Line, index_progress.Telling]:
+    """The clock, to be set; what is shown; what tells it."""
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     here = session.Session()
     line = _Line(here)
-    tell = index_progress.Telling(here, line, is_json=False)
+    return now, line, index_progress.Telling(here, line, is_json=False)
+
+
+@pytest.mark.parametrize(("unit", "pace"), [("rows", "2,097,152 rows/s"), ("bytes", "2.0 MiB/s")])
+def test_what_moves_has_a_rate_of_its_unit_and_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, unit: Literal["rows", "bytes"], pace: str
+) -> None:
+    now, line, tell = _telling(monkeypatch)
     now[0] = 2.0
     tell(stages.Progress("level 1", 4 << 20, 24 << 20, unit=unit))
     assert line.last == f"level 1  {pace}, 10 s left"
@@ -108,11 +113,7 @@ def test_what_moves_has_a_rate_of_its_unit_and_the_time_left(
 
 @pytest.mark.parametrize("what", ["a copy", "a level that counts nothing"])
 def test_a_proof_is_as_fast_as_it_reads_whatever_was_done_before(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    here = session.Session()
-    line = _Line(here)
-    tell = index_progress.Telling(here, line, is_json=False)
+    now, line, tell = _telling(monkeypatch)
     now[0] = 600.0
     tell.said("proving it") if what == "a copy" else tell.checked("level 1", 0, 0)
     now[0] = 602.0
