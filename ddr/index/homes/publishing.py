@@ -252,7 +252,7 @@ def _newest_whole(
         unread = f"{to.unread()}; " if to.unread() else ""
         raise Missing(stays, hint=f"{unread}`ddr index rollback --to {named[0]}` goes there all the same")
     mend = f"`ddr index check`; what it finds is mended by {_mend(to, before)}"
-    there = f"; `ddr rollback index` goes to {foreign[-1]} without a proof" if foreign else ""
+    there = f"; `ddr rollback index --to {foreign[-1]}` goes there without a proof" if foreign else ""
     raise Missing(stays, hint=f"{mend}{there}")
 
 
@@ -270,7 +270,9 @@ def _manifest_of(to: home.Home, version: str) -> indexes.Manifest:
     try:
         return home.opened(to, version)
     except Refused as problem:
-        raise Refused(problem.message, hint="`ddr rollback index` goes there without that proof") from problem
+        raise Refused(
+            problem.message, hint=f"`ddr rollback index --to {version}` goes there without that proof"
+        ) from problem
 
 
 def _across(

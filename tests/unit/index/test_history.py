@@ -84,7 +84,7 @@ def test_what_others_put_there_is_told_with_the_way_to_it(own: folder.FolderHome
     nowhere = refused(own)
     assert "v1 was not published by `ddr index`" in nowhere.message
     assert "no other version" not in nowhere.message
-    assert "`ddr rollback index` goes to v1 without a proof" in nowhere.hint
+    assert "`ddr rollback index --to v1` goes there without a proof" in nowhere.hint
     own.point(version, "v1", "by hand")
     assert back(own) == version
 
