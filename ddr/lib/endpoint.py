@@ -154,8 +154,8 @@ class Line:
             said["Content-Type"] = "application/json"
         try:
             self.connection.request(method, target, body=content, headers=said)
-            response = self.connection.getresponse()
-            got = self._read(response, sink if response.status == 200 else None)
+            with self.connection.getresponse() as response:  # closed, else it holds the line after an error
+                got = self._read(response, sink if response.status == 200 else None)
         except (OSError, http.client.HTTPException, ValueError) as problem:
             raise self._ours(problem, method, path) from problem
         return Answer(response.status, dict(response.getheaders()), got)
@@ -179,7 +179,6 @@ class Line:
                 )
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)
-        response.close()  # read1 leaves it open at the end, and the connection would not take the next call
         return b"".join(kept)
 
     def _ours(self, problem: Exception, method: str, path: str) -> Unavailable:
