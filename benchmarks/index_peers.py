@@ -45,8 +45,10 @@ import time
 began = time.perf_counter()
 import faiss, json, numpy as np, sys
 folder, factory = sys.argv[1], sys.argv[2]
+seed = int(sys.argv[4])
 rows = np.concatenate([np.load(f"{{folder}}/v{{n}}.npy") for n in range(4)])
 index = faiss.index_factory(rows.shape[1], factory)
+faiss.extract_index_ivf(index).cp.seed = seed
 index.train(rows)
 index.add_with_ids(rows, np.arange(len(rows)))
 faiss.write_index(index, f"{{folder}}/raw.faiss")
@@ -142,9 +144,9 @@ def recall_at(spec_: Path, nprobe: int = NPROBE) -> float:
     return float(hits / exact.size)
 
 
-def raw(folder: Path, factory: str) -> Run:
+def raw(folder: Path, factory: str, seed: int) -> Run:
     """Load, train with faiss's defaults, add, write."""
-    return _program([sys.executable, "-c", _RAW], folder, factory)
+    return _program([sys.executable, "-c", _RAW], folder, factory, str(seed))
 
 
 def autofaiss(folder: Path, factory: str, python: Path) -> Run:
@@ -159,10 +161,10 @@ def autofaiss(folder: Path, factory: str, python: Path) -> Run:
     return _program([str(python), "-c", _AUTO], folder, factory)
 
 
-def _program(command: list[str], folder: Path, factory: str) -> Run:
+def _program(command: list[str], folder: Path, factory: str, *words: str) -> Run:
     began = time.perf_counter()
     done = subprocess.run(
-        [*command, str(folder), factory, str(NPROBE)], check=False, capture_output=True, text=True, cwd=folder
+        [*command, str(folder), factory, str(NPROBE), *words], check=False, capture_output=True, text=True, cwd=folder
     )
     if done.returncode:
         raise SystemExit(f"{command[0]}: {done.stderr[-2000:]}")
