@@ -1,12 +1,12 @@
 """Building an index: ddr beside a raw faiss script and autofaiss, on a clustered power-law corpus, interleaved.
 
-Each round has a seed of its own (autofaiss takes none): the draw of the first centres alone moves the recall of a million
-rows by 0.004, faiss's own too. The same parameters as the script (faiss's own defaults: 256 points a list, 25 rounds for
-codes): what do digests, gate, fsync and publishing cost (G1, G2)? With ddr's own training: how much sooner is an index of
-the same recall there (G3, G4)? Then peak memory (G5), a build that is killed halfway and goes on (G6), training and
-assignment against bare matrix products (G7), the check of digests against `sha256sum` (G9), the move of the pointer (G10),
-and two workers against one (G11). `index-million` asks G1 to G5 and G9 of a million rows, `index-sentences` G1 to G5 of
-real ones.
+Each round has a seed of its own (autofaiss takes none): the draw of the first centres alone moves the recall of a
+million rows by 0.004, faiss's own too. The same parameters as the script (faiss's own defaults: 256 points a list, 25
+rounds for codes): what do digests, gate, fsync and publishing cost (G1, G2)? With ddr's own training: how much sooner
+is an index of the same recall there (G3, G4)? Then peak memory (G5), a build that is killed halfway and goes on (G6),
+training and assignment against bare matrix products (G7), the check of digests against `sha256sum` (G9), the move of
+the pointer (G10), and two workers against one (G11). `index-million` asks G1 to G5 and G9 of a million rows,
+`index-sentences` G1 to G5 of real ones.
 
     python -m benchmarks index
     python -m benchmarks index-million
