@@ -4,7 +4,8 @@ A fact that two planes both carry must be the same on both: the inputs a model w
 (`inputs_schema`), the embedder an index was built with and the service asks with (`embedder`).
 
 Where no plane says what the service asks with, known-good releases do: what asked an index of one embedder in them asks
-with that. Where it asked others alone, an index goes back together with what asks it.
+with that. Where it asked others alone, an index goes back together with what asks it, and what asks is told of an index
+that stays.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def checks(
     good: Sequence[releases.Release],
     unread: Mapping[planes.Plane, str],
 ) -> tuple[plans.Check, ...]:
-    """One check for every fact the plane's revisions carry: all planes as they will be, and as they are now.
+    """One check for every fact the plane's revisions carry: all planes as they will be, and as they are now. Of what
+    may ask an index that stays also where it asked others alone.
 
     `good` are known-good releases, newest first.
     """
@@ -45,6 +47,8 @@ def checks(
     for fact in (revisions.INPUTS_SCHEMA, revisions.EMBEDDER):
         if plane in _CARRIERS[fact] or fact in after[plane].facts or fact in was[plane].facts:
             found.append(_check(fact, plane, after, was, good, unread))
+    if plane in _ASKING and not _crosses(after, was):
+        found += _asks_another(after, good)
     return tuple(found)
 
 
@@ -105,6 +109,29 @@ def _crossing(
     known = f"in known-good releases {named} served with one of {others} alone"
     what = f"{what}; {known}; {way_out}; what asks with it may go along: {' or '.join(ways)}"
     return plans.Check(name, signals.State.BAD, what)
+
+
+def _asks_another(
+    after: Mapping[planes.Plane, revisions.Revision], good: Sequence[releases.Release]
+) -> list[plans.Check]:
+    """Of the index that stays, where all that may ask it served with indexes of other embedders alone, as far as known.
+
+    UNKNOWN, not BAD: the queries may be made by something that is on no plane, and was changed with the index.
+    """
+    index = after.get(planes.Plane.INDEX)
+    if index is None or _carry_embedder(after) != [planes.Plane.INDEX]:
+        return []
+    mine = index.facts[revisions.EMBEDDER]
+    asked = {_embedder(release): release for release in reversed(good) if _asked(release, after)}
+    if not asked or mine in asked:
+        return []
+    newest = next(release for release in good if release in asked.values())
+    then = newest.revisions[planes.Plane.INDEX]
+    named = " and ".join(f"{plane} {after[plane].name}" for plane in _ASKING if plane in after)
+    what = f"{index.object} {index.name}, which stays, has embedder {digest.short(mine)}"
+    known = f"in known-good releases {named} served with one of {' and '.join(map(digest.short, asked))} alone"
+    way_out = f"the index of then goes along by --with index={then.name} (release {newest.id})"
+    return [plans.Check(f"fits {_SPOKEN[revisions.EMBEDDER]}", signals.State.UNKNOWN, f"{what}; {known}; {way_out}")]
 
 
 def smallest_fit(
@@ -246,8 +273,11 @@ def _crosses(after: Mapping[planes.Plane, revisions.Revision], was: Mapping[plan
     if planes.Plane.INDEX not in after or planes.Plane.INDEX not in was:
         return False
     to, serves = (index.facts.get(revisions.EMBEDDER) for index in (after[planes.Plane.INDEX], was[planes.Plane.INDEX]))
-    carry = [plane for plane, revision in after.items() if revisions.EMBEDDER in revision.facts]
-    return bool(to) and to != serves and carry == [planes.Plane.INDEX]
+    return bool(to) and to != serves and _carry_embedder(after) == [planes.Plane.INDEX]
+
+
+def _carry_embedder(after: Mapping[planes.Plane, revisions.Revision]) -> list[planes.Plane]:
+    return [plane for plane, revision in after.items() if revision.facts.get(revisions.EMBEDDER)]
 
 
 def _asked(release: releases.Release, after: Mapping[planes.Plane, revisions.Revision]) -> bool:

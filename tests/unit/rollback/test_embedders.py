@@ -150,3 +150,55 @@ def test_both_go_back_as_a_run() -> None:
     found = proposal.propose(on, "postcode", {**LAST_GOOD, MODEL: "1"})
     assert found.plan.refusals == ()
     assert book.of_rollback(on.service("postcode"), found, book.Options(), on.clock.now())
+
+
+STAYS = (
+    f"look v2, which stays, has embedder {TWO[:12]}; in known-good releases model 1 and code 1.4.0 served with one of "
+    f"{ONE[:12]} alone; the index of then goes along by --with index=v1 (release r-1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted"),
+    [
+        ({MODEL: "2"}, {MODEL: "1"}),
+        ({MODEL: "2"}, {MODEL: ""}),
+        ({MODEL: "1", CODE: "1.5.0"}, {CODE: "1.4.0"}),
+        ({MODEL: "2", CODE: "1.5.0"}, {MODEL: "1", CODE: "1.4.0"}),
+    ],
+)
+def test_what_asks_goes_back_across_a_change_of_embedder(
+    live: Mapping[planes.Plane, str], wanted: Mapping[planes.Plane, str]
+) -> None:
+    world = world_of(live[MODEL], code=live.get(CODE, "1.4.0"))
+    wanted = {plane: to or planner.LAST_GOOD for plane, to in wanted.items()}
+    found = proposal.propose(platform(world), "postcode", wanted)
+    assert fits(found) == (signals.State.UNKNOWN, STAYS)
+    assert not found.plan.refusals
+
+
+@pytest.mark.parametrize(
+    ("index", "model", "wanted"),
+    [
+        ("v1", "2", {MODEL: "1"}),  # the index is that of then
+        ("v2", "1", {MODEL: "2"}),  # with which it served once
+        ("v2", "2", {MODEL: "3"}),  # of which nothing is known
+        ("v2", "2", {MODEL: "1", CODE: "1.5.0"}),
+    ],
+)
+def test_nothing_is_told_where_nothing_speaks_against_it(
+    index: str, model: str, wanted: Mapping[planes.Plane, str]
+) -> None:
+    world = world_of(model, is_known=True)
+    world.planes[INDEX].live = index
+    for acting, name in ((world.model, "3"), (world.code, "1.5.0")):
+        acting.contents.setdefault(name, name.encode())
+        acting.facts.setdefault(name, {})
+    found = proposal.propose(platform(world), "postcode", wanted)
+    assert not [check for check in found.plan.checks if check.name == "fits embedder"]
+
+
+def test_a_model_that_says_its_embedder_is_held_to_it_when_it_goes_back() -> None:
+    world = world_of("2")
+    world.model.facts["1"] = {revisions.EMBEDDER: ONE}
+    assert fits(proposal.propose(platform(world), "postcode", {MODEL: "1"}))[0] is signals.State.BAD
