@@ -119,7 +119,7 @@ def ddr(spec_: Path, *words: str, is_fresh: bool = True) -> Run:
     lines = done.stderr.splitlines()
     peak = next(int(line.split()[1]) for line in lines if line.startswith("PEAK "))
     stages = _seconds_of([json.loads(line) for line in lines if line.startswith("{")])
-    build_s = sum(stage_s for name, stage_s in stages.items() if name.startswith(("train", "part", "merge")))
+    build_s = sum(stage_s for name, stage_s in stages.items() if name.startswith(("sample", "train", "part", "merge")))
     recall = recall_at(spec_) if "--publish" in words else 0.0
     return Run(seconds, recall, peak / 1024, build_s, json.loads(done.stdout))
 

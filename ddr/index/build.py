@@ -237,10 +237,14 @@ def _train(bench: stages.Bench) -> None:
     )
     if bench.done(stages.TRAIN, key, count):
         return
-    bench.report(stages.Progress(stages.TRAIN, 0, count))
-    rows = bench.sources.corpus(plan)
-    chosen = samples.sample(rows, count, plan.shape.seed, worker.dropped(bench), plan.shape.metric)
-    content = bench.engine.train(chosen, plan.shape, bench.threads)
+    rows, left_out = bench.sources.corpus(plan), worker.dropped(bench)
+    drawn = bench.within(stages.SAMPLE, count)
+    chosen = samples.sample(rows, count, plan.shape.seed, left_out, plan.shape.metric, drawn)
+    if len(chosen):
+        bench.report(stages.Progress(stages.SAMPLE, len(chosen), len(chosen)))
+    trained = bench.within(stages.TRAIN, len(chosen))
+    trained(0)
+    content = bench.engine.train(chosen, plan.shape, bench.threads, lambda share: trained(int(share * len(chosen))))
     file = bench.work.write_bytes(naming.TRAINED, memoryview(content))
     bench.work.sign(works.Receipt(stages.TRAIN, key, (file,), {stages.ROWS: str(len(chosen))}))
     bench.report(stages.Progress(stages.TRAIN, len(chosen), len(chosen)))
@@ -284,14 +288,16 @@ def _merge(bench: stages.Bench, paths: Sequence[Path], answer: exact.Answer) -> 
     shape, wanted, threads = bench.plan.shape, bench.plan.wanted, bench.threads
     trained = _trained(bench)
     queries = worker.load(bench, worker.required(bench, stages.QUERIES).file("queries.npy"))
+    tell = bench.within(stages.MERGE, bench.plan.rows)
     if shape.kind in engine.GRAPHS:
-        whole = faiss_files.merge(trained, paths, shape, threads=threads)
+        whole = faiss_files.merge(trained, paths, shape, threads=threads, tell=tell)
         found = measuring.settle(measuring.of_index(whole, queries, wanted.k, threads), answer, wanted, shape)
         faiss_files.set_search(whole, found)
         return bench.work.write(naming.INDEX, lambda write: faiss_files.serialize_to(whole, write))
     value = measuring.settle(measuring.of_parts(paths, queries, wanted.k, threads), answer, wanted, shape)
     return bench.work.write(
-        naming.INDEX, lambda write: faiss_files.merge_to(trained, paths, shape, write, threads=threads, search=value)
+        naming.INDEX,
+        lambda write: faiss_files.merge_to(trained, paths, shape, write, threads=threads, search=value, tell=tell),
     )
 
 

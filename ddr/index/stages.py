@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ddr.index.engines import engine as engines
 
 SCAN, QUERIES, TRAIN, MERGE, MEASURE = "scan", "queries", "train", "merge", "measure"
+SAMPLE = "sample"
+"""What `TRAIN` reads first: told of its own, kept by nobody."""
 ROWS = "rows"
 """What a receipt calls the rows that its stage counted."""
 
@@ -73,6 +75,15 @@ class Bench:
             rows = int(counted) if counted.isdecimal() else rows
             self.report(Progress(stage, rows, rows, is_kept=True))
         return found
+
+    def within(self, stage: str, of: int) -> Callable[[int], None]:
+        """Tells the rows that are done so far. Not the end: that is told by who has it on the disk."""
+
+        def told(done: int) -> None:
+            if done < of:
+                self.report(Progress(stage, done, of))
+
+        return told
 
 
 def key_of(*values: object) -> str:

@@ -18,13 +18,16 @@ Words = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.int64]
 
 
-def train(quantizer: engine.Index, rows: engine.Vectors, rounds: int, seed: int) -> None:
+def train(
+    quantizer: engine.Index, rows: engine.Vectors, rounds: int, seed: int, tell: engine.Tell = engine.untold
+) -> None:
     """Fill the words of a ProductQuantizer of 8 bits. `rows`: residuals, 256 at least."""
     faiss = library.faiss()
     places, rng = int(quantizer.M), np.random.default_rng(seed)
     first = np.sort(rng.choice(len(rows), engine.CODEWORDS, replace=False))
     words = np.ascontiguousarray(rows[first].reshape(engine.CODEWORDS, places, -1).transpose(1, 0, 2))
-    for _ in range(rounds):
+    for done in range(rounds):
+        tell((done + 0.5) / rounds)
         faiss.copy_array_to_vector(words.ravel(), quantizer.centroids)
         words = _means(words, quantizer.compute_codes(rows), rows, rng)
     faiss.copy_array_to_vector(words.ravel(), quantizer.centroids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -23,8 +23,17 @@ GRAPHS = frozenset({indexes.Kind.HNSW, indexes.Kind.CAGRA})
 CODE_BITS = 8
 CODEWORDS = 1 << CODE_BITS
 CODE_POINTS = 256 * CODEWORDS
+CODE_ROUNDS = 25
+"""Of codebooks where a shape does not say, as in faiss."""
 SCALAR_POINTS = 100_000
 """Rows that faiss looks at for the range of each place of IVF-SQ8."""
+
+Tell = Callable[[float], None]
+"""Called between the rounds of training with the share of it that is done, more than 0 and less than 1."""
+
+
+def untold(_: float) -> None:
+    """Nobody watches."""
 
 
 class Batch(Protocol):
@@ -46,7 +55,7 @@ class Engine(Protocol):
     @property
     def device(self) -> str: ...
 
-    def train(self, sample: Vectors, shape: indexes.Shape, threads: int) -> bytes:
+    def train(self, sample: Vectors, shape: indexes.Shape, threads: int, tell: Tell = untold) -> bytes:
         """A trained index without rows, as a file of faiss. `sample`: `sample_rows(shape)` rows or fewer, rows x d.
 
         Flat and graphs learn nothing: they give their empty index. InputError where the sample cannot carry the shape.
@@ -74,6 +83,18 @@ def some(sample: Vectors, count: int, seed: int) -> Vectors:
     if len(sample) <= count:
         return sample
     return sample[np.sort(np.random.default_rng(seed).choice(len(sample), count, replace=False))]
+
+
+def told_in_two(tell: Tell, shape: indexes.Shape, rows: int) -> tuple[Tell, Tell]:
+    """`tell` for the rounds of the centres and for those of codebooks behind them: each has its share by what it
+    compares. `rows`: of the sample."""
+    if shape.kind is not indexes.Kind.IVF_PQ:
+        return tell, untold
+    width = shape.neighbours or shape.lists
+    centres = shape.iterations * min(rows, shape.points_per_list * shape.lists) * width
+    codes = (shape.code_iterations or CODE_ROUNDS) * min(rows, shape.code_points or rows) * CODEWORDS
+    share = centres / (centres + codes)
+    return lambda done: tell(share * done), lambda done: tell(share + (1 - share) * done)
 
 
 def check_sample(sample: Vectors, shape: indexes.Shape) -> Vectors:

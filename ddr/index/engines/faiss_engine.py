@@ -19,9 +19,6 @@ from ddr.lib import redact
 
 Assign = Callable[[engine.Vectors], npt.NDArray[np.int64]]
 
-CODE_ROUNDS = 25
-"""Of codebooks where a shape does not say, as in faiss."""
-
 _GPU_BATCH_ROWS = 1 << 18
 
 
@@ -32,44 +29,39 @@ class FaissEngine:
     device: str = "cpu"
     name: str = "faiss"
 
-    def train(self, sample: engine.Vectors, shape: indexes.Shape, threads: int) -> bytes:
+    def train(
+        self, sample: engine.Vectors, shape: indexes.Shape, threads: int, tell: engine.Tell = engine.untold
+    ) -> bytes:
         sample = engine.check_sample(sample, shape)
         with engine.threads_of_faiss(threads):
             index = blank.index(shape)
             if shape.kind in engine.IVF:
                 try:
                     with kmeans.in_memory(self.device, "train"):
-                        self._train(index, sample, shape)
+                        self._train(index, sample, shape, tell)
                 except RuntimeError as problem:
                     raise InputError(f"faiss cannot train {shape.kind.value}: {redact.foreign(problem)}") from problem
             return files.serialize(index)
 
-    def _train(self, index: engine.Index, sample: engine.Vectors, shape: indexes.Shape) -> None:
-        index.quantizer.add(self._centres(sample, shape))
+    def _train(self, index: engine.Index, sample: engine.Vectors, shape: indexes.Shape, tell: engine.Tell) -> None:
+        of_centres, of_codes = engine.told_in_two(tell, shape, len(sample))
+        index.quantizer.add(self._centres(sample, shape, of_centres))
         if shape.kind is indexes.Kind.IVF_PQ:
             chosen = engine.some(sample, shape.code_points or len(sample), shape.seed)
-            rounds = shape.code_iterations or CODE_ROUNDS
-            codebooks.train(index.pq, _residuals(index, chosen), rounds, shape.seed)
+            rounds = shape.code_iterations or engine.CODE_ROUNDS
+            codebooks.train(index.pq, _residuals(index, chosen), rounds, shape.seed, of_codes)
             index.is_trained = True
         else:
             index.train(sample)  # the centres are there: what is left is the range of each place of IVF-SQ8
 
-    def _centres(self, sample: engine.Vectors, shape: indexes.Shape) -> engine.Vectors:
-        faiss = library.faiss()
+    def _centres(self, sample: engine.Vectors, shape: indexes.Shape, tell: engine.Tell) -> engine.Vectors:
         finder, points = blank.coarse_flat(shape), max(shape.points_per_list, 1)
         rows = engine.some(sample, points * shape.lists, shape.seed)
         if self.device != "cpu":
             finder = _on_gpu(finder, self.device)
         elif shape.neighbours:
-            return nearby.train(rows, shape, finder)
-        clustering = faiss.Clustering(shape.dimension, shape.lists)
-        clustering.seed = shape.seed
-        clustering.spherical = shape.metric is not indexes.Metric.L2
-        clustering.min_points_per_centroid = 1  # how few are too few is decided before, not printed here
-        clustering.niter, clustering.max_points_per_centroid = shape.iterations, points
-        clustering.train(rows, finder)
-        found: engine.Vectors = faiss.vector_to_array(clustering.centroids).reshape(shape.lists, shape.dimension)
-        return found
+            return nearby.train(rows, shape, finder, tell)
+        return _full_rounds(rows, shape, finder, tell)
 
     def part(self, trained: bytes, shape: indexes.Shape, batches: Iterable[engine.Batch], threads: int) -> engine.Index:
         if shape.kind not in engine.IVF:
@@ -101,6 +93,25 @@ class FaissEngine:
             return found
 
         return assign
+
+
+def _full_rounds(rows: engine.Vectors, shape: indexes.Shape, finder: engine.Index, tell: engine.Tell) -> engine.Vectors:
+    """The centres of faiss's own k-means, lists x d. A round a call, each from the centres of the last: what one call
+    of all rounds finds, but told between them."""
+    faiss = library.faiss()
+    found = np.empty((0, shape.dimension), np.float32)
+    for done in range(1, shape.iterations + 1):
+        clustering = faiss.Clustering(shape.dimension, shape.lists)
+        clustering.seed, clustering.niter = shape.seed, 1
+        clustering.spherical = shape.metric is not indexes.Metric.L2
+        clustering.min_points_per_centroid = 1  # how few are too few is decided before, not printed here
+        clustering.max_points_per_centroid = len(rows)
+        faiss.copy_array_to_vector(found.ravel(), clustering.centroids)
+        clustering.train(rows, finder)
+        found = faiss.vector_to_array(clustering.centroids).reshape(shape.lists, shape.dimension)
+        if done < shape.iterations:
+            tell(done / shape.iterations)
+    return found
 
 
 def _residuals(index: engine.Index, rows: engine.Vectors) -> engine.Vectors:

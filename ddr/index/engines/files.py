@@ -21,6 +21,8 @@ from ddr.index.engines import blank, engine, flats, library, lists
 from ddr.lib import redact
 
 Write = Callable[[memoryview], None]
+Tell = Callable[[int], None]
+"""Called with the rows that are merged so far."""
 
 _BUFFER_BYTES = 1 << 20
 _LEAST_LIMIT_BYTES = 1 << 16
@@ -122,18 +124,29 @@ def _limited(size: int) -> Iterator[None]:
             faiss.set_deserialization_loop_limit(before[1])
 
 
+def untold(_: int) -> None:
+    """Nobody watches."""
+
+
 def merge_to(
-    trained: bytes, parts: Sequence[Path], shape: indexes.Shape, write: Write, *, threads: int = 0, search: int = 0
+    trained: bytes,
+    parts: Sequence[Path],
+    shape: indexes.Shape,
+    write: Write,
+    *,
+    threads: int = 0,
+    search: int = 0,
+    tell: Tell = untold,
 ) -> None:
     """The file of all parts' rows in their order. `search`: the `nprobe` or `ef_search` that it gets; 0: faiss's.
 
     Lists and flat vectors are copied from the parts' files block by block; a graph is built in memory.
     """
     if shape.kind is indexes.Kind.FLAT:
-        _flat_to(trained, parts, shape, write)
+        _flat_to(trained, parts, shape, write, tell)
         return
     if shape.kind in engine.GRAPHS:
-        whole = merge(trained, parts, shape, threads=threads)
+        whole = merge(trained, parts, shape, threads=threads, tell=tell)
         set_search(whole, search)
         serialize_to(whole, write)
         return
@@ -145,22 +158,24 @@ def merge_to(
     set_search(begin, search)
     write(memoryview(serialize(begin)[:head]))
     if parts:
-        lists.merged(parts, layouts, write)
+        lists.merged(parts, layouts, write, tell)
     else:
         write(memoryview(trained[head:]))
 
 
-def _flat_to(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, write: Write) -> None:
+def _flat_to(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, write: Write, tell: Tell) -> None:
     """An empty index ends with two counts of 0: put the vectors behind the first, the ids behind the second."""
     head = _flat_head(shape)
     rows = sum(flats.rows(path, head, shape.dimension) for path in parts)
     whole = loads(trained, "the trained index")
     whole.ntotal = whole.index.ntotal = rows
     write(memoryview(serialize(whole)[: -flats.COUNTS] + (rows * shape.dimension).to_bytes(8, "little")))
-    kept = []
+    kept, done = [], 0
     for ids, vectors in flats.pieces(parts, _flat_head(shape), shape.dimension):
         write(vectors.data.cast("B"))
         kept.append(ids)
+        done += len(ids)
+        tell(done)
     write(memoryview(rows.to_bytes(8, "little")))
     for ids in kept:
         write(ids.data.cast("B"))
@@ -176,8 +191,16 @@ def _same_training(begin: engine.Index, head: bytes, parts: Sequence[Path], layo
             raise Conflict(f"{path} was made from another trained index", hint="build this part again")
 
 
-def merge(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, *, threads: int = 0) -> engine.Index:
-    """The index of all parts' rows in their order, in memory. Its file has the bytes that `merge_to` writes."""
+def merge(
+    trained: bytes,
+    parts: Sequence[Path],
+    shape: indexes.Shape,
+    *,
+    threads: int = 0,
+    tell: Tell = untold,
+) -> engine.Index:
+    """The index of all parts' rows in their order, in memory. Its file has the bytes that `merge_to` writes.
+    `tell` hears of each piece of a graph."""
     faiss = library.faiss()
 
     whole = loads(trained, "the trained index")
@@ -197,6 +220,7 @@ def merge(trained: bytes, parts: Sequence[Path], shape: indexes.Shape, *, thread
             inner(whole).hnsw.rng = faiss.RandomGenerator(shape.seed)
         for labels, vectors in flats.pieces(parts, _flat_head(shape), shape.dimension):
             whole.add_with_ids(vectors, labels)
+            tell(int(whole.ntotal))
     return whole
 
 

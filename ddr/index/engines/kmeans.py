@@ -132,7 +132,9 @@ def assign(rows: Tensor, centres: Tensor, blocks: Blocks, *, is_l2: bool) -> Ten
     return found
 
 
-def train(sample: engine.Vectors, shape: indexes.Shape, device: str, blocks: Blocks) -> Tensor:
+def train(
+    sample: engine.Vectors, shape: indexes.Shape, device: str, blocks: Blocks, tell: engine.Tell = engine.untold
+) -> Tensor:
     """The centres of the shape's lists, on the device. Inner product: of length 1, as faiss's spherical k-means."""
     torch = library.torch()
     is_l2 = shape.metric is indexes.Metric.L2
@@ -144,6 +146,7 @@ def train(sample: engine.Vectors, shape: indexes.Shape, device: str, blocks: Blo
         with precision(is_exact=not device.startswith("cuda") or number >= shape.iterations - _EXACT_ROUNDS):
             nearest = assign(rows, found, blocks, is_l2=is_l2)
         found = _normed(_means(rows, nearest, found, rng), is_l2=is_l2)
+        tell((number + 0.5) / shape.iterations)
     return found
 
 
@@ -170,7 +173,13 @@ def _split(centres: Tensor, counts: Any, rng: np.random.Generator) -> None:
 
 
 def train_codes(
-    rows: Tensor, places: int, rounds: int, seed: int, blocks: Blocks, words: int = engine.CODEWORDS
+    rows: Tensor,
+    places: int,
+    rounds: int,
+    seed: int,
+    blocks: Blocks,
+    words: int = engine.CODEWORDS,
+    tell: engine.Tell = engine.untold,
 ) -> Tensor:
     """Codebooks of product quantization, `places` x `words` x d/places: one k-means for each place, all at once."""
     torch = library.torch()
@@ -179,7 +188,8 @@ def train_codes(
     first = torch.from_numpy(np.sort(rng.choice(len(rows), words, replace=False))).to(rows.device)
     books = cut[:, first].clone()
     offsets = torch.arange(places, device=rows.device).unsqueeze(1) * words
-    for _ in range(rounds):
+    for done in range(rounds):
+        tell((done + 0.5) / rounds)
         nearest = _encode(cut, books, blocks)
         flat = (nearest + offsets).reshape(-1)
         sums = torch.zeros_like(books).reshape(places * words, -1)

@@ -101,8 +101,13 @@ def heading(lists: int, code_bytes: int, sizes: Sizes) -> bytes:
     return _HEAD.pack(_MARK, lists, code_bytes, how) + _COUNT.pack(len(told)) + told.astype("<u8").tobytes()
 
 
-def merged(parts: Sequence[Path], layouts: Sequence[Layout], write: Callable[[memoryview], None]) -> None:
-    """All lists of all parts, list by list, in the order of the parts."""
+def merged(
+    parts: Sequence[Path],
+    layouts: Sequence[Layout],
+    write: Callable[[memoryview], None],
+    tell: Callable[[int], None],
+) -> None:
+    """All lists of all parts, list by list, in the order of the parts. `tell`: called with the rows so far."""
     first = layouts[0]
     total = np.sum([found.sizes for found in layouts], axis=0)
     write(memoryview(heading(first.lists, first.code_bytes, total)))
@@ -117,6 +122,7 @@ def merged(parts: Sequence[Path], layouts: Sequence[Layout], write: Callable[[me
             block = np.empty(int(total[begin:end].sum()) * row, np.uint8)
             _gather(block, begin, end, sources, starts, layouts)
             write(block.data)
+            tell(int(total[:end].sum()))
 
 
 def _blocks(sizes: Sizes) -> Iterator[tuple[int, int]]:

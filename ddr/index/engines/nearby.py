@@ -28,7 +28,9 @@ _BLOCK_ROWS = 8_192  # of one list, copied at once
 Numbers = npt.NDArray[np.int64]
 
 
-def train(rows: engine.Vectors, shape: indexes.Shape, finder: engine.Index) -> engine.Vectors:
+def train(
+    rows: engine.Vectors, shape: indexes.Shape, finder: engine.Index, tell: engine.Tell = engine.untold
+) -> engine.Vectors:
     """The centres of the shape's lists, lists x d. `rows`: as many as lists or more. `finder`: a flat index of faiss,
     in which centres are put to be looked up. Inner product: of length 1, as faiss's spherical k-means."""
     rng, is_l2 = np.random.default_rng(shape.seed), shape.metric is indexes.Metric.L2
@@ -37,6 +39,7 @@ def train(rows: engine.Vectors, shape: indexes.Shape, finder: engine.Index) -> e
     for done in range(1, shape.iterations):
         lists = _Lists(own, shape.lists)
         centres = _normed(lists.means(rows, rng), is_l2=is_l2)
+        tell(done / shape.iterations)
         if done < FULL_ROUNDS:
             own = _closest(finder, centres, rows, 1).ravel()
             continue

@@ -26,7 +26,9 @@ class TorchEngine:
     device: str = "cpu"
     name: str = "torch"
 
-    def train(self, sample: engine.Vectors, shape: indexes.Shape, threads: int) -> bytes:
+    def train(
+        self, sample: engine.Vectors, shape: indexes.Shape, threads: int, tell: engine.Tell = engine.untold
+    ) -> bytes:
         index = blank.index(shape)
         if shape.kind not in engine.IVF:
             return files.serialize(index)
@@ -34,14 +36,15 @@ class TorchEngine:
         sample = engine.check_sample(sample, shape)
         with _threads(threads), torch.inference_mode(), kmeans.in_memory(self.device, "train"):
             blocks = kmeans.blocks_of(self.device)
-            centres = kmeans.train(sample, shape, self.device, blocks)
+            of_centres, of_codes = engine.told_in_two(tell, shape, len(sample))
+            centres = kmeans.train(sample, shape, self.device, blocks, of_centres)
             index.quantizer.add(centres.cpu().numpy())
             if shape.kind is indexes.Kind.IVF_PQ:
                 chosen = engine.some(sample, shape.code_points or len(sample), shape.seed)
                 rows = kmeans.on_device(chosen, self.device)
                 rows -= centres[kmeans.assign(rows, centres, blocks, is_l2=shape.metric is indexes.Metric.L2)]
-                rounds = shape.code_iterations or faiss_engine.CODE_ROUNDS
-                books = kmeans.train_codes(rows, shape.code_bytes, rounds, shape.seed, blocks)
+                rounds = shape.code_iterations or engine.CODE_ROUNDS
+                books = kmeans.train_codes(rows, shape.code_bytes, rounds, shape.seed, blocks, tell=of_codes)
                 library.faiss().copy_array_to_vector(books.cpu().numpy().ravel(), index.pq.centroids)
             elif shape.kind is indexes.Kind.IVF_SQ8:
                 index.train(sample)  # the range of each place: one pass of faiss, as the centres are there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,17 +40,26 @@ def of_ids(corpus: corpora.Corpus, start: int, stop: int) -> NDArray[np.uint64]:
 
 
 def sample(
-    corpus: corpora.Corpus, count: int, seed: int, dropped: NDArray[np.int64], metric: indexes.Metric
+    corpus: corpora.Corpus,
+    count: int,
+    seed: int,
+    dropped: NDArray[np.int64],
+    metric: indexes.Metric,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> NDArray[np.float32]:
     """`count` x dimension, or fewer rows where there are fewer; of length 1 where the metric is cosine.
 
     Holds the sample and one block: rows are read in the order of the files and put where their hash wants them.
+    `tell`: called with how many are there.
     """
     chosen = positions(corpus, count, seed, dropped)
     order = np.argsort(chosen, kind="stable")
     found = np.empty((len(chosen), corpus.dimension), np.float32)
+    done = 0
     for ranks in _blocks(order, corpus.dimension):
         found[ranks] = scaled(corpus.take(chosen[ranks]), metric)
+        done += len(ranks)
+        tell(done)
     return found
 
 
