@@ -23,6 +23,10 @@ ROWS = "rows"
 """What a receipt calls the rows that its stage counted."""
 
 
+REPAIR = "repair"
+"""Its receipt names the version for which all was forgotten: a repair that was killed goes on, and forgets no more."""
+
+
 def part_stage(number: int) -> str:
     return f"part-{number:05d}"
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from ddr.domain import indexes
 from ddr.errors import DdrError
 from ddr.index import build, check, codec, repair, stages, worker
+from ddr.index import work as works
 from ddr.index.homes import publishing
 
 
@@ -75,7 +76,7 @@ class Workshop:
         bench = self._site.bench(known or self._site.plan(), self._report)
         with bench.work.held():  # a build may be at it
             if parts is not None or manifest is None or codec.key(bench.plan) == manifest.plan_digest:
-                build.forget(bench, parts)  # of another plan nothing was found wrong
+                _forget(bench, parts, version)  # of another plan nothing was found wrong
         is_merged = parts == () and build.is_scanned(bench)
         built = build.merged_again(bench) if is_merged else build.build(bench)
         embedder = self._site.embedder() if known is None else self._embedder(manifest, known)
@@ -83,6 +84,7 @@ class Workshop:
         forced = manifest.forced if manifest else ""
         with bench.work.held():
             self.moved = self._publish(built, made, forced, known is not None)  # of the same plan is the same embedder
+            bench.work.discard(stages.REPAIR)
 
     def _embedder(self, manifest: indexes.Manifest | None, plan: indexes.Plan) -> indexes.Embedder:
         """Without its manifest golden documents are those that were embedded last, if that was by the same one."""
@@ -93,6 +95,17 @@ class Workshop:
             if last.fingerprint == plan.wanted.embedder:
                 return last
         return indexes.Embedder(plan.wanted.embedder)
+
+
+def _forget(bench: stages.Bench, parts: Sequence[int] | None, version: str) -> None:
+    """Let these parts be made again; all of it once, however often its repair is cut off."""
+    if parts is not None:
+        build.forget(bench, parts)
+        return
+    begun = bench.work.receipt(stages.REPAIR)
+    if begun is None or begun.inputs != version:
+        build.forget(bench, None)
+        bench.work.sign(works.Receipt(stages.REPAIR, version))
 
 
 def part_again(

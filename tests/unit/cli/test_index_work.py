@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ddr.cli import main
+from ddr.index import stages, worker
 from ddr.index import work as works
 from tests.unit.index import corpora, published
 
@@ -66,6 +68,52 @@ def test_a_repair_publishes_what_was_built_of_the_corpus_of_now(plan: Path) -> N
     assert main.run(["index", "repair", "a.yaml", "--level", "3", "--apply"]) == 0
     assert _done(new) == done
     assert main.run(["index", "check", "a.yaml", "--level", "3"]) == 0
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_a_repair_of_all_goes_on_where_it_was_killed_and_the_next_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The corpus became another one while sizes and times of its files stayed: all stages are made again, once."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("home: home\nvectors: [a.npy]\nmemoryMib: 4096\nrowsPerPart: 100\n")
+    at = np.datetime64("2026-11-01", "ns").astype(int)
+
+    def corpus_of(seed: int) -> None:
+        np.save("a.npy", corpora.clustered(400, 8, seed))
+        os.utime("a.npy", ns=(int(at), int(at)))
+
+    repair = ["index", "repair", "a.yaml", "--level", "3", "--apply"]
+    corpus_of(1)
+    assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+    (plan,) = tmp_path.glob(f"home/.work/*/{works.PLAN}")
+    made, part = [], worker.part
+
+    def killed_at_2(bench: stages.Bench, number: int) -> works.Receipt:
+        made.append(number)
+        if number == 2 and made.count(2) == 1:
+            raise Killed
+        return part(bench, number)
+
+    for seed in (2, 3):
+        before = _done(plan)
+        corpus_of(seed)
+        made.clear()
+        monkeypatch.setattr(worker, "part", killed_at_2)
+        with pytest.raises(Killed):
+            main.run(repair)
+        begun = _done(plan)
+        first = {f"{one}.json" for one in ("scan", "queries", "train", "part-00000", "part-00001")}
+        assert set(begun) == {*first, "repair.json"}
+        assert not set(begun.items()) & set(before.items()), "all of it was forgotten"
+        assert main.run(repair) == 0
+        done = _done(plan)
+        assert {name: done[name] for name in first} == {name: begun[name] for name in first}, "none of it a second time"
+        assert "repair.json" not in done
+        assert main.run(["index", "check", "a.yaml", "--level", "3"]) == 0
 
 
 @pytest.mark.parametrize(("old", "new"), [("{", ""), ('"format":1', '"format":9'), ('"seed":1234', '"seed":4321')])
