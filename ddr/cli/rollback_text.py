@@ -25,7 +25,7 @@ def plan(
     found: proposal.Proposal, service: services.Service, options: book.Options, apply: str, way_out: str = ""
 ) -> str:
     """`apply` is the command that does it; `way_out` the one that would fit where this plan is refused."""
-    from ddr.rollback import book, spoken
+    from ddr.rollback import book, fits, spoken
 
     made = found.plan
     moved = " and ".join(found.moved)
@@ -40,7 +40,7 @@ def plan(
     stays = ", ".join(f"{plane} {revision.name}" for plane, revision in found.stays.items())
     lines += _row("stays", stays or "no other plane could be read")
     for check in spoken.worth_saying(made.checks):
-        most = None if check in made.refusals else 2  # the way out of a refusal stands at its end
+        most = None if check in made.refusals or check.name == fits.EMBEDDER else 2  # a way out stands at their end
         lines += _row(output.mark(check.state), f"{check.name}: {check.detail}", most)
     lines += _reverters(found)
     if made.refusals:

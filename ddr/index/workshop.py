@@ -98,7 +98,8 @@ class Workshop:
 
 
 def _forget(bench: stages.Bench, parts: Sequence[int] | None, version: str) -> None:
-    """Let these parts be made again; all of it once, however often its repair is cut off."""
+    """Let these parts be made again. All of it once, however often its repair is cut off: behind that rows are read
+    again, and what comes of those that are the same stays."""
     if parts is not None:
         build.forget(bench, parts)
         return
@@ -106,6 +107,8 @@ def _forget(bench: stages.Bench, parts: Sequence[int] | None, version: str) -> N
     if begun is None or begun.inputs != version:
         build.forget(bench, None)
         bench.work.sign(works.Receipt(stages.REPAIR, version))
+    else:
+        bench.work.discard(stages.SCAN)
 
 
 def part_again(

@@ -21,6 +21,9 @@ _NAMED = 3
 
 _SPOKEN = {revisions.INPUTS_SCHEMA: "input columns", revisions.EMBEDDER: "embedder"}
 
+EMBEDDER = f"fits {_SPOKEN[revisions.EMBEDDER]}"
+"""The name of its check."""
+
 _CARRIERS: Mapping[str, tuple[planes.Plane, ...]] = {
     revisions.INPUTS_SCHEMA: (planes.Plane.MODEL, planes.Plane.FEATURES),
     revisions.EMBEDDER: (planes.Plane.INDEX,),
@@ -131,7 +134,7 @@ def _asks_another(
     what = f"{index.object} {index.name}, which stays, has embedder {digest.short(mine)}"
     known = f"in known-good releases {named} served with one of {' and '.join(map(digest.short, asked))} alone"
     way_out = f"the index of then goes along by --with index={then.name} (release {newest.id})"
-    return [plans.Check(f"fits {_SPOKEN[revisions.EMBEDDER]}", signals.State.UNKNOWN, f"{what}; {known}; {way_out}")]
+    return [plans.Check(EMBEDDER, signals.State.UNKNOWN, f"{what}; {known}; {way_out}")]
 
 
 def smallest_fit(

@@ -110,10 +110,44 @@ def test_a_repair_of_all_goes_on_where_it_was_killed_and_the_next_begins_anew(
         assert set(begun) == {*first, "repair.json"}
         assert not set(begun.items()) & set(before.items()), "all of it was forgotten"
         assert main.run(repair) == 0
-        done = _done(plan)
-        assert {name: done[name] for name in first} == {name: begun[name] for name in first}, "none of it a second time"
+        done, kept = _done(plan), first - {"scan.json"}
+        assert {name: done[name] for name in kept} == {name: begun[name] for name in kept}, "none of it a second time"
         assert "repair.json" not in done
         assert main.run(["index", "check", "a.yaml", "--level", "3"]) == 0
+
+
+@pytest.mark.parametrize("end", ["repair", "build"])
+def test_what_a_killed_repair_has_made_is_held_against_the_corpus_of_now(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`end`: whether that repair came to its end later, or another build did and what it repairs serves again."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text("home: home\nvectors: [a.npy]\nmemoryMib: 4096\nrowsPerPart: 100\n")
+
+    def corpus_of(seed: int) -> None:
+        np.save("a.npy", corpora.clustered(400, 8, seed))
+        os.utime("a.npy", (0, 0))
+
+    def part(bench: stages.Bench, number: int) -> works.Receipt:
+        if number == 2:
+            raise Killed
+        return worker_part(bench, number)
+
+    repair, worker_part = ["index", "repair", "a.yaml", "--level", "3", "--apply"], worker.part
+    corpus_of(1)
+    assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+    serves = Path("home/current").resolve().name
+    corpus_of(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "part", part)
+        with pytest.raises(Killed):
+            main.run(repair)
+    if end == "build":
+        assert main.run(["index", "build", "a.yaml", "--publish"]) == 0
+        assert main.run(["index", "rollback", "a.yaml", "--to", serves, "--apply"]) == 0
+    corpus_of(3)
+    assert main.run(repair) == 0
+    assert main.run(["index", "check", "a.yaml", "--level", "3"]) == 0
 
 
 @pytest.mark.parametrize(("old", "new"), [("{", ""), ('"format":1', '"format":9'), ('"seed":1234', '"seed":4321')])
