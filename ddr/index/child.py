@@ -48,18 +48,21 @@ class Limits:
     """More than the little that is always there: where libraries of a GPU lie."""
 
     @staticmethod
-    def of_file(size_bytes: int, answer_bytes: int = 1 << 20) -> Limits:
-        """For loading a file of that size and searching it a little: at 20 MB/s it would still end in time."""
-        seconds = 120 + size_bytes // (20 << 20)
+    def of_file(size_bytes: int, answer_bytes: int = 1 << 20, searching_s: int = 0) -> Limits:
+        """For loading a file of that size and searching it a little: at 20 MB/s it would still end in time.
+        `searching_s`: for searching it more."""
+        seconds = 120 + size_bytes // (20 << 20) + searching_s
         return Limits(1024 + 3 * (size_bytes >> 20), seconds, 3.0 * seconds, answer_bytes)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`trouble` is "" when the child came to its end; then `content` is its answer, else nothing."""
+    """`trouble` is "" when the child came to its end; then `content` is its answer, else nothing. `is_late`: it ran
+    out of its time, which says nothing of the bytes where that was too short for the work."""
 
     content: bytes = b""
     trouble: str = ""
+    is_late: bool = False
 
 
 def run(function: Function, question: bytes, limits: Limits) -> Outcome:
@@ -122,7 +125,7 @@ def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tupl
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            return b"", f"did not end in {limits.wall_s:g} s"
+            return b"", _late(limits)
         readable, writable, _ = select.select([incoming], [outgoing] if rest else [], [], left)
         if writable:
             try:
@@ -154,7 +157,7 @@ def _end(started: subprocess.Popen[bytes], patience_s: float) -> bool:
 
 def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
     if trouble:
-        return Outcome(trouble=f"the child {trouble} and was killed")
+        return Outcome(trouble=f"the child {trouble} and was killed", is_late=trouble == _late(limits))
     ended = f"died of {_name(-code)}" if code < 0 else f"ended with {code}"
     if not answer.startswith(_BEGUN):
         raise Unavailable(f"the child {ended} before it looked at anything", hint=_AGAIN)
@@ -166,8 +169,13 @@ def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
             return Outcome(content)
         return Outcome(trouble=redact.foreign(content.decode(errors="replace")) or "the child failed without a word")
     if code == -signal.SIGXCPU:
-        return Outcome(trouble=f"the child used more than {limits.cpu_s} s of processor time and was killed")
+        trouble = f"the child used more than {limits.cpu_s} s of processor time and was killed"
+        return Outcome(trouble=trouble, is_late=True)
     return Outcome(trouble=f"the child {ended}{' and no whole answer' if code >= 0 else ''}")
+
+
+def _late(limits: Limits) -> str:
+    return f"did not end in {limits.wall_s:g} s"
 
 
 def _name(number: int) -> str:

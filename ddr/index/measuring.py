@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ddr.domain import indexes
-from ddr.errors import Damaged
+from ddr.errors import Damaged, Unavailable
 from ddr.index import child, codec, exact, gate
 from ddr.index.engines import engine, files
 
@@ -28,6 +28,8 @@ PROBES = 64
 PROBE_NEIGHBOURS = 10
 _GROWTH = 1.12
 _MOST_EF = 4096
+_BYTES_PER_S = 100_000_000
+"""That a processor compares at least, also an old one that others use, too."""
 
 
 def ladder(shape: indexes.Shape, k: int) -> tuple[int, ...]:
@@ -80,6 +82,24 @@ class Head:
     selves: int
 
 
+def searching_s(shape: indexes.Shape, size_bytes: int, search: int, counts: Mapping[int, int]) -> int:
+    """Processor time that searching a file of this size does not take. `counts`: the queries of each depth; `search`:
+    the `nprobe` or `ef_search` that stands in it."""
+    seen = sum(count * _seen_bytes(shape, size_bytes, search, depth) for depth, count in counts.items())
+    return math.ceil(seen / _BYTES_PER_S)
+
+
+def _seen_bytes(shape: indexes.Shape, size_bytes: int, search: int, depth: int) -> float:
+    """What one query is compared with: centres, lists, and the codewords by which a table is made for each list."""
+    vector = 4 * shape.dimension
+    if shape.kind in engine.GRAPHS:
+        return max(search, depth) * 2 * (shape.links or 32) * vector
+    if shape.kind not in engine.IVF:
+        return size_bytes
+    table = engine.CODEWORDS * vector if shape.kind is indexes.Kind.IVF_PQ else 0
+    return shape.lists * vector + search * (size_bytes / shape.lists + table)
+
+
 def look(question: bytes) -> bytes:
     """The child's side: Question in, Head and labels out (queries x each depth, then the first of each self).
 
@@ -106,11 +126,18 @@ def measure(
     plan: indexes.Plan,
     threads: int,
 ) -> tuple[indexes.Quality, NDArray[np.int64]]:
-    """Quality of the file, and its ten nearest to each query. Damaged when a child cannot load it."""
+    """Quality of the file, and its ten nearest to each query. Damaged when a child cannot load it, Unavailable when
+    that is not done in a time that is long for it."""
     depths = tuple(sorted({*DEPTHS, plan.wanted.k}))
     sent = codec.encode(Question(str(path), str(queries), str(selves[0]), depths, threads))
     room = 8 * (sum(depths) + 64) * max(1, len(answer.labels)) + 8 * len(selves[1]) + (4 << 20)
-    outcome = child.run(look, sent, child.Limits.of_file(path.stat().st_size, room))
+    size, search = path.stat().st_size, files.describe(files.load(path, is_mapped=True)).search
+    counts = {**dict.fromkeys(depths, len(answer.labels)), 1: len(answer.labels) + len(selves[1])}
+    limits = child.Limits.of_file(size, room, searching_s(plan.shape, size, search, counts))
+    outcome = child.run(look, sent, limits)
+    if outcome.is_late:
+        hint = "the same command again, when less else runs on this machine: what is built is kept"
+        raise Unavailable(f"{path} was not measured in time: {outcome.trouble}", hint=hint)
     if outcome.trouble:
         raise Damaged(f"{path} cannot be loaded: {outcome.trouble}", hint="repeat the command: it is merged anew")
     line, _, rest = outcome.content.partition(b"\n")

@@ -247,6 +247,7 @@ def test_a_child_that_misbehaves(function: child.Function, said: str, tmp_path: 
     question = str(tmp_path / "written").encode() if function is write else b"q" * 800
     outcome = child.run(function, question, limits)
     assert said in outcome.trouble
+    assert outcome.is_late == (function in (hang, burn, leave))
     assert outcome.content == b""
     written = tmp_path / "written"
     assert not written.exists() or not written.stat().st_size
