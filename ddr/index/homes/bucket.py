@@ -144,9 +144,10 @@ class BucketHome:
         except Conflict as problem:
             raise self._moved(self.current(), expect) from problem
         self._must_have_moved(move)
-        if self.store.head(self._key("removing", to)):
+        if not self._is_there(to):
             self._take_back(after, before)
-            raise Conflict(f"{to} is being removed; {self.name} stays at {found or 'nothing'}", hint="build it again")
+            now = self.current() or "nothing"
+            raise Conflict(f"{to} was removed or is being; {self.name} points at {now}", hint="build it again")
         return ""
 
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
@@ -199,6 +200,11 @@ class BucketHome:
             raise Conflict(
                 f"somebody changed the pin of {version} meanwhile", hint="look at `ddr index list`"
             ) from problem
+        try:
+            self._must_be_there(version)
+        except Missing:
+            self.store.delete(key)
+            raise
 
     def unpin(self, version: str) -> None:
         self._must_be_there(version)
@@ -262,10 +268,14 @@ class BucketHome:
         )
 
     def _must_be_there(self, version: str) -> None:
-        is_going = self.store.head(self._key("removing", version)) is not None
-        if is_going or self.store.head(self._of(version, naming.MANIFEST)) is None:
+        if not self._is_there(version):
             known = ", ".join(self.versions()) or "nothing"
             raise Missing(f"there is no version {version!r} in {self.name}", hint=f"there is: {known}")
+
+    def _is_there(self, version: str) -> bool:
+        """The manifest is looked at last: who removes a version deletes it, and the note behind all else."""
+        is_going = self.store.head(self._key("removing", version)) is not None
+        return not is_going and self.store.head(self._of(version, naming.MANIFEST)) is not None
 
     def _must_be_free(self, version: str) -> None:
         if self.current() == version:
@@ -285,7 +295,7 @@ class BucketHome:
             )
 
     def _take_back(self, after: Current, before: Current | None) -> None:
-        """Only what is still ours."""
+        """Only what is still ours; a first pointer stays, as no store deletes by compare-and-set."""
         with contextlib.suppress(Conflict):
             found, version = self._current()
             if found == after and before is not None:

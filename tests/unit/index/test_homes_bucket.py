@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, Refused
+from ddr.errors import Conflict, Damaged, Missing, Refused
 from ddr.index import check
 from ddr.index.homes import home
 from ddr.ports import store
@@ -109,3 +109,53 @@ def test_damage_in_a_bucket_has_a_place(made: Making, tmp_path: Path) -> None:
     (finding,) = check.check(of, version, check.Means(), (0,)).findings
     assert finding.where == f"{version}/evil"
     print(f"{len(keys)} segments damaged and deleted, one after the other")
+
+
+class Beside(memory.MemoryStore):
+    """Before the next change of a key that ends so, something else is done."""
+
+    key = ""
+    do: Callable[[], object]
+
+    def then(self, key: str, do: Callable[[], object]) -> None:
+        self.key, self.do = key, do
+
+    def _meanwhile(self, key: str) -> None:
+        if self.key and key.endswith(self.key):
+            self.key = ""
+            self.do()
+
+    def create(self, key: str, content: bytes) -> store.Entry:
+        self._meanwhile(key)
+        return super().create(key, content)
+
+    def swap(self, key: str, content: bytes, expect: str) -> store.Entry:
+        self._meanwhile(key)
+        return super().swap(key, content, expect)
+
+
+def test_a_version_that_goes_between_look_and_move_is_not_gone_to_or_pinned(made: Making) -> None:
+    place = Beside()
+    of = published.in_store(place)
+    first, second, third = (published.published(of, made(number)) for number in range(3))
+    place.then("/current", lambda: of.remove(first))
+    with pytest.raises(Conflict, match=f"{first} was removed or is being; .* points at {third}$"):
+        of.point(third, first)
+    assert of.current() == third
+    place.then(f"pins/{second}", lambda: of.remove(second))
+    with pytest.raises(Missing, match=f"no version '{second}'"):
+        of.pin(second, "why")
+    assert of.pins() == {}
+    assert of.versions() == (third,)
+
+
+def test_a_first_pointer_to_a_version_that_goes_is_told_as_it_stays(made: Making) -> None:
+    place = Beside()
+    of = published.in_store(place)
+    place.then("/current", lambda: of.remove(*of.versions()))
+    with pytest.raises(Conflict) as told:
+        published.published(of, made(0))
+    assert told.value.message.endswith(f"points at {of.current()}")
+    assert of.versions() == ()
+    assert published.published(of, made(0)) == of.current()
+    assert of.versions() == (of.current(),)
