@@ -55,7 +55,7 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, 
             hint="is its disk mounted? `ddr restore` brings them back; `backup.indexes` leaves it out",
         )
     troubles: list[str] = []
-    moves = tuple(of.moves())
+    moves = _moves(of)
     current = _current(of, troubles)
     pins = dict(of.pins())
     seen = [one for name in names if (one := _look(of, name, troubles, sink)) is not None]
@@ -74,6 +74,14 @@ def _had(parent: snapshots.Component | None) -> str:
     """How many versions the home had when it was last there, "" for none."""
     found = "" if parent is None else parent.facts.get(_COUNT) or parent.facts.get(_HAD, "")
     return found if found != "0" else ""
+
+
+def _moves(of: home.Home) -> tuple[home.Move, ...]:
+    """Of a bucket they lie in the pointer: what is wrong with that is told of the pointer."""
+    try:
+        return tuple(of.moves())
+    except home.LostPointer:
+        return ()
 
 
 def _current(of: home.Home, troubles: list[str]) -> str:

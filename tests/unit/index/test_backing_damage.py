@@ -135,6 +135,25 @@ def test_who_collects_and_publishes_meanwhile(tmp_path: Path, made: published.Ma
     assert at.remove(first), "and behind it it goes"
 
 
+@pytest.mark.parametrize("content", [b'{"version":', b'{"version":"v1","count":1,"format":9}\n'])
+def test_a_damaged_pointer_of_a_bucket_is_told_and_all_else_goes_in(made: published.Made, content: bytes) -> None:
+    place = memory.MemoryStore()
+    of = backed.in_bucket(place)
+    first, second = (published.published(of, made.as_another(number)) for number in range(2))
+    of.pin(first, "for the audit")
+    entry = place.head("current")
+    assert entry
+    place.swap("current", content, entry.version)
+    vault = backed.Vault()
+    found = vault.captured(backed.of(of, "pinned"))
+    assert found.problem.startswith(f"the pointer of {of.name}: ")
+    assert found.facts["serves"] == "nothing"
+    source = vault.source()
+    assert backed.files(source) == [f"{first}/ids.json", f"{first}/index.faiss"]
+    said = record.read(source)
+    assert ([one.name for one in said.versions], said.moves) == ([first, second], ())
+
+
 def test_every_segment_of_a_bucket(tmp_path: Path, made: published.Made) -> None:
     """Fetched once; fetched again, and told, when somebody wrote one; told when one is gone or too many."""
     inner = memory.MemoryStore()
