@@ -11,12 +11,13 @@ is held to the name of its version before anything in it is believed, and a card
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ddr.connectors import linked_folders
-from ddr.domain import health, index_versions, planes, revisions, signals
+from ddr.domain import changes, health, index_versions, planes, revisions, signals
 from ddr.errors import Damaged, DdrError, Unavailable
 from ddr.lib import clock as clocks
 from ddr.lib import digest, jsonl, pointer, redact
@@ -50,22 +51,24 @@ class Binding:
 class FaissIndex:
     root: Path
     settings: Settings
+    clock: clocks.Clock
 
     def plane(self, binding: Binding, plane: planes.Plane) -> IndexPlane:
         del binding
         link = pointer.Pointer(self.root / self.settings.current, self.root / self.settings.versions)
-        return IndexPlane(plane, self.root.name, link, self.root / self.settings.deployments)
+        return IndexPlane(plane, self.root.name, link, self.root / self.settings.deployments, self.clock)
 
 
 def connect(settings: Settings, base: Path, clock: clocks.Clock) -> FaissIndex:
-    del clock
-    return FaissIndex(base / settings.root, settings)
+    return FaissIndex(base / settings.root, settings, clock)
 
 
 @dataclass(frozen=True)
 class IndexPlane(linked_folders.LinkedPlane):
     """Implements Observable and Switchable; a version with a part missing, empty or other than its digest, or without
     its card, is Damaged."""
+
+    clock: clocks.Clock
 
     def find(self, name: str) -> revisions.Revision:
         """Each file is read once: for its own digest and for that of the whole."""
@@ -78,6 +81,13 @@ class IndexPlane(linked_folders.LinkedPlane):
             ) from problem
         facts = _facts(folder, entries)
         return revisions.Revision(self.which, self.object, name, digest.of_entries(entries), facts)
+
+    def moved(self, before: str, after: str) -> None:
+        """In a home of `ddr index`, whose collector asks this log what served lately. The journal says who moved it."""
+        if index_versions.is_ours(before) or index_versions.is_ours(after):
+            with contextlib.suppress(OSError):
+                said = changes.deployment(self.clock.now(), before, after, "", "ddr rollback")
+                jsonl.append(self.deployments, said)
 
     def health(self) -> health.Health:
         cannot: tuple[str, ...] = (pointer.UNLOCKED,)

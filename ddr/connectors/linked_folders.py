@@ -54,8 +54,11 @@ class LinkedPlane:
         if not revisions.must_move(live=live, to=to, expect=expect):
             return live
         revisions.must_be(self.find(to.name), to)
-        self.pointer.swap(expect=expect.name, to=to.name)
+        self.pointer.swap(expect=expect.name, to=to.name, then=lambda: self.moved(expect.name, to.name))
         return self.revision()
+
+    def moved(self, before: str, after: str) -> None:
+        """Called under the lock, when the link was moved. Raises nothing: there is no way back from here."""
 
     def changes(self, since: datetime) -> Sequence[changes.Change]:
         found = jsonl.read(self.deployments).objects

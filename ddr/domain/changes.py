@@ -49,6 +49,11 @@ class Change:
         return f"{self.plane}:{self.object} {self.before or '?'} → {self.after or '?'}"
 
 
+def deployment(at: datetime, before: str, after: str, actor: str, summary: str) -> dict[str, object]:
+    """A record of a deployment log, as ddr writes it."""
+    return {"at": timetext.format_time(at), "from": before, "to": after, "actor": actor, "summary": summary}
+
+
 def of_deployments(
     records: Iterable[Mapping[str, object]], since: datetime, plane: planes.Plane, name: str, source: str
 ) -> tuple[Change, ...]:

@@ -1,4 +1,4 @@
-"""Logs of one JSON object a line, written by others: read whole when short, found by time when long.
+"""Logs of one JSON object a line, mostly written by others: read whole when short, found by time when long.
 
 A last line without its newline counts when it is whole; when it is not, it is still being written, or torn.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from ddr.errors import Damaged, Unavailable
-from ddr.lib import redact
+from ddr.lib import durable, redact
 
 LONGEST_LINE_BYTES = 1 << 20
 SLACK_S = 60.0  # how far a line may stand from its place in time: several threads write, buffers are flushed late
@@ -78,6 +79,22 @@ def parse(line: bytes) -> dict[str, object] | None:
     except (ValueError, RecursionError):  # also what is no UTF-8, and a million brackets
         return None
     return value if isinstance(value, dict) else None
+
+
+def append(path: Path, said: Mapping[str, object]) -> None:
+    """One more line, durable. One that a kill tore is ended first: it counts for nothing, ours for all. OSError."""
+    line = json.dumps(said).encode() + b"\n"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        size = os.fstat(fd).st_size
+        torn = size and os.pread(fd, 1, size - 1) != b"\n"
+        rest = memoryview(b"\n" + line if torn else line)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    durable.sync_folder(path.parent)
 
 
 def between(path: Path, decode: Decode[T], since: float, until: float) -> Iterator[tuple[float, T] | None]:

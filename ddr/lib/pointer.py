@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +76,9 @@ class Pointer:
             raise Missing(f"{self.link} points at {target}, which is not there", hint=f"there is: {known}")
         return place.name
 
-    def swap(self, expect: str, to: str) -> None:
-        """Point at `to` if it points at `expect`: of two callers at once, one wins.
+    def swap(self, expect: str, to: str, then: Callable[[], None] = lambda: None) -> None:
+        """Point at `to` if it points at `expect`: of two callers at once, one wins. `then` is called before the next
+        one may move it.
 
         Conflict when it points elsewhere, and nothing was changed; Missing when `to` is not there; Unavailable when
         somebody keeps the lock.
@@ -92,3 +94,4 @@ class Pointer:
                 )
             target = self.path(to)
             durable.point(self.link, os.path.relpath(target, self.link.parent))
+            then()

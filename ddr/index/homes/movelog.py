@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ddr.domain import changes
 from ddr.index.homes import home
-from ddr.lib import durable, jsonl, timetext
+from ddr.lib import jsonl, timetext
 
 
 def read(log: Path) -> tuple[Sequence[home.Move], int]:
@@ -29,18 +28,7 @@ def _move(line: Mapping[str, object]) -> home.Move | None:
 
 
 def append(log: Path, move: home.Move) -> None:
-    """A line that a kill tore is ended first: it counts for nothing, ours for all. OSError."""
-    said = {"at": timetext.format_time(move.at), "from": move.before, "to": move.after, "actor": move.actor}
+    """OSError."""
     built = {} if move.published is None else {"plan": move.published.plan, "embedder": move.published.embedder}
-    line = json.dumps({**said, "summary": move.summary, **built}).encode() + b"\n"
-    fd = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-    try:
-        size = os.fstat(fd).st_size
-        torn = size and os.pread(fd, 1, size - 1) != b"\n"
-        rest = memoryview(b"\n" + line if torn else line)
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    durable.sync_folder(log.parent)
+    said = changes.deployment(move.at, move.before, move.after, move.actor, move.summary)
+    jsonl.append(log, {**said, **built})

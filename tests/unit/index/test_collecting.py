@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from ddr.connectors import faiss_index
+from ddr.domain import planes
 from ddr.index.homes import bucket, collecting, folder, home
+from ddr.lib import clock as clocks
 from ddr.ports import restorable, store
 from ddr.stores import memory
 from tests import servers
@@ -124,6 +127,30 @@ def test_where_the_place_keeps_no_time_the_home_tells_what_it_knows(made: Making
     served.point(names[1], names[2])
     chosen = collecting.plan(of, YEARS_AGO + timedelta(days=9, hours=23), keep=1)
     assert (chosen.gone, chosen.kept[0]) == ((names[0],), (names[1], SHORT))
+
+
+def test_what_another_command_moved_the_pointer_from_has_served(made: Making, tmp_path: Path) -> None:
+    """`ddr rollback index` goes by the connector, which knows nothing of homes."""
+    of = folder.FolderHome(tmp_path / "home", clock())
+    names = several(of, made, 4)
+    of.point(names[3], names[2])
+    moment = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+    connected = faiss_index.connect(faiss_index.Settings("home"), tmp_path, clocks.ManualClock(moment))
+    plane = connected.plane(faiss_index.Binding(), planes.Plane.INDEX)
+    plane.switch(plane.find(names[0]), plane.revision())
+    assert of.moves()[-1] == home.Move(moment, names[2], names[0], "", "ddr rollback")
+    chosen = collecting.plan(of, moment + timedelta(hours=23), keep=1)
+    assert (chosen.gone, chosen.kept[1]) == ((names[1],), (names[2], SHORT))
+
+
+def test_a_move_whose_line_cannot_be_written_is_made(made: Making, tmp_path: Path) -> None:
+    of = folder.FolderHome(tmp_path / "home", clock())
+    names = several(of, made, 2)
+    connected = faiss_index.connect(
+        faiss_index.Settings("home", deployments="none/log"), tmp_path, clocks.SystemClock()
+    )
+    plane = connected.plane(faiss_index.Binding(), planes.Plane.INDEX)
+    assert plane.switch(plane.find(names[0]), plane.revision()).name == of.current() == names[0]
 
 
 @dataclasses.dataclass
