@@ -29,6 +29,8 @@ WRITE_MIB = 130
 SCAN_ROW_BYTES = 48
 """Hashes of vectors and of ids, while they are sorted."""
 
+MEASURE = "measure"
+"""The stage whose child, a Python of its own, loads the whole file as a reader does; so does the proof of a version."""
 GPU = "gpu"
 """The estimate that is of the GPU's memory, not of the machine's."""
 DISK = "disk"
@@ -107,7 +109,8 @@ def estimates(shape: indexes.Shape, rows: int, parts: int, rates: Mapping[str, f
     merge_s = _per(2 * rows * choosing.bytes_per_vector(shape), disk)
     if shape.kind in engine.GRAPHS:
         merge_s += _per(rows * shape.ef_construction, rates.get("graph_steps_per_s", 0.0))
-    return (*found, _estimate("merge", _merge_bytes(shape, rows), merge_s))
+    size = _file_bytes(shape, rows)
+    return (*found, _estimate("merge", _merge_bytes(shape, rows), merge_s), _estimate(MEASURE, size, _per(size, disk)))
 
 
 def answers_bytes(queries: int, neighbours: int) -> int:
@@ -120,14 +123,17 @@ def on_disk(shape: indexes.Shape, rows: int, parts: int, answers: int, *, has_ve
     `has_version`: a copy of that is published beside it. Texts that are ids come on top."""
     each = 4 * shape.dimension + 8 if shape.kind in engine.GRAPHS else choosing.bytes_per_vector(shape)
     trained = shape.lists * shape.dimension * 4
-    merged = rows * choosing.bytes_per_vector(shape) + trained
-    size = rows * each + (parts + 1) * (trained + answers) + merged
+    size = rows * each + (parts + 1) * (trained + answers) + _file_bytes(shape, rows)
     size += _version_bytes(shape, rows) * has_version
     return indexes.Estimate(DISK, -(-int(size) // _MIB), 0.0)
 
 
 def _version_bytes(shape: indexes.Shape, rows: int) -> float:
-    return rows * choosing.bytes_per_vector(shape) + 2 * shape.lists * shape.dimension * 4
+    return _file_bytes(shape, rows) + shape.lists * shape.dimension * 4
+
+
+def _file_bytes(shape: indexes.Shape, rows: int) -> float:
+    return rows * choosing.bytes_per_vector(shape) + shape.lists * shape.dimension * 4
 
 
 def too_large_for_disk(
@@ -177,8 +183,8 @@ def _there(folder: Path) -> Path:
 
 
 def _estimate(stage: str, size: float, seconds: float) -> indexes.Estimate:
-    shared = BASE_MIB + (WRITE_MIB if stage == "merge" else BATCHES_MIB if stage in ("scan", "parts") else 0)
-    return indexes.Estimate(stage, shared + int(size / _MIB), round(seconds, 1))
+    beside = {"scan": BATCHES_MIB, "parts": BATCHES_MIB, "merge": WRITE_MIB, MEASURE: BASE_MIB}.get(stage, 0)
+    return indexes.Estimate(stage, BASE_MIB + beside + int(size / _MIB), round(seconds, 1))
 
 
 def _per(amount: float, rate: float) -> float:
@@ -280,6 +286,7 @@ def too_large(stages: Iterable[indexes.Estimate], memory_mib: int) -> TooLarge |
         "train": "quality fast, or fewer rows for each list",
         "parts": "a smaller rowsPerPart where that is most of it",
         "merge": "kind ivf-flat, ivf-sq8 or ivf-pq: their parts are merged block by block, a graph is held whole",
+        MEASURE: "kind ivf-sq8 or ivf-pq, or fewer bytesPerVector: who proves or serves an index loads the whole file",
     }
     return TooLarge(
         f"stage {worst.stage} takes about {worst.memory_mib:,} MiB, and {memory_mib:,} MiB are there",

@@ -59,7 +59,7 @@ def test_where_nobody_says_what_is_free_the_plan_says_that() -> None:
 
 def test_the_cpu_asks_no_gpu() -> None:
     stages = [stage.stage for stage in plan(look(0, device="cpu")).estimates]
-    assert stages == ["scan", "train", "parts", "merge", "disk"]
+    assert stages == ["scan", "train", "parts", "merge", "measure", "disk"]
 
 
 def test_faiss_takes_memory_for_itself_before_the_first_row() -> None:

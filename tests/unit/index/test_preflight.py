@@ -84,6 +84,31 @@ def test_a_graph_is_refused_where_lists_fit() -> None:
     assert preflight.too_large(preflight.estimates(lists, rows, 40, {}), 8_000) is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "rows", "memory_mib", "is_enough"),
+    [
+        (Kind.IVF_FLAT, 5_000_000, 7_000, False),
+        (Kind.IVF_FLAT, 5_000_000, 8_000, True),
+        (Kind.IVF_FLAT, 2_000_000, 3_000, False),
+        (Kind.IVF_FLAT, 2_000_000, 3_700, True),
+        (Kind.IVF_SQ8, 5_000_000, 3_700, True),
+        (Kind.IVF_PQ, 50_000_000, 3_700, True),
+        (Kind.FLAT, 0, 350, True),
+        (Kind.FLAT, 10_000, 350, True),
+        (Kind.HNSW, 10_000, 350, True),
+    ],
+)
+def test_what_is_proved_must_fit_whole(kind: indexes.Kind, rows: int, memory_mib: int, is_enough: bool) -> None:
+    """And nothing is refused for it that is smaller than the memory."""
+    shape = indexes.Shape(kind, 384, Metric.L2, lists=1024, links=16, code_bytes=16, code_points=65_536)
+    stages = preflight.estimates(shape, rows, max(1, rows // 500_000), {})
+    short = preflight.too_large([one for one in stages if one.stage != "scan"], memory_mib)
+    assert (short is None) == is_enough, short
+    if short:
+        assert "stage measure takes about" in short.what
+        assert "ivf-sq8 or ivf-pq" in short.fits
+
+
 def test_seconds_follow_from_rates_measured_here() -> None:
     for kind in (Kind.IVF_PQ, Kind.HNSW):
         shape = shape_of(kind, 32)
@@ -117,6 +142,6 @@ def test_every_choice_has_estimates() -> None:
     for rows in (0, 1, 4, 300, 100_000, 100_000_000):
         shape, _ = choosing.choose(asked, rows, 128, 64_000)
         stages = preflight.estimates(shape, rows, max(1, rows // 5_000_000), {})
-        assert [stage.stage for stage in stages] == ["scan", "train", "parts", "merge"]
+        assert [stage.stage for stage in stages] == ["scan", "train", "parts", "merge", "measure"]
         assert all(stage.memory_mib >= preflight.BASE_MIB for stage in stages)
     assert engine.sample_rows(indexes.Shape(Kind.FLAT, 4, Metric.L2)) == 0
