@@ -5,17 +5,19 @@ folder instead: `a/x` comes before `a-b`, though `-` is less than `/`. There, `S
 `StartAfter=a` does too. A listing that leaves keys out would make a journal look shorter than it is, so `ddr` asks
 from a place where both orders agree and sorts what arrives.
 
-The orders differ only where one key has `/` and the other `-` or `.`, the two signs of the key rule below the slash.
+The orders differ only where one key has `/` and the other a sign below the slash: `-` or `.` by the key rule, a space,
+`+` or `(` and more in keys of others.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Iterator
 
 from ddr.errors import Damaged
 from ddr.ports import store
 
-_BELOW_SLASH = "-."
+_HIDING = re.compile(r"[^/-~]")
 _ABOVE_ALL = "~"
 
 
@@ -28,9 +30,9 @@ def start(prefix: str, after: str) -> str | None:
     if not after.startswith(prefix):
         return None if after > prefix else ""
     rest = after[len(prefix) :]
-    # From the first sign below the slash on, a folder may hide behind the marker: `a-b` hides `a/`.
-    cut = min((rest.index(sign) for sign in _BELOW_SLASH if sign in rest), default=len(rest))
-    rest = rest[:cut].rstrip("/")
+    # From the first sign below the slash on, a folder may hide behind the marker: `a-b` hides `a/`. Beyond ASCII there
+    # is not always a sign before a sign.
+    rest = _HIDING.split(rest, maxsplit=1)[0].rstrip("/")
     if not rest:
         return ""
     # The place just before the text itself, so that a folder of that very name is not skipped either.
@@ -47,7 +49,7 @@ def by_bytes(entries: Iterable[store.Entry], prefix: str) -> Iterator[store.Entr
     root = last = ""
     for entry in entries:
         name = entry.key[len(prefix) :].partition("/")[0]
-        if held and name != root and not (name.startswith(root) and name[len(root)] in _BELOW_SLASH):
+        if held and name != root and not (name.startswith(root) and name[len(root)] < "/"):
             last = yield from _released(held, last)
             held = []
         if not held:

@@ -37,7 +37,7 @@ class S3Store:
     Listings come in byte order also from servers that sort otherwise (`order`); Damaged where there is no order.
 
     With `lock` what the rule names is locked by the request that writes it (`s3_lock`). Hints name keys as `called` has
-    them.
+    them. With `of_others` keys are read and listed as they are, whatever signs they have; ours keep the key rule.
 
     Without `access_key` and `secret_key` credentials come from botocore's usual chain (environment, files, role).
     With `endpoint` buckets are addressed by path. A request waits `connect_timeout_s` for a connection and
@@ -60,6 +60,7 @@ class S3Store:
         attempts: int = 3,
         lock: store.LockRule | None = None,
         called: s3_answers.Keys = s3_answers.REPOSITORY,
+        of_others: bool = False,
     ) -> None:
         """Asks nothing of the server yet. Raises InputError where an argument cannot be right."""
         prefix = prefix.strip("/")
@@ -79,7 +80,7 @@ class S3Store:
             raise InputError(
                 "S3 needs both access key and secret key, or neither of them", hint=f"see {called.section}"
             )
-        self._bucket, self._called = bucket, called
+        self._bucket, self._called, self._of_others = bucket, called, of_others
         self._root = f"{prefix}/" if prefix else ""
         self.name = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         self._unsettled: dict[tuple[str, str, bytes], str] = {}
@@ -99,7 +100,7 @@ class S3Store:
         self.rule = lock
 
     def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
-        keys.check(key)
+        self._check_read(key)
         keys.check_range(start, size)
         if size == 0:  # a Range cannot say so
             if self.head(key) is None:
@@ -121,12 +122,13 @@ class S3Store:
         return content
 
     def head(self, key: str) -> store.Entry | None:
-        keys.check(key)
+        self._check_read(key)
         return self._look(key)[0]
 
     def list(self, prefix: str, after: str = "") -> Iterator[store.Entry]:
-        keys.check_beginning(prefix)
-        keys.check_beginning(after)
+        if not self._of_others:
+            keys.check_beginning(prefix)
+            keys.check_beginning(after)
         start = order.start(prefix, after)
         if start is None:
             return iter(())
@@ -228,6 +230,10 @@ class S3Store:
         keys.check(version.key)
         self._locks.bring_back(version)
 
+    def _check_read(self, key: str) -> None:
+        if not self._of_others:
+            keys.check(key)
+
     def _put(
         self, key: str, content: bytes, expect: str, **condition: str
     ) -> tuple[store.Entry | None, store.Entry | None]:
@@ -314,7 +320,7 @@ class S3Store:
                 raise self._translated(answer, doing) from answer
             for found in page.get("Contents", ()):
                 key = found["Key"][len(self._root) :]
-                if keys.is_key(key):
+                if self._of_others or keys.is_key(key):
                     # rclone leaves the ETag out of what writers have damaged; no swap takes the version ''.
                     yield store.Entry(key, int(found["Size"]), str(found.get("ETag", "")).strip('"'))
             if page.get("IsTruncated") is False:

@@ -18,7 +18,7 @@ from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
 from ddr.index.embedders import embedding as embedders
 from ddr.index.homes import bucket, collecting, folder, home, publishing
-from ddr.index.sources import corpus, opening
+from ddr.index.sources import corpus, opening, places
 from ddr.lib import clock as clocks
 from ddr.ports import store
 from ddr.wiring import index_embedding, index_settings
@@ -81,7 +81,7 @@ class Index:
 
     @property
     def sources(self) -> stages.Sources:
-        return stages.Sources(self.base, lambda name: self.store_of(f"{_BUCKET}{name}"))
+        return stages.Sources(self.base, _of_others(self.entry.s3))
 
     def shards(self) -> tuple[indexes.Shard, ...]:
         """What lies there now. InputError for whatever is wrong with any file; Missing where texts are not embedded."""
@@ -288,10 +288,14 @@ def of_plan(
             hint="`ddr index prepare` writes it anew, and tells where",
         )
     work = works.opened(folder, plan, depot)
-    return bench(work, stages.Sources(Path("/"), lambda name: _store(f"{_BUCKET}{name}", access)), report)
+    return bench(work, stages.Sources(Path("/"), _of_others(access)), report)
 
 
-def _store(uri: str, s3: index_settings.S3Entry) -> store.Store:
+def _of_others(s3: index_settings.S3Entry) -> places.Buckets:
+    return functools.cache(lambda name: _store(f"{_BUCKET}{name}", s3, of_others=True))
+
+
+def _store(uri: str, s3: index_settings.S3Entry, *, of_others: bool = False) -> store.Store:
     from ddr.stores import retrying, s3_answers
     from ddr.stores import s3 as buckets
 
@@ -310,6 +314,7 @@ def _store(uri: str, s3: index_settings.S3Entry) -> store.Store:
             "`region` in `s3:`",
             "`s3:`",
         ),
+        of_others=of_others,
     )
     jitter = random.Random()  # noqa: S311 - spreads retries, keeps no secret
     return retrying.Retrying(made, clocks.SystemClock(), jitter)

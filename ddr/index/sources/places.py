@@ -19,7 +19,7 @@ from ddr.lib import redact
 from ddr.ports import store
 
 Buckets = Callable[[str], store.Store]
-"""The name of a bucket → a store whose keys are those of the bucket."""
+"""The name of a bucket → a store whose keys are those of the bucket, as whoever wrote them called them."""
 
 S3 = "s3://"
 _MAGIC = re.compile(r"[*?\[]")
@@ -111,9 +111,11 @@ def _in_bucket(pattern: str, buckets: Buckets) -> Iterator[Place]:
         if entry is not None:
             yield _of_entry(bucket, entry)
         return
-    fits = re.compile(_translated(key))
-    for entry in there.list(key[: magic.start()]):
-        if fits.fullmatch(entry.key):
+    fits = re.compile(_translated(key), re.DOTALL)
+    found = [entry for entry in there.list(key[: magic.start()]) if entry.key == key or fits.fullmatch(entry.key)]
+    named = [entry for entry in found if entry.key == key]  # a name with brackets in it
+    for entry in named or found:
+        if not entry.key.endswith("/"):  # what consoles write for an empty folder
             yield _of_entry(bucket, entry)
 
 
@@ -129,11 +131,13 @@ def _of_entry(bucket: str, entry: store.Entry) -> Place:
 
 
 def _translated(pattern: str) -> str:
-    """As the shell reads it: `*` stays within a folder, `**` does not."""
+    """As the shell reads it: `*` stays within a folder, `**` does not, and neither finds what a dot hides."""
     out, at = [], 0
     while at < len(pattern):
+        if pattern[at] in "*?[" and (at == 0 or pattern[at - 1] == "/"):
+            out.append(r"(?!\.)")
         if pattern.startswith("**", at):
-            out.append(".*")
+            out.append(r"(?:(?!/\.).)*")
             at += 2
         elif pattern[at] == "[" and (end := pattern.find("]", at + 2)) > 0:
             inner = pattern[at + 1 : end].replace("\\", "\\\\")

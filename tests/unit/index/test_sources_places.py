@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, InputError, Unavailable
-from ddr.index.sources import opening
+from ddr.index.sources import opening, places
 from ddr.ports import store
 from ddr.stores import memory, s3
+from ddr.wiring import indexes as wirings
 from tests import servers
 from tests.unit.index import corpora
 
@@ -121,6 +122,50 @@ def bucket(request: pytest.FixtureRequest) -> store.Store:
         return memory.MemoryStore()
     server: servers.S3Server = request.getfixturevalue("moto_server")
     return s3.S3Store(server.new_bucket(), "", server.endpoint, access_key=server.key, secret_key=server.secret)
+
+
+FOREIGN = (
+    "v/part 3.npy",
+    "v/part-4+x.npy",
+    "v/(5).npy",
+    "v/größe.npy",
+    "v/odd[1].npy",
+    "v/%41&b=c?#.npy",
+    "v/a b/deep.npy",
+    "h/dt=2026-01-01/p.npy",
+    "h//p.npy",
+)
+
+
+def test_keys_of_others_are_read_as_they_are(moto_server: servers.S3Server, tmp_path: Path) -> None:
+    client, name = moto_server.client(), moto_server.new_bucket()
+    for number, key in enumerate(FOREIGN):
+        client.put_object(Bucket=name, Key=key, Body=corpora.npy(VECTORS + number))
+    for key in ("v/", "v/.hidden.npy", "h/.tmp/p.npy"):
+        client.put_object(Bucket=name, Key=key, Body=b"none of them")
+    access = f"{{endpoint: '{moto_server.endpoint}', accessKey: '${{env:K}}', secretKey: '${{env:S}}'}}"
+    settings = tmp_path / "own.yaml"
+    settings.write_text(f"home: s3://{name}\nvectors: ['s3://{name}/v/*.npy']\ns3: {access}\n")
+    made = wirings.of_file(settings, "me", {"K": moto_server.key, "S": moto_server.secret})
+    buckets = made.sources.buckets
+
+    def keys(pattern: str) -> set[str]:
+        found = places.find([f"s3://{name}/{pattern}"], Path(), buckets)
+        return {place.uri.removeprefix(f"s3://{name}/") for place in found}
+
+    for number, key in enumerate(FOREIGN):
+        (shard,) = corpora.open_all(Path(), indexes.Source((f"s3://{name}/{key}",)), buckets)
+        np.testing.assert_array_equal(shard.vectors(40, 60), VECTORS[40:60] + number)
+    assert keys("v/*.npy") == set(FOREIGN[:6])
+    assert keys("v/**") == set(FOREIGN[:7])
+    assert keys("h/dt=*/?.npy") == {"h/dt=2026-01-01/p.npy"}
+    assert keys("**.npy") == set(FOREIGN)
+    assert keys("*/.h*.npy") == {"v/.hidden.npy"}
+    for absent in ("v/part 5.npy", "v/part *.fbin"):
+        with pytest.raises(InputError, match=r"v/part .*: no file is named so"):
+            keys(absent)
+    with pytest.raises(InputError, match="is not a key"):
+        made.store_of(f"s3://{name}").head("v/part 3.npy")
 
 
 def test_a_bucket_gives_the_same_as_a_folder(bucket: store.Store, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def listed(server: Server, kept: list[str], prefix: str, after: str) -> list[str
 
 
 # Few signs, and the ones around the slash, so that names collide as often as they can.
-part = st.text("-.0aZ_", min_size=1, max_size=3).filter(keys.is_part)
+ours = st.text("-.0aZ_", min_size=1, max_size=3).filter(keys.is_part)
+part = st.one_of(ours, st.text(" +.0a~é\ue000", min_size=1, max_size=3))
 key = st.lists(part, min_size=1, max_size=4).map("/".join)
 beginning = st.one_of(st.just(""), key, key.map(lambda text: f"{text}/"))
 
