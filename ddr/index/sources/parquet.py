@@ -267,7 +267,7 @@ class _Ids:
     def texts(self, start: int, stop: int) -> list[str]:
         if self.kind != "text":
             return []
-        return [text for _, chunk in self._chunks(start, stop) for text in chunk.to_pylist()]
+        return [text for at, chunk in self._chunks(start, stop) for text in _decoded(self._file.uri, start + at, chunk)]
 
     def _chunks(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
         at = 0
@@ -277,3 +277,20 @@ class _Ids:
                 raise InputError(f"{self._file.uri}: row {row} has no id", hint="every row has one")
             yield at, chunk
             at += len(chunk)
+
+
+def _decoded(uri: str, row: int, chunk: Any) -> list[str]:
+    """Arrow reads texts of any bytes. `row`: that of the first one, for the error."""
+    try:
+        return list(chunk.to_pylist())
+    except UnicodeDecodeError as problem:
+        row += next(at for at, text in enumerate(chunk) if not _is_text(text))
+        raise InputError(f"{uri}: row {row}: its id is no UTF-8", hint="write the column again, in UTF-8") from problem
+
+
+def _is_text(found: Any) -> bool:
+    try:
+        found.as_py()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -295,6 +295,18 @@ def test_ids_of_every_form(tmp_path: Path) -> None:
     assert shard.labels(0, 3).tolist() == [5, 0, 7]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("is_dictionary", [False, True])
+def test_a_text_of_parquet_that_is_no_utf8_is_named(tmp_path: Path, is_dictionary: bool) -> None:
+    texts = pa.array([b"a", b"b", b"c", b"caf\xe9", b"\xff"]).view(pa.string())
+    column = texts.dictionary_encode() if is_dictionary else texts
+    corpora.written(tmp_path, corpora.table(corpora.fixed(VECTORS[:5]), id=column), 2)
+    (shard,) = corpora.open_all(tmp_path, indexes.Source(("v.parquet",), "id"))
+    assert shard.texts(0, 3) == ["a", "b", "c"]
+    for start, row in ((0, 3), (1, 3), (3, 3), (4, 4)):
+        with pytest.raises(InputError, match=rf"v\.parquet: row {row}: its id is no UTF-8"):
+            shard.texts(start, 5)
+
+
 BAD_ID_FILES = {
     "too few": ("i.json", b"[1, 2]", "2 ids, its shard has 3"),
     "too many": ("i.npy", corpora.npy(np.arange(4)), "4 ids, its shard has 3"),
