@@ -27,6 +27,7 @@ _FULL, _SPARSE = b"full", b"sprs"
 _EMPTY = _HEAD.size + _COUNT.size
 _ID_BYTES = 8
 _BLOCK_BYTES = 32 << 20
+_MOST_OPEN = 32  # a process may have 256 files open on some systems, 1,024 on most
 
 Sizes = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -107,7 +108,10 @@ def merged(
     write: Callable[[memoryview], None],
     tell: Callable[[int], None],
 ) -> None:
-    """All lists of all parts, list by list, in the order of the parts. `tell`: called with the rows so far."""
+    """All lists of all parts, list by list, in the order of the parts. `tell`: called with the rows so far.
+
+    The first parts stay open, others are opened for each block: thousands of parts are no thousands of open files.
+    """
     first = layouts[0]
     total = np.sum([found.sizes for found in layouts], axis=0)
     write(memoryview(heading(first.lists, first.code_bytes, total)))
@@ -117,7 +121,10 @@ def merged(
     row = first.code_bytes + _ID_BYTES
     with contextlib.ExitStack() as stack:
         # Read, not mapped: a map's pages count as this process's memory, and a file that shrinks kills who looks.
-        sources = [stack.enter_context(path.open("rb", buffering=0)) for path in parts]
+        sources: list[BinaryIO | Path] = [
+            stack.enter_context(path.open("rb", buffering=0)) for path in parts[:_MOST_OPEN]
+        ]
+        sources += parts[_MOST_OPEN:]
         for begin, end in _blocks(total * row):
             block = np.empty(int(total[begin:end].sum()) * row, np.uint8)
             _gather(block, begin, end, sources, starts, layouts)
@@ -140,7 +147,7 @@ def _gather(
     block: Bytes,
     begin: int,
     end: int,
-    sources: Sequence[BinaryIO],
+    sources: Sequence[BinaryIO | Path],
     starts: Sequence[Sizes],
     layouts: Sequence[Layout],
 ) -> None:
@@ -149,7 +156,7 @@ def _gather(
     pieces = []
     for source, start, found in zip(sources, starts, layouts, strict=True):
         first = int(start[begin])
-        content = read_at(source, first, int(start[end]) - first)
+        content = _read(source, first, int(start[end]) - first)
         pieces.append((content, (start[begin:end] - first).tolist(), found.sizes[begin:end].tolist()))
     at = 0
     for number in range(end - begin):
@@ -161,6 +168,13 @@ def _gather(
             size, ids = rows[number] * _ID_BYTES, start[number] + rows[number] * code
             block[at : at + size] = content[ids : ids + size]
             at += size
+
+
+def _read(source: BinaryIO | Path, start: int, size: int) -> Bytes:
+    if not isinstance(source, Path):
+        return read_at(source, start, size)
+    with source.open("rb", buffering=0) as file:
+        return read_at(file, start, size)
 
 
 def read_at(file: BinaryIO, start: int, size: int) -> Bytes:

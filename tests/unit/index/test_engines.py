@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, InputError, Missing, Unavailable
-from ddr.index.engines import blank, engine, faiss_engine, files, flats
+from ddr.index import measuring
+from ddr.index.engines import blank, engine, faiss_engine, files, flats, lists
 from tests.unit.index import clustered
 
 Kind, Metric = indexes.Kind, indexes.Metric
@@ -72,6 +75,32 @@ def test_merged_as_if_one_process_had_added_all(
         expected, near = files.search(whole, queries, 5, parameter, threads=1)
         np.testing.assert_allclose(far, near, rtol=1e-4, atol=1e-4)
         assert np.mean(found == expected) > 0.99
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_more_parts_than_files_may_be_open(
+    kind: indexes.Kind,
+    corpus: tuple[engine.Labels, engine.Vectors],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lists, "_BLOCK_BYTES", 20_000)
+    shape = shape_of(kind)
+    trained, paths = clustered.parts(CPU, shape, corpus, (*range(0, COUNT, 20), COUNT), tmp_path)
+    (whole_in := tmp_path / "whole").mkdir()
+    _, whole = clustered.parts(CPU, shape, corpus, (0, COUNT), whole_in)
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = {int(number) for number in os.listdir("/dev/fd")}
+    resource.setrlimit(resource.RLIMIT_NOFILE, (sorted(set(range(1000)) - taken)[50], most))
+    try:
+        search = measuring.of_parts(paths, corpus[1][:9], 5, 1)
+        merged = clustered.merged(trained, paths, shape)
+        found = search(24)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+    assert len(paths) == 151
+    assert merged == clustered.merged(trained, whole, shape)
+    assert (found[:, 0] == corpus[0][:9]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)
