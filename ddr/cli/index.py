@@ -125,7 +125,7 @@ def build(
         publishing.ensure_same_index(index.home, index.name, instead_of)
     began = time.monotonic()
     with index_progress.telling(session, is_json=events) as tell:
-        index = index.embedded(tell)
+        index = index.embedded(tell, is_read=rescan)
         bench = index.bench(index.plan(is_measured=False), tell)
         if rescan:
             builds.rescan(bench)

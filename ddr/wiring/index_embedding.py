@@ -77,7 +77,7 @@ class Embedding:
         folder = self._of(found.fingerprint)
         return indexes.Source((str(folder / embedding.VECTORS),), str(folder / found.ids))
 
-    def embed(self, report: stages.Report) -> embedding.Embedded:
+    def embed(self, report: stages.Report, *, is_read: bool) -> embedding.Embedded:
         """Make what is not made. As `embedding.embed`; Newer before anything is made."""
         facts = fingerprint.facts(self._settings)
         meant = indexes.Embedder(fingerprint.of(facts), self._settings.folder.name, facts)
@@ -92,7 +92,7 @@ class Embedding:
             self._entry.rows_per_shard,
             self._entry.batch_tokens,
         )
-        made = embedding.embed(self._of(meant.fingerprint), request, report)
+        made = embedding.embed(self._of(meant.fingerprint), request, report, is_read=is_read)
         current = replace(asked, ids=made.ids)
         for path, found in zip(places, last, strict=True):
             if current != found:

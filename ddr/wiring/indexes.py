@@ -130,13 +130,13 @@ class Index:
             )
         return found
 
-    def embedded(self, report: stages.Report) -> Index:
-        """With vectors made of its texts, where it has texts: what was made before is not made again. What cannot be
-        built of them is refused before."""
+    def embedded(self, report: stages.Report, *, is_read: bool = False) -> Index:
+        """With vectors made of its texts, where it has texts: what was made before is not made again, if its bytes are
+        right (`is_read`: all are compared). What cannot be built of them is refused before."""
         if self.embedding is None:
             return self
         self.foreseen(is_measured=False)
-        self.embedding.embed(report)
+        self.embedding.embed(report, is_read=is_read)
         return replace(self, wanted=self.embedding.sourced(self.wanted))
 
     def live_embedder(self) -> str:

@@ -59,18 +59,19 @@ class Embedded:
         return f"{IDS}.json" if self.has_texts else f"{IDS}.npy"
 
 
-def embed(folder: Path, request: Request, report: stages.Report) -> Embedded:
+def embed(folder: Path, request: Request, report: stages.Report, *, is_read: bool = False) -> Embedded:
     """Make what is not there. InputError with the places of bad lines before anything is embedded; Conflict when a text
-    changes meanwhile; `work.Held` when another process embeds into this folder."""
+    changes meanwhile; `work.Held` when another process embeds into this folder. With `is_read` the bytes of what is
+    there are compared, whatever sizes and times say."""
     writing.make_folder(folder, "`work:` names another folder for what a build keeps")
     place = works.Stages(folder, what="process embeds these texts")
     with place.held():
-        return _Run(place, request, report).run()
+        return _Run(place, request, report, is_read=is_read).run()
 
 
 class _Run:
-    def __init__(self, place: works.Stages, request: Request, report: stages.Report) -> None:
-        self._place, self._request, self._report = place, request, report
+    def __init__(self, place: works.Stages, request: Request, report: stages.Report, *, is_read: bool) -> None:
+        self._place, self._request, self._report, self._is_read = place, request, report, is_read
         self._budget = batching.Budget(request.batch_tokens)
         self._encoder: batching.Encoder | None = None
         self._made = 0
@@ -94,14 +95,15 @@ class _Run:
         return stages.key_of(CODE, self._request.embedder.fingerprint, piece.sha256)
 
     def _is_done(self, survey: texts.Survey, piece: texts.Piece) -> bool:
-        """Its bytes are read again only when the files were touched since they were signed."""
+        """Its bytes are read where all are to be, or when the files were touched since they were signed."""
         name = _stage(piece)
         found = self._place.receipt(name)
         if found is None or found.inputs != self._inputs(piece) or len(found.files) != 2:
             return False
         if found.files[1].name != _ids_name(survey, piece):
             return False
-        if found.facts.get("generation") == (_generation(self._place, found.files) or "gone"):
+        generation = _generation(self._place, found.files) or "gone"
+        if not self._is_read and found.facts.get("generation") == generation:
             return True
         return self._place.is_whole(found)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ddr.cli import main
-from tests.unit.index import tinybert
+from tests.unit.index import corpora, tinybert
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers", reason="the extra `embed` is not installed")
@@ -92,6 +92,16 @@ def test_texts_are_embedded_built_and_published_and_once_is_enough(shop: Shop) -
     found = shop.json("check", "--level", "3")
     assert found["findings"] == []
     assert any("64 of 64 golden documents" in line for line in found["passed"])
+
+
+def test_vectors_that_rot_under_their_size_and_time_are_made_again_by_a_rescan(shop: Shop) -> None:
+    shop.json("build")
+    path = shop.folders[0] / "vectors-000001.npy"
+    content = path.read_bytes()
+    corpora.rot(path)
+    code, _, err = shop.ddr("build", "--rescan")
+    assert code == 0, err
+    assert path.read_bytes() == content
 
 
 def test_a_plan_says_what_embedding_takes_before_it_is_done(shop: Shop) -> None:

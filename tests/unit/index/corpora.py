@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +45,17 @@ def write_npy(base: Path, vectors: NDArray[np.generic], shards: int = 3, name: s
     for at, (first, end) in enumerate(cut(len(vectors), shards)):
         np.save(base / f"{name}-{at:03d}.npy", vectors[first:end])
     return (f"{name}-*.npy",)
+
+
+def rot(path: Path) -> None:
+    """Its last bytes become others, under the same size and time."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        last = file.read()
+        file.seek(-8, os.SEEK_END)
+        file.write(bytes(one ^ 1 for one in last))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def write_fbin(path: Path, vectors: NDArray[np.float32]) -> None:

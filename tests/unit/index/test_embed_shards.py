@@ -58,8 +58,11 @@ def request(base: Path, encoder: Counting, rows: int = 8, made_by: str = "one") 
     return embedding.Request(corpus, meant, lambda: encoder, rows, 400)
 
 
-def embed(base: Path, encoder: Counting | None = None, *, made_by: str = "one") -> embedding.Embedded:
-    return embedding.embed(base / "out", request(base, encoder or Counting(), made_by=made_by), lambda progress: None)
+def embed(
+    base: Path, encoder: Counting | None = None, *, made_by: str = "one", is_read: bool = False
+) -> embedding.Embedded:
+    asked = request(base, encoder or Counting(), made_by=made_by)
+    return embedding.embed(base / "out", asked, lambda progress: None, is_read=is_read)
 
 
 def prepare(base: Path, count: int = ROWS, ids: Ids | None = None) -> None:
@@ -185,6 +188,19 @@ def test_a_shard_that_was_damaged_or_taken_away_is_made_again(tmp_path: Path) ->
     assert tried == 4 * 9
     (tmp_path / "out" / "vectors-000001.npy").touch()
     assert embed(tmp_path).made == 0, "touched, read, and whole"
+
+
+def test_what_rots_under_its_size_and_time_is_made_again_when_all_is_read(tmp_path: Path) -> None:
+    prepare(tmp_path)
+    embed(tmp_path)
+    wanted = result(tmp_path)
+    for name in ("vectors-000001.npy", "ids-000002.json"):
+        corpora.rot(tmp_path / "out" / name)
+        assert embed(tmp_path).made == 0, "sizes and times are trusted"
+        assert result(tmp_path) != wanted
+        assert 0 < embed(tmp_path, is_read=True).made <= 8
+        assert result(tmp_path) == wanted, name
+    assert embed(tmp_path, is_read=True).made == 0
 
 
 def test_another_embedder_never_takes_a_shard_for_its_own(tmp_path: Path) -> None:
