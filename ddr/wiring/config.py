@@ -94,7 +94,8 @@ class PlaneEntry:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole, checked `ddr.yaml`. Relative paths count from `base`, the folder it stands in."""
+    """A whole, checked `ddr.yaml`. Relative paths count from `base`, the folder it stands in; both are absolute, as
+    other processes start in other folders."""
 
     path: Path
     base: Path
@@ -113,14 +114,15 @@ class Config:
 
 
 def find(named: str | None, environ: Mapping[str, str], here: Path) -> Path:
-    """The configuration to use: as named, else $DDR_CONFIG, else `ddr.yaml` here or in a folder above."""
+    """The configuration to use: as named, else $DDR_CONFIG, else `ddr.yaml` here or in a folder above. Always absolute;
+    what is named from here is called as whoever stands beside it would call it, so that plans are the same ones."""
     given = named or environ.get("DDR_CONFIG")
     if given:
-        path = Path(given)
+        path = here / given
         path = path / NAME if path.is_dir() else path
         if not path.is_file():
             raise InputError(f"{path}: there is no such file", hint="`ddr init` writes one; --config names another")
-        return path
+        return path if Path(given).is_absolute() else path.parent.resolve() / path.name
     for folder in (here, *here.parents):
         if (folder / NAME).is_file():
             return folder / NAME
@@ -147,7 +149,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 def read(path: Path, text: str, environ: Mapping[str, str]) -> Config:
     """As `load`, from text; `path` is where it stands or will stand."""
-    return _Reader(path, environ).read(text)
+    return _Reader(path.absolute(), environ).read(text)
 
 
 class _Reader:

@@ -139,6 +139,22 @@ def test_the_file_is_found_upwards_by_name_and_by_environment(tmp_path: Path) ->
         config.find(str(tmp_path / "nope.yaml"), {}, deep)
 
 
+@pytest.mark.parametrize("named", ["ddr.yaml", "./ddr.yaml", ".", "../demo/ddr.yaml", "../link/ddr.yaml", "ddr.yml"])
+def test_however_the_file_is_named_from_here_it_is_the_one_that_is_found_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    here = tmp_path / "demo"
+    here.mkdir()
+    (here / "ddr.yaml").write_text(GOOD)
+    (here / "ddr.yml").symlink_to(tmp_path / "ddr.yaml")
+    (tmp_path / "ddr.yaml").write_text(GOOD)
+    (tmp_path / "link").symlink_to("demo")
+    monkeypatch.chdir(here)
+    for found in (config.find(named, {}, here), config.find(None, {"DDR_CONFIG": named}, here)):
+        assert found == here / Path(named if named != "." else "ddr.yaml").name
+    assert config.load(Path("ddr.yaml"), {}).base == here
+
+
 def test_the_first_file_is_valid_as_it_is_and_with_its_example(tmp_path: Path) -> None:
     text = sample.text({"type": "local", "path": ".ddr"}, ", ".join(connector_types.TYPES))
     assert load(text, tmp_path).services == {}
