@@ -1,13 +1,14 @@
 """`${env:NAME}` and `${file:PATH}` in configuration: resolved on the nodes, so that lines stay known.
 
 A secret stands in `ddr.yaml` only as a reference. What a reference resolved to is remembered, so that it can be
-masked wherever it would be printed.
+masked wherever it would be printed; not where it only says where something lies, as `${env:HOME}/index` does: a command
+or a manifest with such a path masked could not be used.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from ddr.lib import decode, located, redact
 
 _REFERENCE = re.compile(r"\$\{(\w+):([^}]*)\}")
 _SECRET_KEY = re.compile(r"(?i)(password|passwd|passphrase|secret|token|api_?key|access_?key|credential)")
+
+_PLACE_KEY = re.compile(
+    r"(?:indexes\..+\.)?(?:home|work|vectors(?:\[\d+\])?|ids|queries|embedder|embed\.(?:corpus|model))"
+    r"|(?:indexes\..+\.)?s3\.(?:endpoint|region)"
+    r"|(?:repository|backup\.copies\..+)\.(?:path|spool|bucket|prefix|endpoint|region)"
+    r"|connectors\..+\.(?:root|repo|predictions|truths|golden)|sandbox\.root|notify\.path|backup\.(?:keyFile|metrics)"
+)
+"""Keys that say where something lies."""
 
 
 @dataclass
@@ -42,10 +51,15 @@ class Resolver:
         return node
 
     def _resolve_text(self, node: located.Node, text: str, key: str) -> str:
-        if not _REFERENCE.search(text):
+        names = _REFERENCE.findall(text)
+        if not names:
             self._refuse_secret(node, text, key)
             return text
-        return _REFERENCE.sub(lambda match: self._look_up(node, key, match.group(1), match.group(2)), text)
+        found = {(kind, name): self._look_up(node, key, kind, name) for kind, name in names}
+        resolved = _REFERENCE.sub(lambda match: found[match.group(1), match.group(2)], text)
+        if not _is_place(key, names, resolved):
+            self.values.update(found.values())
+        return resolved
 
     def _refuse_secret(self, node: located.Node, text: str, key: str) -> None:
         last = key.rpartition(".")[2]
@@ -74,5 +88,13 @@ class Resolver:
         if value is None:
             self.complaints.append(decode.Complaint(node.line, key, what))
             return ""
-        self.values.add(value)
         return value
+
+
+def _is_place(key: str, names: Collection[tuple[str, str]], resolved: str) -> bool:
+    """Whether nothing of it is secret. A file that a reference names may hold a secret under any key, and so may a
+    variable that is called like one, and a URL that is no place in a bucket."""
+    if not _PLACE_KEY.fullmatch(key) or any(kind != "env" or _SECRET_KEY.search(name) for kind, name in names):
+        return False
+    is_url = "://" in resolved.removeprefix("s3://") and not key.endswith(".endpoint")
+    return not is_url and redact.link(resolved) == resolved

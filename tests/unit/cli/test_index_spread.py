@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -241,6 +242,37 @@ def test_a_manifest_is_printed_for_what_was_prepared(place: Path) -> None:
     assert worker["args"][2:6] == ["--plan", path, "--threads", "1"]
     assert worker["volumeMounts"][1]["mountPath"] == str(place)
     assert "--publish" in done.out
+
+
+@pytest.mark.parametrize("is_secret", [False, True])
+def test_paths_by_a_reference_can_be_typed_and_what_is_secret_is_masked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_secret: bool
+) -> None:
+    """The same folder, named by a reference; once the key of a bucket is what the folder is called."""
+    at, shown = tmp_path / "swordfish", "[redacted]" if is_secret else "swordfish"
+    builds.write(at / "data", 600)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(at))
+    monkeypatch.setenv("KEY", "swordfish")
+    keys = KEYS.replace("[data/v*.npy]", "['${env:HOME}/data/v*.npy']").replace("data/i", "${env:HOME}/data/i")
+    s3 = "s3: {accessKey: '${env:KEY}', secretKey: '${env:KEY}'}\n" if is_secret else ""
+    Path("own.yaml").write_text(f"home: ${{env:HOME}}/idx\n{keys}{s3}")
+
+    def said(*words: str, code: int = 0) -> str:
+        assert main.run(["index", words[0], "own.yaml", *words[1:]]) == code
+        out, err = capsys.readouterr()
+        assert set(re.findall(r"swordfish|\[redacted\]", out + err)) == {shown}, words
+        return out
+
+    plan = json.loads(said("prepare", "--json"))["plan"]
+    assert plan.startswith(f"{tmp_path}/{shown}/idx/.work/")
+    job = yaml.safe_load(said("manifests", "--pvc", "corpus", "--secret", "keys"))
+    (worker,) = job["spec"]["template"]["spec"]["containers"]
+    assert worker["args"][3] == plan
+    assert worker["volumeMounts"][1]["mountPath"] == f"{tmp_path}/{shown}"
+    (at / "data" / "v0.npy").write_bytes(b"odd")
+    said("plan", code=64)
+    said("plan", "--json", code=64)
 
 
 @pytest.mark.long
