@@ -30,7 +30,8 @@ class Encoder(Protocol):
         ...
 
     def vectors(self, batch: Sequence[Tokens]) -> NDArray[np.float32]:
-        """A row for each, whatever their lengths. Whatever torch raises passes through."""
+        """A row for each, whatever their lengths. What torch raises where memory is short passes through; InputError
+        for a model that gives none, Unavailable where its device fails."""
         ...
 
     def is_out_of_memory(self, problem: BaseException) -> bool:

@@ -32,6 +32,7 @@ _KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 _PADDED = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 """Their first positions are of padding: so many fewer are left for tokens."""
 _INSTALL = "pip install 'ddr[embed]'"
+_OF_ONE = f"{CONFIG}, {TOKENIZER} and the weights must be of one model; copy it again"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class Model:
         precision = _precision(self._torch, self._device, settings.precision)
         self._tokenizer = _tokenizer(settings)
         self._pad = int(config.get("pad_token_id") or 0)
+        self._config = config
         if self._device.type == "cpu":
             self._torch.set_num_threads(threads)
         self._model = _loaded(self._torch, settings.folder, precision).to(self._device).eval()
@@ -140,12 +142,43 @@ class Model:
         return [list(one.ids) or [self._pad] for one in found]
 
     def vectors(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        torch = self._torch
+        """InputError where the files of the model do not fit each other, Unavailable where the device fails. That there
+        is no memory passes through."""
         lengths = np.array([len(tokens) for tokens in batch])
         padded = np.full((len(batch), int(lengths.max())), self._pad, np.int64)
         for row, tokens in enumerate(batch):
             padded[row, : len(tokens)] = tokens
+        self._check_tokens(padded)
         is_token = np.arange(padded.shape[1])[None, :] < lengths[:, None]
+        try:
+            return self._pooled(padded, is_token)
+        except Exception as problem:
+            if self.is_out_of_memory(problem):
+                raise
+            raise self._failed(problem) from problem
+
+    def _check_tokens(self, tokens: NDArray[np.int64]) -> None:
+        """Before the device sees them: what a GPU is asked for beyond its table ends all work on it."""
+        known = self._config.get("vocab_size")
+        if not isinstance(known, int):
+            return
+        odd = tokens[(tokens < 0) | (tokens >= known)]
+        if odd.size:
+            raise InputError(
+                f"model {self._settings.folder}: its tokenizer gives token {odd[0]}, its weights have 0 to {known - 1}",
+                hint=_OF_ONE,
+            )
+
+    def _failed(self, problem: Exception) -> InputError | Unavailable:
+        what = f"model {self._settings.folder} gives no vectors: {type(problem).__name__}: {redact.foreign(problem)}"
+        if isinstance(problem, RuntimeError):
+            return Unavailable(what, hint="look at the device with `dmesg`; `device: cpu` does without a GPU")
+        if self._config.get("is_encoder_decoder"):
+            return InputError(what, hint="it has a decoder, too; take a sentence encoder, as BERT is one")
+        return InputError(what, hint=_OF_ONE)
+
+    def _pooled(self, padded: NDArray[np.int64], is_token: NDArray[np.bool_]) -> NDArray[np.float32]:
+        torch = self._torch
         with torch.inference_mode():
             mask = torch.from_numpy(is_token).to(self._device)
             given = torch.from_numpy(padded).to(self._device)

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ddr.domain import indexes
-from ddr.errors import InputError, Refused
+from ddr.errors import InputError, Refused, Unavailable
 from ddr.index.embedders import batching, fingerprint, model
 from tests.unit.index import tinybert
 
@@ -220,6 +221,59 @@ def test_a_folder_that_is_no_safe_model_is_refused(copy: Path) -> None:
     refused("has no tokenizer.json")
     shutil.rmtree(copy)
     refused("is not there")
+
+
+def _more_words(folder: Path) -> None:
+    """As if words were added and the weights not resized."""
+    said = json.loads((folder / "tokenizer.json").read_text())
+    said["model"]["vocab"] |= {
+        word: number + 5000 for word, number in said["model"]["vocab"].items() if word == "river"
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(said))
+
+
+def _padding_elsewhere(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "pad_token_id": -1}))
+
+
+def _decoder_too(folder: Path) -> None:
+    config = transformers.T5Config(vocab_size=300, d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    transformers.T5Model(config).save_pretrained(folder)
+
+
+def _of_pictures(folder: Path) -> None:
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64, image_size=8, patch_size=4
+    )
+    transformers.ViTModel(config).save_pretrained(folder)
+
+
+_UNFIT: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "words that the weights lack": (_more_words, r"gives token 50\d\d, its weights have 0 to \d+$", "of one model"),
+    "padding that is no word": (_padding_elsewhere, "gives token -1, its weights", "of one model"),
+    "an encoder and a decoder": (_decoder_too, "gives no vectors: ValueError: ", "a sentence encoder"),
+    "a model of pictures": (_of_pictures, r"gives no vectors: \w+Error: ", "of one model"),
+}
+
+
+@pytest.mark.parametrize("name", _UNFIT)
+def test_files_that_do_not_fit_each_other_are_told(copy: Path, name: str) -> None:
+    spoil, says, hint = _UNFIT[name]
+    spoil(copy)
+    with pytest.raises(InputError, match=says) as refused:
+        vectors(settings(copy))
+    assert str(copy) in refused.value.message
+    assert hint in refused.value.hint
+
+
+def test_a_device_that_fails_is_no_fault_of_the_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(transformers.BertModel, "forward", fails)
+    with pytest.raises(Unavailable, match="gives no vectors: RuntimeError: CUDA error"):
+        vectors(settings(folder))
 
 
 def test_code_of_the_model_is_never_run(copy: Path) -> None:
