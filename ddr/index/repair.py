@@ -21,7 +21,7 @@ from typing import Protocol
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, Missing, Refused, Unavailable
-from ddr.index import check
+from ddr.index import corpus_levels
 from ddr.index.homes import history, home, naming, publishing
 
 _CORPUS_LEVEL = 3
@@ -112,7 +112,7 @@ def decide(
         return _back(of, found, prove, embedder, Repair(found.version, Step.HELPLESS, first, next=_EMBED))
     there = left()
     helpless = Repair(found.version, Step.HELPLESS, first, next=_BRING)
-    if all(one.where == check.CORPUS for one in found.findings):
+    if all(one.where == corpus_levels.CORPUS for one in found.findings):
         return helpless
     if indexes.Trouble.OUT_OF_SYNC in troubles and there.has_source:
         return Repair(found.version, Step.BUILD, first)
