@@ -139,6 +139,7 @@ class Look:
         self.skipped: list[str] = []
         self.done: list[int] = []
         self.is_broken = False
+        self.has_names = any(file.name == naming.NAMES for file in manifest.files)
         self._embedder()
 
     def at(self, level: int) -> None:
@@ -276,10 +277,9 @@ class Look:
         """None, with a finding, when it cannot be loaded."""
         if folder is None:
             return None
-        has_names = any(file.name == naming.NAMES for file in self.manifest.files)
         question = loading.Question(
             str(folder / naming.INDEX),
-            str(folder / naming.NAMES) if has_names else "",
+            str(folder / naming.NAMES) if self.has_names else "",
             threads=self.means.threads,
             **more,  # type: ignore[arg-type]
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, DdrError, Unavailable
+from ddr.errors import Conflict, Damaged, DdrError, Unavailable
 from ddr.index import loading
 from ddr.index.homes import naming
 
@@ -28,6 +28,11 @@ def compare(look: check.Look) -> str:
 
     try:
         corpus = look.means.corpus()
+        if (corpus.id_kind == "text") != look.has_names:
+            own, others = ("texts", "numbers") if look.has_names else ("numbers", "texts")
+            what = f"its ids are {own}, those of the corpus are {others}"
+            look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, _AGAIN)
+            return "level 3"
         wanted = syncing.wanted(corpus, look.manifest, look.means.sample)
     except Unavailable as problem:
         return look.away(3, problem)
@@ -37,7 +42,11 @@ def compare(look: check.Look) -> str:
     with look.local() as folder:
         if folder is None:
             return "level 3"
-        names = loading.names(folder / naming.NAMES) if wanted.has_texts else None
+        try:
+            names = loading.names(folder / naming.NAMES) if look.has_names else None
+        except Damaged as problem:
+            look.broken(naming.NAMES, problem.message)
+            return "level 3"
         labels, rows = syncing.labels_of_sample(wanted, names)
         try:
             seen = look.ask(folder, sample=tuple(labels.tolist()), wants_labels=True)

@@ -15,7 +15,7 @@ import pytest
 
 from ddr.domain import indexes
 from ddr.errors import Missing, Unavailable, UnknownName
-from ddr.index import check
+from ddr.index import check, repair
 from ddr.index.engines import files as faiss_files
 from ddr.index.homes import home as homes
 from ddr.index.homes import writing
@@ -174,6 +174,37 @@ def test_a_corpus_that_goes_on(tmp_path: Path) -> None:
     found = check.check(home, version, means(made), (3,))
     assert found.exit_code == 11
     assert "cannot be read" in found.findings[0].what
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("numbers", "texts", "its ids are numbers, those of the corpus are texts"),
+        ("positions", "texts", "its ids are numbers, those of the corpus are texts"),
+        ("texts", "numbers", "its ids are texts, those of the corpus are numbers"),
+        ("texts", "positions", "its ids are texts, those of the corpus are numbers"),
+    ],
+)
+def test_ids_of_another_kind_are_told_and_built_again(before: str, after: str, said: str, tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus", ids=before)
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    other = published.make(tmp_path / "corpus", ids=after)
+    found = check.check(home, version, check.Means(corpus=other.corpus), (3,))
+    (finding,) = found.findings
+    assert (found.exit_code, finding.what) == (11, said)
+    assert finding.next.startswith("`ddr index build --publish`")
+    decided = repair.decide(home, found, lambda: repair.Left(has_source=True), published.prover(home))
+    assert decided.step is repair.Step.BUILD
+
+
+def test_names_that_are_no_list_of_texts_are_damage(tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus", ids="texts")
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    published.loosened(home.root / "versions" / version / "ids.json").write_text("[1]")
+    found = check.check(home, version, check.Means(corpus=made.corpus), (3,))
+    assert (found.exit_code, found.findings[0].where) == (10, f"{version}/ids.json")
 
 
 def test_what_the_levels_need(tmp_path: Path) -> None:
