@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ddr.errors import DdrError, InputError
+from ddr.errors import DdrError, InputError, Unavailable
 from ddr.index.sources import arrays, ids, places
 from ddr.lib import redact
 
@@ -83,9 +83,10 @@ class File:
         try:
             import pyarrow
             import pyarrow.parquet
-        except ImportError as problem:
-            raise InputError(
-                f"{self.uri} cannot be read without pyarrow", hint="pip install 'ddr[parquet]'"
+        except (ImportError, OSError) as problem:  # OSError: its own shared library does not load
+            raise Unavailable(
+                f"{self.uri} cannot be read without pyarrow: {redact.foreign(problem)}",
+                hint="pip install 'ddr[parquet]'",
             ) from problem
         try:
             source = pyarrow.PythonFile(_Handle(self._trying), mode="r")

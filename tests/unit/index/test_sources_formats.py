@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import InputError
+from ddr.errors import InputError, Unavailable
 from tests.unit.index import corpora
 
 ROWS, DIMENSION = 120, 6
@@ -228,6 +229,14 @@ def test_a_column_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     assert told in caught.value.message
     if name in ("no such column", "no id column"):
         assert caught.value.hint.startswith("`ids:` names" if "id" in name else "`column:` names")
+
+
+def test_without_its_library_nothing_is_said_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpora.written(tmp_path, corpora.table(corpora.fixed(VECTORS)))
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(Unavailable, match=r"v\.parquet cannot be read without pyarrow") as caught:
+        corpora.find(tmp_path, "v.parquet")
+    assert caught.value.hint == "pip install 'ddr[parquet]'"
 
 
 def test_a_row_of_another_length_is_named_when_it_is_read(tmp_path: Path) -> None:
