@@ -38,7 +38,7 @@ _ALIKE = 0.99
 """Share of the probes' answers that must be those of the publication. Another processor adds in another order, and
 turns a tie now and then; damage that shows at all changes more (reference/index.md, 0.1)."""
 _BETTER = "`ddr index repair`, or `ddr index rollback` to another version"
-OF_WHAT_SERVES = (_BETTER, corpus_levels.WRONG)
+OF_WHAT_SERVES = (_BETTER, corpus_levels.WRONG, corpus_levels.ELSEWHERE)
 
 Report = Callable[[str, int, int], None]
 """The level, and of how many bytes how many are read: 0 of 0 where it counts none."""
@@ -63,7 +63,7 @@ class Means:
     corpus: Callable[[], corpora.Corpus] | None = None
     """Opened over the files as they are now, not as the plan saw them."""
     rebuild: Callable[[int], Again] | None = None
-    """Make a part again, elsewhere."""
+    """Make a part again, elsewhere. Refused where this machine makes other bytes than the plan's."""
     part: int = 0
     scratch: Path | None = None
     """Where what is not local is fetched to."""
@@ -139,6 +139,7 @@ class Look:
         self.skipped: list[str] = []
         self.done: list[int] = []
         self.is_broken = False
+        self.is_of_same_rows = False  # as the corpus now, by what level 3 read
         self.has_names = any(file.name == naming.NAMES for file in manifest.files)
         self._embedder()
 

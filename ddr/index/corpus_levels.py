@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, DdrError, Unavailable
+from ddr.errors import Conflict, Damaged, DdrError, InputError, Refused, Unavailable
 from ddr.index import loading
 from ddr.index.homes import naming
 
 if TYPE_CHECKING:
-    from ddr.index import check, syncing
+    from ddr.index import check
 
 CORPUS = "the corpus"
 _AGAIN = "`ddr index build --publish`: the corpus is another one by now"
 _RESCAN = "`ddr index build --rescan --publish`: the corpus was rewritten under the same sizes and times"
 WRONG = "`ddr index repair --level 3 --apply`: the corpus has the rows it had, so the index is what is wrong"
+ELSEWHERE = (
+    "the same command on another machine: where it finds nothing, this one computes wrongly; else take the work folder"
+    " away, and `ddr index build --publish`"
+)
 _BRING = "bring the corpus back, or `ddr index build --publish` from what it is now"
 
 
@@ -39,6 +43,7 @@ def compare(look: check.Look) -> str:
     except DdrError as problem:
         look.find(indexes.Trouble.OUT_OF_SYNC, CORPUS, f"cannot be read as it was: {problem.message}", _BRING)
         return "level 3"
+    look.is_of_same_rows = wanted.scan.digests == look.manifest.scan.digests
     with look.local() as folder:
         if folder is None:
             return "level 3"
@@ -53,7 +58,8 @@ def compare(look: check.Look) -> str:
         except Unavailable as problem:
             return look.away(3, problem)
     if seen is not None:
-        then = _remedy(look.manifest, wanted)
+        is_planned = wanted.corpus.shards == look.manifest.plan.shards
+        then = WRONG if look.is_of_same_rows else _RESCAN if is_planned else _AGAIN
         for what in syncing.differences(look.manifest, wanted, seen, names, rows):
             look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, then)
     return f"level 3: {wanted.scan.kept:,} ids are those of the corpus, {len(rows)} sampled vectors are theirs"
@@ -79,13 +85,6 @@ def _golden(look: check.Look) -> None:
         look.skipped.append(f"golden documents: {found.sentence}")
 
 
-def _remedy(manifest: indexes.Manifest, wanted: syncing.Wanted) -> str:
-    """By the rows that were read and what the build went by."""
-    if wanted.scan.digests == manifest.scan.digests:
-        return WRONG
-    return _RESCAN if wanted.corpus.shards == manifest.plan.shards else _AGAIN
-
-
 def rebuild(look: check.Look) -> str:
     parts, number = look.manifest.parts, look.means.part
     if look.means.rebuild is None or not parts:
@@ -99,12 +98,16 @@ def rebuild(look: check.Look) -> str:
     except Unavailable as problem:
         return look.away(4, problem)
     except DdrError as problem:
-        then = _AGAIN if isinstance(problem, Conflict) else _BRING
         what = f"cannot be made again: {problem.message}"
+        if isinstance(problem, Refused | InputError) or (isinstance(problem, Conflict) and look.is_of_same_rows):
+            look.skipped.append(f"level 4: part {number} {what}")
+            return ""
+        then = _AGAIN if isinstance(problem, Conflict) else _BRING
         look.find(indexes.Trouble.OUT_OF_SYNC, f"part {number}", what, then)
         return "level 4"
     if found.digests and found.digests != look.manifest.scan.digests:
         look.find(indexes.Trouble.OUT_OF_SYNC, CORPUS, "its shards have other rows than when it was built", _RESCAN)
     elif found.sha256 != parts[number]:
-        look.broken(f"part {number}", "made again it has other bytes: the source, the software or this machine")
+        what = "made again of the same rows by the same software it has other bytes"
+        look.find(indexes.Trouble.CORRUPT, f"{look.version}/part {number}", what, ELSEWHERE)
     return f"level 4: part {number} made again has the same bytes"

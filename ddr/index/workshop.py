@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ddr.domain import indexes
-from ddr.errors import DdrError
+from ddr.errors import DdrError, Refused, Unavailable
 from ddr.index import build, check, codec, repair, stages, worker
 from ddr.index import work as works
 from ddr.index.homes import publishing
+from ddr.index.spread import sameness
 
 
 class Site(Protocol):
@@ -115,8 +116,13 @@ def part_again(
     bench: Callable[[Path], stages.Bench],
     number: int,
 ) -> check.Again:
-    """Made in a folder of its own, away from what a build goes on with."""
+    """Made in a folder of its own, away from what a build goes on with. Refused where this machine makes other bytes
+    than the plan's."""
     with tempfile.TemporaryDirectory(prefix="ddr-rebuild-") as folder:
         made = bench(Path(folder))
+        try:
+            sameness.ensure(made.plan)
+        except Unavailable as problem:  # to a worker another machine may be given
+            raise Refused(problem.message, hint=problem.hint) from problem
         build.prepare(made)
         return check.Again(worker.part(made, number).files[0].sha256, build.scanned(made).digests)

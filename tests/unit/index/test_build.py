@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import os
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, InputError, Missing, Unavailable
+from ddr.errors import Conflict, InputError, Missing, Refused, Unavailable
 from ddr.index import build, check, child, measuring, plans, stages, worker, workshop
 from ddr.index import work as works
 from ddr.index.homes import folder as folders
@@ -308,6 +309,14 @@ def test_a_build_is_published_checked_at_every_level_and_gone_back_from(kind: in
         assert not found.findings
     way = publishing.way_back(home, None, lambda version: check.check(home, version, check.Means()))
     assert publishing.roll_back(home, way).after == served[0] == home.current()
+
+
+@pytest.mark.parametrize("software", [{"faiss": "faiss-cpu 1.0"}, {"simd": "NONESUCH"}])
+def test_a_part_is_not_made_again_where_other_bytes_come_of_it(software: dict[str, str], corpus: Path) -> None:
+    chosen = builds.plan(builds.wanted(corpus))
+    other = dataclasses.replace(chosen, software={**chosen.software, **software})
+    with pytest.raises(Refused, match=next(iter(software.values()))):
+        workshop.part_again(functools.partial(builds.bench, other), 0)
 
 
 def test_the_file_has_the_search_parameter_that_was_measured(corpus: Path) -> None:

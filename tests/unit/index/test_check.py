@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Missing, Unavailable, UnknownName
+from ddr.errors import Conflict, DdrError, InputError, Missing, Refused, Unavailable, UnknownName
 from ddr.index import check, repair
 from ddr.index.engines import files as faiss_files
 from ddr.index.homes import home as homes
@@ -223,6 +223,7 @@ def test_what_the_levels_need(tmp_path: Path) -> None:
     assert (found.exit_code, found.levels, found.not_checked) == (0, (4,), ())
     found = check.check(home, version, check.Means(rebuild=lambda part: check.Again("sha256:other")), (4,))
     assert found.exit_code == 10
+    assert "ddr index repair" not in found.findings[0].next, "which looks at no part"
     away = Unavailable("the bucket does not answer")
 
     def silent(*_: object) -> NoReturn:
@@ -242,6 +243,34 @@ def test_what_the_levels_need(tmp_path: Path) -> None:
         check.check(home, version, check.Means(rebuild=lambda part: check.Again(digest), part=2), (0, 4))
     with pytest.raises(Missing):
         check.check(home, "v000009-0123456789ab", check.Means())
+
+
+@pytest.mark.parametrize(
+    ("problem", "levels", "code"),
+    [
+        (Refused("this machine makes other bytes than the plan"), (4,), 0),
+        (InputError("no file is named q.npy"), (4,), 0),
+        (Conflict("v0.npy changed since it was planned"), (3, 4), 0),
+        (Conflict("v0.npy changed since it was planned"), (4,), 11),
+    ],
+)
+def test_a_part_that_cannot_be_made_again_here_is_no_finding(
+    problem: DdrError, levels: tuple[int, ...], code: int, tmp_path: Path
+) -> None:
+    """Where level 3 read the same rows, a file that changed is one that has another time."""
+    made = published.make(tmp_path / "corpus", rows=60)
+    manifest = dataclasses.replace(made.manifest, parts=("sha256:one",), is_deterministic=True)
+    home = published.at(tmp_path / "home")
+    version = published.published(home, dataclasses.replace(made, manifest=manifest))
+
+    def failing(part: int) -> NoReturn:
+        raise problem
+
+    found = check.check(home, version, means(made, rebuild=failing), levels)
+    assert found.exit_code == code
+    told = [f"level 4: part 0 cannot be made again: {problem.message}"] if code == 0 else []
+    assert [one for one in found.not_checked if "level 4" in one] == told
+    assert (4 in found.levels) == bool(code)
 
 
 @pytest.mark.parametrize("put", [Path.mkdir, lambda path: path.symlink_to("/etc/passwd"), Path.touch])
