@@ -211,7 +211,7 @@ def check(
       0   nothing found
       10  damaged            11  out of step with the corpus
       12  another embedder   13  other search parameter or recall
-      1   there is no such version, or it serves nothing
+      1   there is no such version, others put it there, or nothing is served
       64  usage, or a part that it has not
       69  a system is away
     """

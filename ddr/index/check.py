@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, Missing, Unavailable, UnknownName
-from ddr.index import codec, corpus_levels, loading
+from ddr.index import corpus_levels, loading
 from ddr.index.homes import hashing, history, home, naming
 from ddr.lib import digest
 
@@ -74,16 +74,12 @@ class Means:
 def check(
     of: home.Shelf, version: str, means: Means, levels: Sequence[int] = QUICK, report: Report = lambda *told: None
 ) -> indexes.Check:
-    """Never raises for what is wrong with the version. Missing where there is none of that name, UnknownName where it
-    has no such part, codec.Newer where a newer ddr wrote it, Unavailable where the corpus does not answer, or this
-    machine has no room for a child, and nothing was found before."""
+    """Never raises for what is wrong with the version. Missing where there is none of that name, Refused where others
+    put it there, UnknownName where it has no such part, codec.Newer where a newer ddr wrote it, Unavailable where the
+    corpus does not answer, or this machine has no room for a child, and nothing was found before."""
     try:
-        manifest = of.manifest(version)
-    except codec.Newer:
-        raise
-    except (Damaged, Missing) as problem:
-        if isinstance(problem, Missing) and not (naming.is_ours(version) and version in of.versions()):
-            raise  # others may put versions there that have no manifest
+        manifest = home.opened(of, version)
+    except home.DamagedVersion as problem:
         finding = _corrupt(f"{version}/manifest.json", problem.message)
         return indexes.Check(version, (), (finding,), not_checked=("everything: what it must be is not known",))
     if _REBUILD in levels and manifest.parts and not 0 <= means.part < len(manifest.parts):

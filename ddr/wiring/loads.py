@@ -25,7 +25,8 @@ def of(wired: build.Wired) -> deployable.Loads:
         if not isinstance(acting, faiss_index.IndexPlane):
             return ""
         folder = acting.pointer.path(name)
-        if (folder / naming.MANIFEST).is_file() and folder.parent.name == "versions":
+        is_proved = naming.is_ours(name) and (folder / naming.MANIFEST).is_file()
+        if is_proved and folder.parent.name == "versions":
             return _as_published(folder, wired)
         return _alone(folder)
 

@@ -207,7 +207,7 @@ def opened(shelf: Shelf, version: str) -> indexes.Manifest:
     """The manifest of a version. DamagedVersion where it is there and cannot be proved, Missing where there is none,
     Refused where others put it there."""
     if not naming.is_ours(version) and version in shelf.versions():
-        raise Refused(f"{version} {OF_OTHERS}")
+        raise Refused(f"{version} {OF_OTHERS}", hint="`ddr index build --publish` serves what can be proved")
     with _damage(shelf, version):
         return shelf.manifest(version)
 

@@ -167,15 +167,26 @@ class TestBesideANewerDdr:
         assert (home.current(), naming.number(made)) == (made, 3)
 
 
+@pytest.mark.parametrize("has_manifest", [False, True])
 @pytest.mark.parametrize("version", ["nobody's", "v000009-0123456789ab"])
-def test_what_others_put_there_is_not_damaged(version: str, home: folder.FolderHome, tmp_path: Path) -> None:
-    """Of ddr's own names a manifest must be there."""
-    (home.root / "versions" / version).mkdir(parents=True)
+def test_what_others_put_there_is_not_damaged(
+    version: str, has_manifest: bool, home: folder.FolderHome, tmp_path: Path
+) -> None:
+    """Of ddr's own names a manifest must be there, and its own."""
+    place = home.root / "versions" / version
+    place.mkdir(parents=True)
+    if has_manifest:
+        (place / naming.MANIFEST).write_text('{"embedder": "theirs", "files": []}')
     expected = DamagedVersion if naming.is_ours(version) else Refused
     with pytest.raises(expected):
         fetching.fetch(home, version, tmp_path / "served")
     with pytest.raises(expected):
         publishing.pin(home, version, "ours")
+    if naming.is_ours(version):
+        assert check.check(home, version, check.Means()).exit_code == 10
+    else:
+        with pytest.raises(Refused, match="was not published by `ddr index`"):
+            check.check(home, version, check.Means())
 
 
 @pytest.mark.parametrize("name", VERSIONS, ids=VERSIONS.values())
