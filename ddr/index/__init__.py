@@ -10,7 +10,8 @@
     embedders/ text to vectors by a torch model; fingerprint and golden documents
     homes/     immutable versions, what points at one, and where it has been, in a folder or a bucket
     backing/   a home as a component of a backup
-    check, syncing, repair, workshop      levels 0 to 4; what is done about what they found, and with what
+    check, corpus_levels, syncing         levels 0 to 2, and 3 and 4, which look at the corpus
+    repair, workshop                      what is done about what they found, and with what
     workfolders                   which of them are of use, and of which version
     spread/    the same worker call on Ray and in a Kubernetes Indexed Job
     codec      plans, parts and manifests as bytes
