@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 HEAVY  := $(VENV)/.heavy
 UV     := $(BIN)/uv
 UV_VERSION := 0.13.8
-JOBS   ?= 2
+JOBS   ?= 3  # one more than CI has cores: tests wait for servers
 
 # uv does not read pip's own find-links setting; hand it over, so that a local wheel (torch, CPU build) is preferred.
 export UV_FIND_LINKS := $(PIP_FIND_LINKS)

@@ -3,6 +3,7 @@
     versions/<v>/<file>/000000…   64 MiB each, so that one can be fetched again alone
     versions/<v>/manifest.json    created last: from then on the version is there
     current                       what serves and the last moves, swapped by compare-and-set; it counts up
+    moves                         a copy of it, written behind each move: what is known where `current` is gone
     pins/<v>, leases/<v>/<token>  why it is kept, who reads it until when
     uploads/<v>, removing/<v>     what is under way; a sweep ends what nobody ends
 
@@ -22,7 +23,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, InputError, Missing, Refused
+from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused
 from ddr.index import codec
 from ddr.index.homes import hashing, home, naming
 from ddr.lib import digest
@@ -119,11 +120,11 @@ class BucketHome:
         return found.version if found else None
 
     def moves(self) -> Sequence[home.Move]:
-        found = self._current()[0]
+        found = self._current()[0] or self._copied()
         return found.moves if found else ()
 
     def unread(self) -> str:
-        return ""  # the moves lie in the pointer, which is lost as a whole
+        return ""  # the moves lie in the pointer, which is lost as a whole, and then in its copy
 
     def point(self, expect: str | None, to: str, why: str = "", published: home.Published | None = None) -> str:
         self._must_be_honest()
@@ -135,7 +136,8 @@ class BucketHome:
             raise self._moved(found, expect)
         self._must_be_there(to)
         move = home.Move(self.now(), found or "", to, self.actor, why, published)
-        after = Current(to, before.count + 1 if before else 1, (*(before.moves if before else ()), move)[-_KEPT_MOVES:])
+        last = before or self._copied()
+        after = Current(to, last.count + 1 if last else 1, (*(last.moves if last else ()), move)[-_KEPT_MOVES:])
         try:
             if before is None:
                 self.store.create(self._key("current"), codec.encode(after))
@@ -148,7 +150,7 @@ class BucketHome:
             self._take_back(after, before)
             now = self.current() or "nothing"
             raise Conflict(f"{to} was removed or is being; {self.name} points at {now}", hint="build it again")
-        return ""
+        return self._copy(after)
 
     def add(self, version: str, files: Mapping[str, Path], manifest: indexes.Manifest) -> None:
         content = codec.encode(manifest)
@@ -258,6 +260,28 @@ class BucketHome:
         except (Damaged, InputError) as problem:
             newer = "use the ddr that wrote it; where none did, " if isinstance(problem, InputError) else ""
             raise home.LostPointer(problem.message, first=f"{newer}delete the object {key}, then ") from problem
+
+    def _copied(self) -> Current | None:
+        key = self._key("moves")
+        try:
+            return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}")
+        except (Missing, Damaged, InputError):
+            return None  # it is a help where the pointer is gone, and nobody's only way
+
+    def _copy(self, after: Current) -> str:
+        """Why there is none now, "" where there is. Of two movers at once one may have the last word."""
+        key, content = self._key("moves"), codec.encode(after)
+        try:
+            entry = self.store.head(key)
+            if entry is None:
+                self.store.create(key, content)
+            else:
+                self.store.swap(key, content, entry.version)
+        except Conflict:
+            pass
+        except DdrError as problem:
+            return f"the move to {after.version} was made; its record was not written: {problem.message}"
+        return ""
 
     def _moved(self, found: str | None, expect: str | None) -> Conflict:
         return Conflict(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Damaged, Missing, Refused
+from ddr.errors import Conflict, Damaged, Missing, Refused, Unavailable
 from ddr.index import check
 from ddr.index.homes import home
 from ddr.ports import store
@@ -147,6 +147,51 @@ def test_a_version_that_goes_between_look_and_move_is_not_gone_to_or_pinned(made
         of.pin(second, "why")
     assert of.pins() == {}
     assert of.versions() == (third,)
+
+
+def test_a_pointer_that_is_gone_is_known_to_have_been_there(made: Making) -> None:
+    place = memory.MemoryStore()
+    of = published.in_store(place)
+    first, second = (published.published(of, made(number)) for number in range(2))
+    moves = of.moves()
+    place.delete(of.prefix + "current")
+    found = check.pointed(of)
+    assert isinstance(found, indexes.Check)
+    assert found.exit_code == 10
+    assert found.findings[0].next == f"`ddr index rollback --to {second} --apply`"
+    assert of.moves() == moves
+    assert of.point(None, second) == ""
+    assert check.pointed(of) == second
+    assert of.moves()[:-1] == moves
+    place.delete(of.prefix + "moves")
+    assert of.point(second, first) == ""
+    place.delete(of.prefix + "current")
+    assert of.moves()[-1].after == first
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged", "a store that is away"])
+def test_a_copy_of_the_moves_is_in_nobodys_way(harm: str, made: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = memory.MemoryStore()
+    of = published.in_store(place)
+    first, second = (published.published(of, made(number)) for number in range(2))
+    entry = place.head(of.prefix + "moves")
+    assert entry
+    if harm == "gone":
+        place.delete(of.prefix + "moves")
+    elif harm == "damaged":
+        place.swap(of.prefix + "moves", b"{", entry.version)
+    else:
+        real = place.swap
+
+        def swap(key: str, content: bytes, expect: str) -> store.Entry:
+            if key.endswith("moves"):
+                raise Unavailable("the store is away", hint="")
+            return real(key, content, expect)
+
+        monkeypatch.setattr(place, "swap", swap)
+    said = of.point(second, first)
+    assert (of.current(), "its record was not written" in said) == (first, harm == "a store that is away")
+    assert of.moves()[-1].after == first
 
 
 def test_a_first_pointer_to_a_version_that_goes_is_told_as_it_stays(made: Making) -> None:
