@@ -24,7 +24,9 @@ from typing import Any
 from ddr.errors import DdrError, Unavailable
 from ddr.lib import process, redact
 
-_BEGUN, _WELL, _BADLY, _END = b">", b"+", b"-", b"."
+_BEGUN, _WELL, _BADLY, _AWAY, _END = b">", b"+", b"-", b"?", b"."
+_OF_LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Without which a library that is found here is not found there."""
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """The limits that the child sets itself end it otherwise."""
 _AGAIN = "the same command again, when this machine has memory, processes and open files left"
@@ -110,6 +112,7 @@ def _environment(limits: Limits) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "OMP_NUM_THREADS": "2",
         "OPENBLAS_NUM_THREADS": "1",
+        **{name: os.environ[name] for name in _OF_LIBRARIES if name in os.environ},
         **limits.environment,
     }
 
@@ -164,9 +167,11 @@ def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
     if code in _FROM_OUTSIDE:
         raise Unavailable(f"the child {ended}, which something else sent", hint=_AGAIN)
     kind, content = answer[1:2], answer[2:-1]
-    if code == 0 and kind in (_WELL, _BADLY) and answer.endswith(_END):
+    if code == 0 and kind in (_WELL, _BADLY, _AWAY) and answer.endswith(_END):
         if kind == _WELL:
             return Outcome(content)
+        if kind == _AWAY:
+            raise Unavailable(redact.foreign(content.decode(errors="replace")), hint="`ddr doctor` tells what is here")
         return Outcome(trouble=redact.foreign(content.decode(errors="replace")) or "the child failed without a word")
     if code == -signal.SIGXCPU:
         trouble = f"the child used more than {limits.cpu_s} s of processor time and was killed"
@@ -199,6 +204,8 @@ def main() -> None:
     os.write(out, _BEGUN)
     try:
         answer = _WELL + function(_exactly(order["size"])) + _END
+    except Unavailable as problem:
+        answer = _AWAY + problem.message.encode() + _END
     except DdrError as problem:
         answer = _BADLY + problem.message.encode() + _END
     except MemoryError:

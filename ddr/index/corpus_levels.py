@@ -37,6 +37,11 @@ def compare(look: check.Look) -> str:
             what = f"its ids are {own}, those of the corpus are {others}"
             look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, _AGAIN)
             return "level 3"
+        dimension = look.manifest.plan.shape.dimension
+        if corpus.dimension != dimension:
+            what = f"its vectors have {dimension} dimensions, those of the corpus {corpus.dimension}"
+            look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, _AGAIN)
+            return "level 3"
         wanted = syncing.wanted(corpus, look.manifest, look.means.sample)
     except Unavailable as problem:
         return look.away(3, problem)

@@ -19,7 +19,7 @@ from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Unavailable
 from ddr.index import codec
 from ddr.index.homes import writing
-from ddr.lib import digest, durable, openfiles
+from ddr.lib import digest, openfiles
 from ddr.ports import store
 
 PLAN = "plan.json"
@@ -150,7 +150,7 @@ class Stages:
                 self._push(file)
         content = codec.encode(receipt)
         writing.make_folder(self.folder / _RECEIPTS, _ELSEWHERE)
-        durable.replace(self.folder / _RECEIPTS / f"{receipt.stage}.json", content)
+        writing.write_bytes(self.folder / _RECEIPTS / f"{receipt.stage}.json", content)
         if self.depot is not None:
             _put(self.depot, f"{self.prefix}{_RECEIPTS}/{receipt.stage}.json", content)
         return receipt
@@ -172,7 +172,7 @@ class Stages:
         """Where it lies, its bytes compared now; fetched when only the depot has it whole. Damaged, Missing."""
         path = self.path(file.name)
         is_there = path.is_file()
-        if is_there and digest.of_file(path) == file.sha256:
+        if is_there and _digest(path) == file.sha256:
             return path
         if is_there and self.depot is None:
             raise Damaged(f"{path} has other bytes than were written", hint="repeat the command: it is made anew")
@@ -232,6 +232,17 @@ class Work(Stages):
     """Those of one plan."""
 
     plan: indexes.Plan = field(kw_only=True)
+
+
+def _digest(path: Path) -> str:
+    """ "" where the disk cannot read it: it is made anew as what is damaged. Unavailable where it may not be read."""
+    try:
+        return digest.of_file(path)
+    except OSError as problem:
+        if problem.errno in writing.BAD_SECTOR:
+            return ""
+        what = f"{path} cannot be read: {problem.strerror}"
+        raise Unavailable(what, hint="look at the folder and its rights") from problem
 
 
 def _put(depot: store.Store, key: str, content: bytes) -> None:

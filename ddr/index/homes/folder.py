@@ -33,8 +33,6 @@ from ddr.index.homes import home, movelog, naming, writing
 from ddr.lib import durable, openfiles, pointer
 from ddr.ports import store
 
-_BAD_SECTOR = (errno.EIO, errno.EUCLEAN)
-
 
 @dataclass(frozen=True)
 class FolderHome:
@@ -349,7 +347,7 @@ class FolderHome:
             except FileNotFoundError as problem:
                 raise Missing(f"{path} is not there", hint="take another version, or build it again") from problem
             except OSError as problem:
-                if problem.errno in _BAD_SECTOR:
+                if problem.errno in writing.BAD_SECTOR:
                     raise Damaged(
                         f"the disk cannot read {path}: {problem.strerror}", hint="take another disk"
                     ) from problem

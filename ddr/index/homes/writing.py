@@ -33,6 +33,7 @@ _STALE_S = 86400.0
 """What another machine left beside its file is old enough to be taken away."""
 _LEFTOVER = re.compile(r"\..+\.(?:([0-9a-f]{12})-)?(\d+)-[0-9a-f]{8}\.tmp")
 _DISK = "this disk or its controller is failing: take another one"
+BAD_SECTOR = (errno.EIO, errno.EUCLEAN)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 T = TypeVar("T")

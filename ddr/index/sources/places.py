@@ -111,7 +111,10 @@ def _in_bucket(pattern: str, buckets: Buckets) -> Iterator[Place]:
         if entry is not None:
             yield _of_entry(bucket, entry)
         return
-    fits = re.compile(_translated(key), re.DOTALL)
+    try:
+        fits = re.compile(_translated(key), re.DOTALL)
+    except re.error as problem:
+        raise InputError(f"{pattern} is no pattern: {problem}", hint="`[a-z]` is from a to z") from problem
     found = [entry for entry in there.list(key[: magic.start()]) if entry.key == key or fits.fullmatch(entry.key)]
     named = [entry for entry in found if entry.key == key]  # a name with brackets in it
     for entry in named or found:

@@ -198,6 +198,18 @@ def test_ids_of_another_kind_are_told_and_built_again(before: str, after: str, s
     assert decided.step is repair.Step.BUILD
 
 
+def test_a_corpus_of_another_dimension_is_told_and_built_again(tmp_path: Path) -> None:
+    made = published.make(tmp_path / "corpus")
+    home = published.at(tmp_path / "home")
+    version = published.published(home, made)
+    for path in (tmp_path / "corpus").glob("v*.npy"):
+        np.save(path, np.tile(np.load(path), 2))
+    found = check.check(home, version, check.Means(corpus=made.corpus), (3,))
+    (finding,) = found.findings
+    assert (found.exit_code, finding.next.startswith("`ddr index build --publish`")) == (11, True)
+    assert "dimensions, those of the corpus" in finding.what
+
+
 def test_names_that_are_no_list_of_texts_are_damage(tmp_path: Path) -> None:
     made = published.make(tmp_path / "corpus", ids="texts")
     home = published.at(tmp_path / "home")

@@ -224,6 +224,10 @@ def ended(question: bytes) -> bytes:
     return question
 
 
+def without_faiss(question: bytes) -> bytes:
+    raise Unavailable(f"faiss cannot be imported{question.decode()}")
+
+
 def told(question: bytes) -> bytes:
     del question
     return " ".join(os.environ.values()).encode()
@@ -266,6 +270,18 @@ def test_what_befalls_a_child_is_no_finding(function: child.Function, home: str,
     with pytest.raises(Unavailable, match=said) as caught:
         child.run(function, b"", limits)
     assert "the same command again" in caught.value.hint
+
+
+def test_a_library_that_is_not_here_is_no_finding() -> None:
+    with pytest.raises(Unavailable, match="faiss cannot be imported"):
+        child.run(without_faiss, b"", child.Limits())
+
+
+def test_a_child_finds_the_libraries_that_are_found_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/gpu/lib")
+    monkeypatch.setenv("SOME_TOKEN", "hush-hush")
+    said = child.run(told, b"", child.Limits()).content
+    assert (b"/opt/gpu/lib" in said, b"hush-hush" in said) == (True, False)
 
 
 def test_where_no_child_can_be_started_nothing_is_known_and_nothing_moves(

@@ -96,6 +96,13 @@ def test_patterns(tmp_path: Path) -> None:
         assert [shard.uri for shard in corpora.find(tmp_path, *patterns)] == expected
 
 
+def test_a_pattern_that_is_none_is_refused() -> None:
+    there = memory.MemoryStore()
+    there.create("v-1.npy", corpora.npy(VECTORS[:2]))
+    with pytest.raises(InputError, match=r"s3://b/v-\[9-0\]\.npy is no pattern"):
+        opening.find(indexes.Source(("s3://b/v-[9-0].npy",)), Path(), {"b": there}.__getitem__)
+
+
 def test_patterns_of_a_bucket_stay_within_a_folder() -> None:
     there = memory.MemoryStore()
     content = corpora.npy(VECTORS[:2])
