@@ -240,16 +240,13 @@ def _train(bench: stages.Bench) -> None:
     rows, left_out = bench.sources.corpus(plan), worker.dropped(bench)
     drawn = bench.within(stages.SAMPLE, count)
     chosen = samples.sample(rows, count, plan.shape.seed, left_out, plan.shape.metric, drawn)
-    if count:
-        bench.report(stages.Progress(stages.SAMPLE, len(chosen), len(chosen)))
+    bench.ended(stages.SAMPLE, len(chosen))
     trained = bench.within(stages.TRAIN, len(chosen))
-    if count:
-        trained(0)
+    trained(0)
     content = bench.engine.train(chosen, plan.shape, bench.threads, lambda share: trained(int(share * len(chosen))))
     file = bench.work.write_bytes(naming.TRAINED, memoryview(content))
     bench.work.sign(works.Receipt(stages.TRAIN, key, (file,), {stages.ROWS: str(len(chosen))}))
-    if count:
-        bench.report(stages.Progress(stages.TRAIN, len(chosen), len(chosen)))
+    bench.ended(stages.TRAIN, len(chosen))
 
 
 def parts(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] | None = None) -> None:

@@ -14,7 +14,6 @@ sees a third of it. So level 1 is what finds damage, and what it found is not lo
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -142,11 +141,8 @@ class Look:
     def at(self, level: int) -> None:
         self._report(f"level {level}", 0, 0)
         before = len(self.findings)
-        compare, rebuild = (
-            functools.partial(corpus_levels.compare, self),
-            functools.partial(corpus_levels.rebuild, self),
-        )
-        passed = (self._stat, self._digests, self._load, compare, rebuild)[level]()
+        levels = (Look._stat, Look._digests, Look._load, corpus_levels.compare, corpus_levels.rebuild)
+        passed = levels[level](self)
         if passed:
             self.done.append(level)
             if len(self.findings) == before:

@@ -25,6 +25,7 @@ from ddr.errors import DdrError, Unavailable
 from ddr.lib import process, redact
 
 _BEGUN, _WELL, _BADLY, _AWAY, _END = b">", b"+", b"-", b"?", b"."
+_BEFORE_HINT = "\0"
 _OF_LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Without which a library that is found here is not found there."""
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
@@ -68,7 +69,8 @@ class Outcome:
 
 
 def run(function: Function, question: bytes, limits: Limits) -> Outcome:
-    """Never raises for what the child does; Unavailable when it cannot be started or something else ends it."""
+    """Never raises for what the child does; Unavailable when it cannot be started, has not what it works with, or
+    something else ends it."""
     order = {
         "function": [function.__module__, function.__qualname__],
         "memory_bytes": (limits.memory_mib + _LIBRARIES_MIB) << 20,
@@ -79,13 +81,13 @@ def run(function: Function, question: bytes, limits: Limits) -> Outcome:
     started = _started(limits)
     patience_s, has_ended = 0.0, False
     try:
-        answer, trouble = _talk(started, json.dumps(order).encode() + b"\n" + question, limits)
-        patience_s = 0.0 if trouble else 2.0
+        answer, cut_off = _talk(started, json.dumps(order).encode() + b"\n" + question, limits)
+        patience_s = 0.0 if cut_off else 2.0
     finally:
         has_ended = _end(started, patience_s)
-    if not (trouble or has_ended):
-        trouble = "did not end behind its answer"
-    return _outcome(answer, trouble, started.returncode, limits)
+    if not (cut_off or has_ended):
+        cut_off = _killed("did not end behind its answer")
+    return cut_off or _outcome(answer, started.returncode, limits)
 
 
 def _started(limits: Limits) -> subprocess.Popen[bytes]:
@@ -117,8 +119,8 @@ def _environment(limits: Limits) -> dict[str, str]:
     }
 
 
-def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tuple[bytes, str]:
-    """What it answered, and why it was not heard to the end."""
+def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tuple[bytes, Outcome | None]:
+    """What it answered, or why it was not heard to the end."""
     assert started.stdin
     assert started.stdout
     deadline = time.monotonic() + limits.wall_s
@@ -128,7 +130,7 @@ def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tupl
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
-            return b"", _late(limits)
+            return b"", _killed(f"did not end in {limits.wall_s:g} s", is_late=True)
         readable, writable, _ = select.select([incoming], [outgoing] if rest else [], [], left)
         if writable:
             try:
@@ -140,10 +142,10 @@ def _talk(started: subprocess.Popen[bytes], said: bytes, limits: Limits) -> tupl
         if readable:
             piece = os.read(incoming, _PIECE_BYTES)
             if not piece:
-                return bytes(answer), ""
+                return bytes(answer), None
             answer += piece
             if len(answer) > limits.answer_bytes + 3:
-                return b"", f"answered more than {limits.answer_bytes:,} bytes"
+                return b"", _killed(f"answered more than {limits.answer_bytes:,} bytes")
 
 
 def _end(started: subprocess.Popen[bytes], patience_s: float) -> bool:
@@ -158,9 +160,11 @@ def _end(started: subprocess.Popen[bytes], patience_s: float) -> bool:
     return has_ended
 
 
-def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
-    if trouble:
-        return Outcome(trouble=f"the child {trouble} and was killed", is_late=trouble == _late(limits))
+def _killed(why: str, *, is_late: bool = False) -> Outcome:
+    return Outcome(trouble=f"the child {why} and was killed", is_late=is_late)
+
+
+def _outcome(answer: bytes, code: int, limits: Limits) -> Outcome:
     ended = f"died of {_name(-code)}" if code < 0 else f"ended with {code}"
     if not answer.startswith(_BEGUN):
         raise Unavailable(f"the child {ended} before it looked at anything", hint=_AGAIN)
@@ -171,16 +175,12 @@ def _outcome(answer: bytes, trouble: str, code: int, limits: Limits) -> Outcome:
         if kind == _WELL:
             return Outcome(content)
         if kind == _AWAY:
-            raise Unavailable(redact.foreign(content.decode(errors="replace")), hint="`ddr doctor` tells what is here")
+            message, _, hint = content.decode(errors="replace").partition(_BEFORE_HINT)
+            raise Unavailable(redact.foreign(message), hint=redact.foreign(hint))
         return Outcome(trouble=redact.foreign(content.decode(errors="replace")) or "the child failed without a word")
     if code == -signal.SIGXCPU:
-        trouble = f"the child used more than {limits.cpu_s} s of processor time and was killed"
-        return Outcome(trouble=trouble, is_late=True)
+        return _killed(f"used more than {limits.cpu_s} s of processor time", is_late=True)
     return Outcome(trouble=f"the child {ended}{' and no whole answer' if code >= 0 else ''}")
-
-
-def _late(limits: Limits) -> str:
-    return f"did not end in {limits.wall_s:g} s"
 
 
 def _name(number: int) -> str:
@@ -205,7 +205,7 @@ def main() -> None:
     try:
         answer = _WELL + function(_exactly(order["size"])) + _END
     except Unavailable as problem:
-        answer = _AWAY + problem.message.encode() + _END
+        answer = _AWAY + f"{problem.message}{_BEFORE_HINT}{problem.hint}".encode() + _END
     except DdrError as problem:
         answer = _BADLY + problem.message.encode() + _END
     except MemoryError:

@@ -11,6 +11,7 @@ from ddr.index.homes import naming
 
 if TYPE_CHECKING:
     from ddr.index import check
+    from ddr.index.sources import corpus as corpora
 
 CORPUS = "the corpus"
 _AGAIN = "`ddr index build --publish`: the corpus is another one by now"
@@ -32,14 +33,7 @@ def compare(look: check.Look) -> str:
 
     try:
         corpus = look.means.corpus()
-        if (corpus.id_kind == "text") != look.has_names:
-            own, others = ("texts", "numbers") if look.has_names else ("numbers", "texts")
-            what = f"its ids are {own}, those of the corpus are {others}"
-            look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, _AGAIN)
-            return "level 3"
-        dimension = look.manifest.plan.shape.dimension
-        if corpus.dimension != dimension:
-            what = f"its vectors have {dimension} dimensions, those of the corpus {corpus.dimension}"
+        if what := _of_another_form(look, corpus):
             look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, _AGAIN)
             return "level 3"
         wanted = syncing.wanted(corpus, look.manifest, look.means.sample)
@@ -68,6 +62,17 @@ def compare(look: check.Look) -> str:
         for what in syncing.differences(look.manifest, wanted, seen, names, rows):
             look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, then)
     return f"level 3: {wanted.scan.kept:,} ids are those of the corpus, {len(rows)} sampled vectors are theirs"
+
+
+def _of_another_form(look: check.Look, corpus: corpora.Corpus) -> str:
+    """Why rows cannot even be compared, "" where they can."""
+    if (corpus.id_kind == "text") != look.has_names:
+        own, others = ("texts", "numbers") if look.has_names else ("numbers", "texts")
+        return f"its ids are {own}, those of the corpus are {others}"
+    dimension = look.manifest.plan.shape.dimension
+    if corpus.dimension != dimension:
+        return f"its vectors have {dimension} dimensions, those of the corpus {corpus.dimension}"
+    return ""
 
 
 def _golden(look: check.Look) -> None:

@@ -21,10 +21,9 @@ SAMPLE = "sample"
 """What `TRAIN` reads first: told of its own, kept by nobody."""
 ROWS = "rows"
 """What a receipt calls the rows that its stage counted."""
-
-
 REPAIR = "repair"
-"""Its receipt names the version for which all was forgotten: a repair that was killed goes on, and forgets no more."""
+"""Its receipt names the version for which all was forgotten: a repair that was killed reads the rows again, and forgets
+no more."""
 
 
 def part_stage(number: int) -> str:
@@ -81,13 +80,18 @@ class Bench:
         return found
 
     def within(self, stage: str, of: int) -> Callable[[int], None]:
-        """Tells the rows that are done so far. Not the end: that is told by who has it on the disk."""
+        """Tells the rows that are done so far. Not the end: that is `ended`, told by who has it on the disk."""
 
         def told(done: int) -> None:
             if done < of:
                 self.report(Progress(stage, done, of))
 
         return told
+
+    def ended(self, stage: str, rows: int) -> None:
+        """Nothing is told of a stage that had nothing to do."""
+        if rows:
+            self.report(Progress(stage, rows, rows))
 
 
 def key_of(*values: object) -> str:

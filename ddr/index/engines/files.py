@@ -124,10 +124,6 @@ def _limited(size: int) -> Iterator[None]:
             faiss.set_deserialization_loop_limit(before[1])
 
 
-def untold(_: int) -> None:
-    """Nobody watches."""
-
-
 def merge_to(
     trained: bytes,
     parts: Sequence[Path],
@@ -136,7 +132,7 @@ def merge_to(
     *,
     threads: int = 0,
     search: int = 0,
-    tell: Tell = untold,
+    tell: Tell = engine.untold,
 ) -> None:
     """The file of all parts' rows in their order. `search`: the `nprobe` or `ef_search` that it gets; 0: faiss's.
 
@@ -192,12 +188,7 @@ def _same_training(begin: engine.Index, head: bytes, parts: Sequence[Path], layo
 
 
 def merge(
-    trained: bytes,
-    parts: Sequence[Path],
-    shape: indexes.Shape,
-    *,
-    threads: int = 0,
-    tell: Tell = untold,
+    trained: bytes, parts: Sequence[Path], shape: indexes.Shape, *, threads: int = 0, tell: Tell = engine.untold
 ) -> engine.Index:
     """The index of all parts' rows in their order, in memory. Its file has the bytes that `merge_to` writes.
     `tell` hears of each piece of a graph."""

@@ -225,7 +225,7 @@ def ended(question: bytes) -> bytes:
 
 
 def without_faiss(question: bytes) -> bytes:
-    raise Unavailable(f"faiss cannot be imported{question.decode()}")
+    raise Unavailable("faiss cannot be imported", hint=question.decode())
 
 
 def told(question: bytes) -> bytes:
@@ -273,8 +273,9 @@ def test_what_befalls_a_child_is_no_finding(function: child.Function, home: str,
 
 
 def test_a_library_that_is_not_here_is_no_finding() -> None:
-    with pytest.raises(Unavailable, match="faiss cannot be imported"):
-        child.run(without_faiss, b"", child.Limits())
+    with pytest.raises(Unavailable, match="faiss cannot be imported") as caught:
+        child.run(without_faiss, b"install it", child.Limits())
+    assert caught.value.hint == "install it"
 
 
 def test_a_child_finds_the_libraries_that_are_found_here(monkeypatch: pytest.MonkeyPatch) -> None:
