@@ -31,6 +31,7 @@ _OF_LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """The limits that the child sets itself end it otherwise."""
 _AGAIN = "the same command again, when this machine has memory, processes and open files left"
+_MORE_MEMORY = "the same command behind `ulimit -v unlimited`, or on a machine without that limit"
 _LIBRARIES_MIB = 3072
 """Address space of an interpreter with numpy and faiss; most of it is never touched."""
 _PIECE_BYTES = 1 << 20
@@ -69,11 +70,12 @@ class Outcome:
 
 
 def run(function: Function, question: bytes, limits: Limits) -> Outcome:
-    """Never raises for what the child does; Unavailable when it cannot be started, has not what it works with, or
-    something else ends it."""
+    """Never raises for what the child does; Unavailable when it cannot be started, has not what it works with, gets
+    into trouble with less memory than that, or something else ends it."""
+    memory_bytes = (limits.memory_mib + _LIBRARIES_MIB) << 20
     order = {
         "function": [function.__module__, function.__qualname__],
-        "memory_bytes": (limits.memory_mib + _LIBRARIES_MIB) << 20,
+        "memory_bytes": memory_bytes,
         "cpu_s": limits.cpu_s,
         "parent": os.getpid(),
         "size": len(question),
@@ -87,7 +89,10 @@ def run(function: Function, question: bytes, limits: Limits) -> Outcome:
         has_ended = _end(started, patience_s)
     if not (cut_off or has_ended):
         cut_off = _killed("did not end behind its answer")
-    return cut_off or _outcome(answer, started.returncode, limits)
+    outcome = cut_off or _outcome(answer, started.returncode, limits)
+    if outcome.trouble and _allowed(resource.RLIMIT_AS, memory_bytes) < memory_bytes:
+        raise Unavailable(f"{outcome.trouble}: a process has less memory here than it takes", hint=_MORE_MEMORY)
+    return outcome
 
 
 def _started(limits: Limits) -> subprocess.Popen[bytes]:
@@ -228,9 +233,14 @@ def confine(memory_bytes: int, cpu_s: int) -> None:
     }
     for what, value in wanted.items():
         with contextlib.suppress(ValueError, OSError):  # macOS has no limit of addresses
-            _, hard = resource.getrlimit(what)
-            limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            limit = _allowed(what, value)
             resource.setrlimit(what, (limit, limit + 5 if what == resource.RLIMIT_CPU and limit == value else limit))
+
+
+def _allowed(what: int, value: int) -> int:
+    """What a limit can be set to: never above the hard one, which a child inherits."""
+    _, hard = resource.getrlimit(what)
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def _die_with(parent: int) -> None:

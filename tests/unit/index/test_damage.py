@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -276,6 +277,18 @@ def test_a_library_that_is_not_here_is_no_finding() -> None:
     with pytest.raises(Unavailable, match="faiss cannot be imported") as caught:
         child.run(without_faiss, b"install it", child.Limits())
     assert caught.value.hint == "install it"
+
+
+@pytest.mark.parametrize("function", [crash, grab, quiet])
+def test_trouble_with_less_memory_than_it_takes_is_no_finding(
+    function: child.Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As below `ulimit -v`: what ends otherwise with enough of it."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, 2 << 30))
+    assert child.run(told, b"", child.Limits()).content
+    with pytest.raises(Unavailable, match="has less memory here than it takes") as caught:
+        child.run(function, b"q" * 800, child.Limits())
+    assert "ulimit -v unlimited" in caught.value.hint
 
 
 def test_a_child_finds_the_libraries_that_are_found_here(monkeypatch: pytest.MonkeyPatch) -> None:
