@@ -29,7 +29,7 @@ _PIECE_BYTES = 1 << 20
 
 
 class VersionDamaged(Damaged):
-    """A file of `version` is not what was published."""
+    """A file of `version` is not what was published, or cannot be read."""
 
     def __init__(self, version: str, file: str, what: str) -> None:
         super().__init__(f"{version}/{file} {what}", hint="`ddr index repair`, then back up again")
@@ -85,7 +85,12 @@ def _moves(of: home.Home) -> tuple[home.Move, ...]:
 
 
 def _current(of: home.Home, troubles: list[str]) -> str:
-    found = check.pointed(of)
+    try:
+        found = check.pointed(of)
+    except Unavailable as problem:  # where it is lost, versions are looked at for a way back
+        of.versions()
+        troubles.append(f"the pointer of {of.name} cannot be followed: {problem.message}: {problem.hint}")
+        return ""
     if isinstance(found, str):
         return found
     troubles += [f"the pointer of {of.name}: {one.what}" for one in found.findings]
@@ -104,6 +109,9 @@ def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) 
             troubles.append(f"{name}/{naming.MANIFEST} is not there: what its bytes must be is not known")
         else:
             sink.warn(f"{name} was taken away before it could be looked at")
+    except Unavailable as problem:
+        of.versions()  # of a home that is away as a whole this says so
+        troubles.append(f"{name} cannot be looked at: {problem.message}: {problem.hint}")
     return None
 
 
@@ -120,8 +128,8 @@ def _foreign(of: home.Home, name: str, sink: restorable.Sink) -> _Seen | None:
         return None
     documents = {}
     for document in (record.CARD, naming.MANIFEST):
-        with contextlib.suppress(FileNotFoundError):
-            documents[document] = (folder / document).read_bytes()
+        if (content := jsonl.content(folder / document)) is not None:
+            documents[document] = content
     known = _digests(folder)
     sizes = {file: size for file, size in of.sizes(name).items() if file not in documents}
     files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in sizes.items())
@@ -172,7 +180,8 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[str], sink: r
                 continue
             except Missing as problem:
                 troubles.append(f"a version was taken away while it was backed up: {problem.message}")
-                return set()
+                del chosen[name]
+                continue
         if made.files == sum(len(one.version.files) for one in chosen.values()):
             return set(chosen)
         troubles.append(f"not all files of {', '.join(chosen)} could be read")
@@ -182,7 +191,10 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[str], sink: r
 
 def _misfit(of: home.Home, version: record.Version) -> str:
     """Files that are not there or have another size: told without reading them."""
-    found = of.sizes(version.name) if version.is_ours else {file.name: file.size_bytes for file in version.files}
+    try:
+        found = of.sizes(version.name) if version.is_ours else {file.name: file.size_bytes for file in version.files}
+    except (Missing, Unavailable) as problem:
+        return f"{version.name} cannot be looked at: {problem.message}"
     for file in version.files:
         if file.name not in found:
             return f"{version.name}/{file.name} is not there"
@@ -260,15 +272,17 @@ class _Bytes:
     def read(self, seen: restorable.FileSeen) -> Iterator[bytes]:
         version, _, name = seen.path.partition("/")
         file = next(one for one in self.chosen[version].version.files if one.name == name)
-        sha256 = hashlib.sha256()
+        sha256, what = hashlib.sha256(), ""
         try:
             for piece in self._pieces(version, name):
                 sha256.update(piece)
                 yield piece
-        except Damaged as problem:  # the disk cannot read it
+            if file.sha256 and digest.PREFIX + sha256.hexdigest() != file.sha256:
+                what = self._damage(version, file)
+        except (Damaged, Missing, Unavailable) as problem:
             raise VersionDamaged(version, name, f"cannot be read: {problem.message}") from problem
-        if file.sha256 and digest.PREFIX + sha256.hexdigest() != file.sha256:
-            raise VersionDamaged(version, name, self._damage(version, file))
+        if what:
+            raise VersionDamaged(version, name, what)
 
     def _pieces(self, version: str, name: str) -> Iterator[bytes]:
         for content in self.of.read(version, name):

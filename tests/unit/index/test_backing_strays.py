@@ -1,0 +1,112 @@
+"""What of a home cannot be captured is told, by name, and costs nothing else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from ddr.errors import Unavailable
+from ddr.index.backing import record
+from ddr.index.homes import folder
+from tests.unit.index import backed, published
+
+FOREIGN = "v1"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> published.Made:
+    return published.make(tmp_path_factory.mktemp("corpus"), rows=40)
+
+
+def put_foreign(root: Path, made: published.Made) -> Path:
+    """A version that something else put there: its folder."""
+    place = root / "versions" / FOREIGN
+    place.mkdir(parents=True)
+    (place / "index.faiss").write_bytes(made.files["index.faiss"].read_bytes())
+    (place / "card.json").write_text("{}")
+    return place
+
+
+def refuse(patched: pytest.MonkeyPatch, place: Path, code: int) -> None:
+    """As a disk or its rights do for this file, or this folder with all in it: nothing stops root, who runs tests."""
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(self: Path, *args: Any, **kwargs: Any) -> Any:
+            if place in (self, *self.parents):
+                raise OSError(code, os.strerror(code), str(self))
+            return real(self, *args, **kwargs)
+
+        return wrapped
+
+    for call in ("open", "iterdir"):
+        patched.setattr(Path, call, wrap(getattr(Path, call)))
+
+
+FILES = (("", "card.json", "index.faiss"), ("", "manifest.json", "index.faiss"))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize(("victim", "file"), [(at, file) for at in range(3) for file in FILES[at > 0]])
+def test_an_unreadable_version_costs_no_other(
+    tmp_path: Path, made: published.Made, monkeypatch: pytest.MonkeyPatch, victim: int, file: str, code: int
+) -> None:
+    at, first, second = backed.two(tmp_path / "home", made)
+    put_foreign(at.root, made)
+    names = [FOREIGN, first, second]
+    lost = names.pop(victim)
+    vault, mine = backed.Vault(), backed.of(at, "all")
+    with monkeypatch.context() as patched:
+        refuse(patched, at.root / "versions" / lost / file, code)
+        found = vault.captured(mine)
+    assert found.problem.startswith(lost) or f"/{lost}/{file}" in found.problem
+    assert os.strerror(code) in found.problem
+    source = vault.source()
+    assert set(backed.files(source)) == {f"{name}/index.faiss" for name in names}
+    assert {one.name for one in record.read(source).versions if one.is_kept} == set(names)
+    assert vault.captured(mine).problem == "", "readable again, it is whole again"
+
+
+def test_a_version_that_goes_while_it_is_read_costs_no_other(tmp_path: Path, made: published.Made) -> None:
+    class Leaving(folder.FolderHome):
+        def local(self, version: str) -> Path | None:
+            left.append(version)
+            if left == [first]:
+                shutil.rmtree(self.root / "versions" / first)
+            return super().local(version)
+
+    left: list[str] = []
+    at, first, second = backed.two(tmp_path / "home", made)
+    vault = backed.Vault()
+    found = vault.captured(backed.of(Leaving(at.root, published.Clock()), "all"))
+    assert f"taken away while it was backed up: there is no version '{first}'" in found.problem
+    assert backed.files(vault.source()) == [f"{second}/index.faiss"]
+
+
+def test_beside_a_lost_pointer(tmp_path: Path, made: published.Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    at, first, second = backed.two(tmp_path / "home", made)
+    at.link.unlink()
+    refuse(monkeypatch, at.root / "versions" / first / "manifest.json", errno.EACCES)
+    refuse(monkeypatch, at.root / "versions" / second / "manifest.json", errno.EACCES)
+    put_foreign(at.root, made)
+    vault = backed.Vault()
+    found = vault.captured(backed.of(at, "all"))
+    assert all(told in found.problem for told in (f"the pointer of {at.root}", first, second))
+    assert backed.files(vault.source()) == [f"{FOREIGN}/index.faiss"]
+
+
+def test_a_home_that_goes_away_meanwhile_is_told_once(tmp_path: Path, made: published.Made) -> None:
+    class Away(folder.FolderHome):
+        def marks(self, version: str) -> NoReturn:
+            (self.root / "versions").rename(self.root / "unmounted")
+            (self.root / "versions").write_text("")
+            raise Unavailable("the network is gone")
+
+    at, _, _ = backed.two(tmp_path / "home", made)
+    found = backed.Vault().captured(backed.of(Away(at.root, published.Clock()), "all"))
+    assert found.problem == f"cannot read {at.root}: {os.strerror(errno.ENOTDIR)}"
