@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def _current(of: home.Home, troubles: list[str]) -> str:
 
 def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
     try:
-        return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, sink)
+        return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, troubles, sink)
     except codec.Newer as problem:
         troubles.append(f"{problem.message}: {problem.hint}")
     except Damaged as problem:
@@ -121,27 +121,32 @@ def _ours(of: home.Home, name: str) -> _Seen:
     return _Seen(version, {naming.MANIFEST: codec.encode(manifest)}, of.marks(name), manifest)
 
 
-def _foreign(of: home.Home, name: str, sink: restorable.Sink) -> _Seen | None:
+def _foreign(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
     folder = of.local(name)
     if folder is None:
         sink.warn(f"{name} was not published by `ddr index`: it is left out")
         return None
+    strays = of.strays(name)
+    if strays:
+        named = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more" if len(strays) > 5 else "")
+        troubles.append(f"{name} has {named}, which a backup leaves out: only plain files belong into a version")
     documents = {}
     for document in (record.CARD, naming.MANIFEST):
-        if (content := jsonl.content(folder / document)) is not None:
+        if document not in strays and (content := jsonl.content(folder / document)) is not None:
             documents[document] = content
-    known = _digests(folder)
+    known = _digests(folder, documents)
     sizes = {file: size for file, size in of.sizes(name).items() if file not in documents}
     files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in sizes.items())
-    if lost := sorted(set(known) - {*sizes, *documents}):
-        raise VersionDamaged(name, lost[0], "is not there")
+    needed = {*known, *set(strays).intersection(naming.FILES)}
+    if lost := sorted(needed - {*sizes, *documents}):
+        raise VersionDamaged(name, lost[0], "is not there as a plain file")
     return _Seen(record.Version(name, files, tuple(sorted(documents)), is_ours=False), documents, of.marks(name))
 
 
-def _digests(folder: Path) -> Mapping[str, str]:
+def _digests(folder: Path, documents: Iterable[str]) -> Mapping[str, str]:
     """`files: {name: sha256}` or `files: [{name, sha256}]` of its documents; nothing where nobody wrote them."""
     found: dict[str, str] = {}
-    for document in (record.CARD, naming.MANIFEST):
+    for document in documents:
         files = (jsonl.of_file(folder / document) or {}).get("files")
         if isinstance(files, dict):
             pairs = list(files.items())

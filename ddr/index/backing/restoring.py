@@ -145,7 +145,8 @@ class Restoring:
         place = self._foreign_place(version.name)
         if not place.is_dir():
             return "is there and is no folder"
-        found = {path.name for path in place.iterdir()}
+        strays = self.to.strays(version.name)  # no backup has them
+        found = {path.name for path in place.iterdir()} - set(strays)
         if found != {*version.documents, *(file.name for file in version.files)}:
             return "has other files"
         other = [path for tree, path in _paths(version) if not self._matches(tree, version.name, path)]

@@ -75,13 +75,13 @@ class FolderHome:
         return tuple(name for name, state in self._found(version).items() if not stat.S_ISREG(state.st_mode))
 
     def _states(self, version: str) -> Mapping[str, os.stat_result]:
-        found = self._found(version)
-        return {name: state for name, state in found.items() if stat.S_ISREG(state.st_mode)}
+        found = self._found(version).items()
+        return {name: one for name, one in found if stat.S_ISREG(one.st_mode) and name != naming.MANIFEST}
 
     def _found(self, version: str) -> Mapping[str, os.stat_result]:
         with self._watched("read"):
             paths = sorted(self._folder(version).iterdir())
-            return {path.name: path.lstat() for path in paths if path.name != naming.MANIFEST}
+            return {path.name: path.lstat() for path in paths}
 
     def read(self, version: str, file: str) -> Iterator[bytes]:
         naming.check_file(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -110,3 +111,59 @@ def test_a_home_that_goes_away_meanwhile_is_told_once(tmp_path: Path, made: publ
     at, _, _ = backed.two(tmp_path / "home", made)
     found = backed.Vault().captured(backed.of(Away(at.root, published.Clock()), "all"))
     assert found.problem == f"cannot read {at.root}: {os.strerror(errno.ENOTDIR)}"
+
+
+STRAYS: dict[str, Callable[[Path], object]] = {
+    "a folder": lambda path: (path / "below").mkdir(parents=True),
+    "a link": lambda path: path.symlink_to("index.faiss"),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("name", ["more", "manifest.json"])
+@pytest.mark.parametrize("put", STRAYS.values(), ids=STRAYS)
+def test_what_is_no_plain_file_in_a_version_of_others(
+    tmp_path: Path, made: published.Made, put: Callable[[Path], object], name: str
+) -> None:
+    """It is told and left out; all else of the version goes in, and comes back beside it."""
+    at = published.at(tmp_path / "home")
+    place = put_foreign(at.root, made)
+    at.point(None, FOREIGN)
+    put(place / name)
+    vault, mine = backed.Vault(), backed.of(at)
+    found = vault.captured(mine)
+    assert found.problem.startswith(f"{FOREIGN} has {name}, which a backup leaves out")
+    source = vault.source()
+    assert backed.files(source) == [f"{FOREIGN}/index.faiss"]
+    assert f"{FOREIGN}/card.json" in backed.files(source, record.RECORDS)
+    onto = mine.plan_restore(source, backed.options())
+    assert (onto.refusals, onto.lines[0].does) == ((), "skip")
+    elsewhere = backed.options(str(tmp_path / "elsewhere"))
+    mine.restore(mine.plan_restore(source, elsewhere), source)
+    back = published.at(tmp_path / "elsewhere")
+    assert (back.current(), list(back.sizes(FOREIGN))) == (FOREIGN, ["card.json", "index.faiss"])
+
+
+def _behind_a_link(place: Path, file: str) -> None:
+    (place / file).rename(place / "real")
+    (place / file).symlink_to("real")
+
+
+def _in_a_folder(place: Path, file: str) -> None:
+    (place / "parts").mkdir()
+    (place / file).rename(place / "parts" / file)
+    (place / "card.json").write_text(json.dumps({"files": {f"parts/{file}": "sha256:" + "0" * 64}}))
+
+
+@pytest.mark.parametrize("move", [_behind_a_link, _in_a_folder])
+def test_without_its_index_a_version_of_others_is_not_kept(
+    tmp_path: Path, made: published.Made, move: Callable[[Path, str], None]
+) -> None:
+    at, first, second = backed.two(tmp_path / "home", made)
+    move(put_foreign(at.root, made), "index.faiss")
+    vault = backed.Vault()
+    found = vault.captured(backed.of(at, "all"))
+    assert f"{FOREIGN}/" in found.problem
+    assert "index.faiss is not there as a plain file" in found.problem
+    assert backed.files(vault.source()) == [f"{first}/index.faiss", f"{second}/index.faiss"]
