@@ -57,17 +57,18 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, 
     troubles: list[str] = []
     moves = _moves(of)
     current = _current(of, troubles)
-    pins = dict(of.pins())
+    pins = {name: why for name, why in of.pins().items() if record.can_name(name)}
     seen = [one for name in names if (one := _look(of, name, troubles, sink)) is not None]
     served = current or (moves[-1].after if troubles and moves else "")  # of a lost pointer what it named last
     chosen = _chosen(seen, choice, served, pins)
     kept = _bytes(of, chosen, troubles, sink)
     versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
-    made = record.Record(of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, tuple(troubles))
+    told = tuple(one.encode(errors="backslashreplace").decode() for one in troubles)  # names may be no text
+    made = record.Record(of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, told)
     sink.tree(record.RECORDS, _Documents({"": {record.HOME: codec.encode(made)}, **_documents(seen)}))
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
-    if troubles:
-        raise Damaged("; ".join(troubles), hint="`ddr index repair`, then back up again")
+    if told:
+        raise Damaged("; ".join(told), hint="`ddr index repair`, then back up again")
 
 
 def _had(parent: snapshots.Component | None) -> str:
@@ -92,12 +93,15 @@ def _current(of: home.Home, troubles: list[str]) -> str:
         troubles.append(f"the pointer of {of.name} cannot be followed: {problem.message}: {problem.hint}")
         return ""
     if isinstance(found, str):
-        return found
+        return found if record.can_name(found) else ""
     troubles += [f"the pointer of {of.name}: {one.what}" for one in found.findings]
     return found.version
 
 
 def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
+    if not record.can_name(name):
+        troubles.append(f"the name of version {name} is no UTF-8: a backup leaves it out")
+        return None
     try:
         return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, troubles, sink)
     except codec.Newer as problem:
@@ -127,16 +131,19 @@ def _foreign(of: home.Home, name: str, troubles: list[str], sink: restorable.Sin
         sink.warn(f"{name} was not published by `ddr index`: it is left out")
         return None
     strays = of.strays(name)
-    if strays:
-        named = ", ".join(strays[:5]) + (f" and {len(strays) - 5} more" if len(strays) > 5 else "")
-        troubles.append(f"{name} has {named}, which a backup leaves out: only plain files belong into a version")
+    out = [*strays, *(file for file in of.sizes(name) if not record.can_name(file))]
+    if out:
+        named = ", ".join(out[:5]) + (f" and {len(out) - 5} more" if len(out) > 5 else "")
+        troubles.append(f"{name} has {named}, which a backup leaves out: it takes plain files with names in UTF-8")
     documents = {}
     for document in (record.CARD, naming.MANIFEST):
         if document not in strays and (content := jsonl.content(folder / document)) is not None:
             documents[document] = content
     known = _digests(folder, documents)
     sizes = {file: size for file, size in of.sizes(name).items() if file not in documents}
-    files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in sizes.items())
+    files = tuple(
+        indexes.File(file, size, known.get(file, "")) for file, size in sizes.items() if record.can_name(file)
+    )
     needed = {*known, *set(strays).intersection(naming.FILES)}
     if lost := sorted(needed - {*sizes, *documents}):
         raise VersionDamaged(name, lost[0], "is not there as a plain file")

@@ -71,8 +71,17 @@ def manifest(source: restorable.Source, version: str) -> indexes.Manifest:
     return naming.open_manifest(b"".join(source.read(RECORDS, path)), version, f"{path} in the snapshot")
 
 
+def can_name(name: str) -> bool:
+    """Whether a record can have this name of a version or a file: a disk also takes what is no text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return naming.is_plain(name)
+
+
 def check_names(version: Version) -> None:
     """Raises Damaged for names that lead out of a folder: the record is bytes of somewhere else."""
     for name in (version.name, *version.documents, *(file.name for file in version.files)):
-        if not name or name.startswith(".") or set(name) & {"/", "\0"}:
+        if not can_name(name) or (name == version.name and name.startswith(".")):
             raise Damaged(f"the record names {name!r}: no home has such a thing", hint="restore another snapshot")

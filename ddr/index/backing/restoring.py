@@ -145,8 +145,8 @@ class Restoring:
         place = self._foreign_place(version.name)
         if not place.is_dir():
             return "is there and is no folder"
-        strays = self.to.strays(version.name)  # no backup has them
-        found = {path.name for path in place.iterdir()} - set(strays)
+        names = {path.name for path in place.iterdir()} - set(self.to.strays(version.name))
+        found = {name for name in names if record.can_name(name)}  # no backup has the others
         if found != {*version.documents, *(file.name for file in version.files)}:
             return "has other files"
         other = [path for tree, path in _paths(version) if not self._matches(tree, version.name, path)]

@@ -84,7 +84,8 @@ class FolderHome:
             return {path.name: path.lstat() for path in paths}
 
     def read(self, version: str, file: str) -> Iterator[bytes]:
-        naming.check_file(file)
+        if not naming.is_plain(file):
+            raise InputError(f"{file!r} is no name for a file of a version", hint="name one that lies in it")
         yield from self._blocks(self._folder(version) / file)
 
     def local(self, version: str) -> Path | None:
@@ -314,9 +315,8 @@ class FolderHome:
 
     def _folder(self, version: str) -> Path:
         """Missing, with what there is."""
-        is_plain = version not in ("", ".", "..") and not version.startswith(".") and not set(version) & {"/", "\0"}
         try:
-            if is_plain and (self._versions / version).is_dir():
+            if naming.is_plain(version) and not version.startswith(".") and (self._versions / version).is_dir():
                 return self._versions / version
         except OSError as problem:
             if problem.errno != errno.ENAMETOOLONG:

@@ -44,6 +44,11 @@ def seal(manifest: indexes.Manifest, versions: Iterable[str]) -> indexes.Manifes
     return dataclasses.replace(manifest, version=index_versions.name(after, codec.told(manifest)))
 
 
+def is_plain(name: str) -> bool:
+    """Whether it names something in a folder and leads nowhere else: others call their files as they like."""
+    return name not in ("", ".", "..") and not set(name) & {"/", "\0"}
+
+
 def check_file(name: str) -> None:
     if not _FILE.fullmatch(name) or name == MANIFEST:
         raise InputError(f"{name!r} is no name for a file of a version", hint="letters, digits, '.', '_' and '-'")

@@ -167,3 +167,45 @@ def test_without_its_index_a_version_of_others_is_not_kept(
     assert f"{FOREIGN}/" in found.problem
     assert "index.faiss is not there as a plain file" in found.problem
     assert backed.files(vault.source()) == [f"{first}/index.faiss", f"{second}/index.faiss"]
+
+
+def test_others_call_their_files_as_they_like(tmp_path: Path, made: published.Made) -> None:
+    at, _, _ = backed.two(tmp_path / "home", made)
+    place = put_foreign(at.root, made)
+    (place / "index.faiss").unlink()
+    names = [".DS_Store", "read me.txt", "größe", "-rf", "a\nb", "x" * 255]
+    for number, name in enumerate(names):
+        (place / name).write_bytes(bytes(number))
+    at.point(at.current(), FOREIGN)
+    vault, mine = backed.Vault(), backed.of(at)
+    assert vault.captured(mine).problem == ""
+    assert backed.files(vault.source()) == sorted(f"{FOREIGN}/{name}" for name in names)
+    elsewhere = backed.options(str(tmp_path / "elsewhere"), records=str(tmp_path / "records"))
+    backed.restored(mine, vault.source(), elsewhere)
+    back = tmp_path / "elsewhere" / "versions" / FOREIGN
+    assert {path.name: path.read_bytes() for path in back.iterdir()} == {
+        path.name: path.read_bytes() for path in place.iterdir()
+    }
+    onto = mine.plan_restore(vault.source(), backed.options())
+    assert (onto.refusals, onto.lines[0].does) == ((), "skip")
+
+
+LATIN = os.fsdecode(b"caf\xe9.bin")
+
+
+@pytest.mark.parametrize("where", [f"versions/{FOREIGN}/{LATIN}", f"versions/{LATIN}/file", f"pins/{LATIN}"])
+def test_a_name_that_is_no_text_is_told_and_left_out(tmp_path: Path, made: published.Made, where: str) -> None:
+    at, first, second = backed.two(tmp_path / "home", made)
+    put_foreign(at.root, made)
+    (at.root / where).parent.mkdir(exist_ok=True)
+    (at.root / where).write_bytes(b"1")
+    at.point(second, FOREIGN)
+    if where.startswith(f"versions/{LATIN}"):
+        at.link.unlink()
+        at.link.symlink_to(f"versions/{LATIN}")
+    vault, mine = backed.Vault(), backed.of(at, "all")
+    found = vault.captured(mine)
+    assert ("caf\\udce9.bin" in found.problem) == where.startswith("versions")
+    assert backed.files(vault.source()) == [f"{name}/index.faiss" for name in (first, second, FOREIGN)]
+    onto = mine.plan_restore(vault.source(), backed.options())
+    assert (onto.refusals, [line.does for line in onto.lines[:3]]) == ((), ["skip"] * 3)
