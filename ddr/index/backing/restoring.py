@@ -189,12 +189,19 @@ class Restoring:
         return {names[name]: why for name, why in self.said.pins.items() if name in names and names[name] not in there}
 
     def _pointer(self, steps: Sequence[Step], lines: list[restorable.PlanLine], refusals: list[str]) -> tuple[str, str]:
+        wish = self.options.more.get(POINTER, "")
         try:
             seen = self.to.current() or ""
-        except Damaged as problem:
-            refusals.append(f"{problem.message}: {problem.hint}")
-            return "", ""
-        wish = self.options.more.get(POINTER, "")
+        except home.LostPointer as problem:
+            if wish == "stay":
+                lines.append(restorable.PlanLine("note", POINTER, f"stays as it is: {problem.message}"))
+                return "", ""
+            if not (wish and problem.target):
+                points = f"--with {POINTER}=recorded or =VERSION points it there"
+                way = points if problem.target else f"{problem.first}the same command again"
+                refusals.append(f"{problem.message}: {way}; --with {POINTER}=stay leaves it as it is")
+                return "", ""
+            seen = problem.target
         moved = next((one for one in steps if one.version.name == seen and one.name != seen), None)
         wanted = {"": seen if moved else "" if seen else self.said.current, "stay": ""}.get(wish, wish)
         if wish == "recorded":
