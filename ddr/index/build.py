@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ddr.domain import indexes
 from ddr.errors import Damaged, DdrError, InputError, Missing
-from ddr.index import codec, exact, gate, measuring, stages, worker
+from ddr.index import codec, exact, gate, measuring, remains, stages, worker
 from ddr.index import work as works
 from ddr.index.engines import engine
 from ddr.index.engines import files as faiss_files
@@ -69,8 +69,11 @@ def build(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] 
 
 
 def merged_again(bench: stages.Bench) -> Built:
-    """Of parts that are whole: nothing of the corpus is read. DamagedPart."""
+    """Of what was read before: the corpus is looked into only for parts that are not made of that. DamagedPart."""
     with bench.work.held():
+        for one in bench.plan.parts:
+            if not remains.is_made(bench, one):
+                worker.part(bench, one.number)
         merged(bench)
         return measured(bench)
 
@@ -112,29 +115,6 @@ def is_built(bench: stages.Bench) -> bool:
     if bench.work.done(stages.QUERIES, _queries_key(bench, asked), is_read=False) is None:
         return False  # the queries are others by now
     return bench.work.done(stages.MEASURE, stages.key_of([file.sha256 for file in done.files])) is not None
-
-
-def whole_parts(bench: stages.Bench) -> tuple[tuple[bool, ...], bool]:
-    """Whether each part's files have the bytes that were written, and those of the training. Reads all of them."""
-    known = [bench.work.receipt(stages.part_stage(one.number)) for one in bench.plan.parts]
-    return tuple(_is_whole(bench, one) for one in known), _is_whole(bench, bench.work.receipt(stages.TRAIN))
-
-
-def is_scanned(bench: stages.Bench) -> bool:
-    """Whether what was read of corpus and queries is whole. Reads it."""
-    return all(_is_whole(bench, bench.work.receipt(stage)) for stage in (stages.SCAN, stages.QUERIES))
-
-
-def _is_whole(bench: stages.Bench, receipt: works.Receipt | None) -> bool:
-    return receipt is not None and bench.work.is_whole(receipt)
-
-
-def forget(bench: stages.Bench, numbers: Sequence[int] | None) -> None:
-    """Let these parts (None: every stage) be made again, and what comes of them."""
-    chosen = [one.number for one in bench.plan.parts] if numbers is None else numbers
-    early = () if numbers is not None else (stages.SCAN, stages.QUERIES, stages.TRAIN)
-    for stage in (*early, *map(stages.part_stage, chosen), stages.MERGE, stages.MEASURE):
-        bench.work.discard(stage)
 
 
 def _scan(bench: stages.Bench) -> None:
@@ -252,15 +232,11 @@ def _train(bench: stages.Bench) -> None:
 def parts(bench: stages.Bench, spread: Callable[[Sequence[indexes.Part]], None] | None = None) -> None:
     """Make those that are not made."""
     if spread is not None:
-        left = [one for one in bench.plan.parts if not _is_made(bench, one)]
+        left = [one for one in bench.plan.parts if not remains.is_made(bench, one)]
         if left:
             spread(left)
     for one in bench.plan.parts:
         worker.part(bench, one.number)
-
-
-def _is_made(bench: stages.Bench, one: indexes.Part) -> bool:
-    return bench.work.done(stages.part_stage(one.number), worker.inputs(bench, one), is_read=False) is not None
 
 
 def merged(bench: stages.Bench) -> works.Receipt:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ddr.domain import indexes
 from ddr.errors import DdrError, Refused, Unavailable
-from ddr.index import build, check, codec, repair, stages, worker
+from ddr.index import build, check, codec, remains, repair, stages, worker
 from ddr.index import work as works
 from ddr.index.homes import publishing
 from ddr.index.spread import sameness
@@ -63,8 +63,8 @@ class Workshop:
         is_same = plan is not None and shards == plan.shards
         if there is None:
             return repair.Left(is_source_same=is_same, has_source=shards is not None)
-        parts, is_trained = build.whole_parts(there)
-        return repair.Left(parts, is_trained, is_same, shards is not None, build.is_scanned(there))
+        parts, is_trained = remains.whole_parts(there)
+        return repair.Left(parts, is_trained, is_same, shards is not None, remains.is_scanned(there))
 
     def _shards(self) -> tuple[indexes.Shard, ...] | None:
         try:
@@ -78,7 +78,7 @@ class Workshop:
         with bench.work.held():  # a build may be at it
             if parts is not None or manifest is None or codec.key(bench.plan) == manifest.plan_digest:
                 _forget(bench, parts, version)  # of another plan nothing was found wrong
-        is_merged = parts == () and build.is_scanned(bench)
+        is_merged = parts == () and remains.is_scanned(bench)
         built = build.merged_again(bench) if is_merged else build.build(bench)
         embedder = self._site.embedder() if known is None else self._embedder(manifest, known)
         made = build.manifest(bench, built, embedder, self._site.now())
@@ -102,11 +102,11 @@ def _forget(bench: stages.Bench, parts: Sequence[int] | None, version: str) -> N
     """Let these parts be made again. All of it once, however often its repair is cut off: behind that rows are read
     again, and what comes of those that are the same stays."""
     if parts is not None:
-        build.forget(bench, parts)
+        remains.forget(bench, parts)
         return
     begun = bench.work.receipt(stages.REPAIR)
     if begun is None or begun.inputs != version:
-        build.forget(bench, None)
+        remains.forget(bench, None)
         bench.work.sign(works.Receipt(stages.REPAIR, version))
     else:
         bench.work.discard(stages.SCAN)

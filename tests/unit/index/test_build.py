@@ -17,7 +17,7 @@ import pytest
 
 from ddr.domain import indexes
 from ddr.errors import Conflict, InputError, Missing, Refused, Unavailable
-from ddr.index import build, check, child, measuring, plans, stages, worker, workshop
+from ddr.index import build, check, child, measuring, plans, remains, stages, worker, workshop
 from ddr.index import work as works
 from ddr.index.homes import folder as folders
 from ddr.index.homes import publishing
@@ -243,7 +243,7 @@ def test_a_corpus_that_changes_meanwhile_ends_the_build(corpus: Path, stage: str
     def twice() -> None:
         """A change behind the last look is seen by nobody, and by the next build."""
         build.build(builds.bench(chosen, corpus / "work", change))
-        build.forget(builds.bench(chosen, corpus / "work"), (3,))
+        remains.forget(builds.bench(chosen, corpus / "work"), (3,))
         build.build(builds.bench(chosen, corpus / "work"))
 
     with pytest.raises(Conflict):

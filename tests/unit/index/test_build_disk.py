@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ddr.errors import DdrError
-from ddr.index import build, stages
+from ddr.index import build, remains, stages
 from ddr.lib import digest
 from tests.unit.index import builds, dying
 
@@ -58,8 +58,8 @@ def test_what_the_disk_cannot_read_is_made_anew(
 
     monkeypatch.setattr(digest, "of_file", read)
     if is_mended:
-        assert build.whole_parts(bench)[0] == (True, False, True, True)
+        assert remains.whole_parts(bench)[0] == (True, False, True, True)
         assert builds.digests(build.build(bench)) == whole
         return
     with pytest.raises(DdrError, match="cannot be read"):
-        build.whole_parts(bench)
+        remains.whole_parts(bench)
