@@ -298,7 +298,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
         prove = functools.partial(index.prove, report=tell.checked)
         embedder = index.live_embedder()
         found = gone or checks.check(index.home, current, index.means(version=current), range(level + 1), tell.checked)
-        chosen = repairs.decide(index.home, found, lambda: shop.left(current), prove, embedder)
+        chosen = repairs.decide(index.home, found, lambda: shop.left(current), prove, embedder, shop.has_rows)
         moved = None
         if is_applied:
             if chosen.step is repairs.Step.BUILD:

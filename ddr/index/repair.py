@@ -3,7 +3,7 @@
     nothing is wrong                         nothing
     another whole version has the same bytes point at it
     the work folder still has its parts      merge again; those that are damaged are made again first
-    only the corpus is left                  build all of it again
+    only the corpus is left, by its rows     build all of it again
     not even that                            go back to the newest whole version of the same embedder
 
 The work folder of a version whose manifest is damaged is found by the record of moves. Deciding touches nothing. A
@@ -33,6 +33,8 @@ _BY_HAND = (
     "`ddr index publish --model-also` serves what was built, when the queries are made by its embedder from now on"
 )
 _BRING = "bring back its corpus or its work folder, then this again; `ddr restore` brings versions back from a backup"
+_AS_IT_IS = f"`ddr index build --publish` serves the corpus as it is now; or {_BRING}"
+_WRITTEN_AGAIN = "the files of its corpus were written again since, with the rows that they had"
 
 
 class Step(enum.StrEnum):
@@ -92,6 +94,11 @@ class Workshop(Protocol):
         """Looked at now, digests included. Touches nothing."""
         ...
 
+    def has_rows(self, manifest: indexes.Manifest) -> bool:
+        """Whether the files of the corpus were written again since, with the rows of which the version was made. Reads
+        them, where no more speaks against it. Touches nothing."""
+        ...
+
     def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
         """Make these parts again (None: everything, () none), merge, measure and publish. `manifest` is that of the
         version, None where it cannot be read."""
@@ -99,10 +106,15 @@ class Workshop(Protocol):
 
 
 def decide(
-    of: home.Home, found: indexes.Check, left: Callable[[], Left], prove: publishing.Prove, embedder: str = ""
+    of: home.Home,
+    found: indexes.Check,
+    left: Callable[[], Left],
+    prove: publishing.Prove,
+    embedder: str = "",
+    has_rows: Callable[[indexes.Manifest], bool] = lambda manifest: False,
 ) -> Repair:
-    """The least that helps. `left` and `prove` are asked only where their answer counts. `embedder`: fingerprint of the
-    one that makes the queries now."""
+    """The least that helps. `left`, `prove` and `has_rows` (of the workshop) are asked only where their answer counts.
+    `embedder`: fingerprint of the one that makes the queries now."""
     if not found.findings:
         return Repair(found.version, Step.NOTHING, _whole(found))
     troubles = {finding.trouble for finding in found.findings}
@@ -127,8 +139,13 @@ def decide(
     if there.is_source_same or (manifest is None and there.has_source):
         is_known = publishing.embedder_of(of, found.version) is not None
         return Repair(found.version, Step.BUILD, first if is_known else f"{first}; {_UNKNOWN}")
-    corpus = "its corpus is another one by now" if there.has_source else "its corpus is not at hand"
-    return _back(of, found, prove, embedder, dataclasses.replace(helpless, why=f"{first}; {corpus}"))
+    if not there.has_source:
+        away = dataclasses.replace(helpless, why=f"{first}; its corpus is not at hand")
+        return _back(of, found, prove, embedder, away)
+    if manifest is not None and has_rows(manifest):
+        return Repair(found.version, Step.BUILD, f"{first}; {_WRITTEN_AGAIN}")
+    other = dataclasses.replace(helpless, why=f"{first}; its corpus is another one by now", next=_AS_IT_IS)
+    return _back(of, found, prove, embedder, other)
 
 
 def _whole(found: indexes.Check) -> str:

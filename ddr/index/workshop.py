@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -14,11 +15,15 @@ from ddr.errors import DdrError, Refused, Unavailable
 from ddr.index import build, check, codec, remains, repair, stages, worker
 from ddr.index import work as works
 from ddr.index.homes import publishing
+from ddr.index.sources import scan as scans
 from ddr.index.spread import sameness
 
 
 class Site(Protocol):
     """An index as it is described and wired here."""
+
+    @property
+    def sources(self) -> stages.Sources: ...
 
     def shards(self) -> tuple[indexes.Shard, ...]:
         """Of the corpus as it is now. DdrError where it cannot be had."""
@@ -72,6 +77,22 @@ class Workshop:
         except DdrError:
             return None  # not at hand, for whatever reason: nothing can be made of it
 
+    def has_rows(self, manifest: indexes.Manifest) -> bool:
+        plan, shards = manifest.plan, self._shards()
+        if shards is None or list(map(_unmarked, shards)) != list(map(_unmarked, plan.shards)):
+            return False
+        try:
+            found, _ = scans.scan(
+                self._site.sources.corpus(dataclasses.replace(plan, shards=shards)),
+                plan.wanted.policies,
+                lambda done: self._report(stages.Progress(stages.SCAN, done, plan.rows)),
+            )
+        except Unavailable:
+            raise
+        except DdrError:
+            return False  # nothing could be made of these
+        return found.digests == manifest.scan.digests
+
     def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
         known = None if parts is None else self._site.plan_of(version)
         bench = self._site.bench(known or self._site.plan(), self._report)
@@ -96,6 +117,11 @@ class Workshop:
             if last.fingerprint == plan.wanted.embedder:
                 return last
         return indexes.Embedder(plan.wanted.embedder)
+
+
+def _unmarked(shard: indexes.Shard) -> indexes.Shard:
+    """Without what is another one whenever the file was written."""
+    return dataclasses.replace(shard, generation="")
 
 
 def _forget(bench: stages.Bench, parts: Sequence[int] | None, version: str) -> None:

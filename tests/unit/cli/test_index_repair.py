@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import numpy as np
 
 from benchmarks.corpus import harms
@@ -22,3 +25,23 @@ def test_parts_of_other_queries_are_not_merged(own: Own) -> None:
     assert (planned["step"], planned["parts"]) == ("parts", [0, 1, 2])
     assert own.say("repair", "--apply").code == 0
     assert own.place.live.name == own.published(), "what a build makes"
+
+
+def test_a_corpus_that_was_written_again_with_the_same_rows_is_the_same(own: Own) -> None:
+    first = own.published()
+    shutil.rmtree(own.place.home / ".work")
+    own.damage(harms.INDEX)
+    os.utime(own.root / "corpus" / "a.npy", (1, 1))
+    before = sorted(own.root.rglob("*"))
+    planned = own.say("repair")
+    assert (planned.code, planned.document["repair"]["step"]) == (2, "build"), planned.out
+    assert "with the rows that they had" in planned.document["repair"]["why"]
+    assert sorted(own.root.rglob("*")) == before
+    own.corpus(2)
+    other = own.say("repair")
+    assert (other.code, other.document["repair"]["step"]) == (1, "helpless")
+    assert other.document["repair"]["next"].startswith(f"`ddr index build {own.file} --publish`")
+    own.corpus(1)
+    assert own.say("repair", "--apply").code == 0
+    assert own.place.live.name != first
+    assert own.say("check", "--level", "3").code == 0

@@ -27,6 +27,9 @@ class Shop:
     def left(self, version: str) -> repair.Left:
         return self._left
 
+    def has_rows(self, manifest: indexes.Manifest) -> bool:
+        return False
+
     def rebuild(self, version: str, manifest: indexes.Manifest | None, parts: Sequence[int] | None) -> None:
         self.asked.append(parts)
         published.published(self._of, self._made)
