@@ -126,5 +126,8 @@ def manifests(
         session.notice(f"not trained yet; before the Job: ddr index prepare {index.called}")
     if s3.access_key and not (secret or service_account):
         session.notice("the keys of the settings are not written into manifests; name a Secret that has them: --secret")
+    mounted = kubernetes.mount_of(plan, where, asked)
+    if mounted and not mount:
+        session.notice(kubernetes.taken(mounted))
     session.show({"manifest": text, "plan": where}, lambda: text.rstrip("\n"))
     return 0

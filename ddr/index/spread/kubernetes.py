@@ -35,17 +35,24 @@ _MIB = 1 << 20
 _OF_THE_SYSTEM = (
     "/",
     "/bin",
+    "/boot",
     "/dev",
     "/etc",
     "/home",
     "/lib",
     "/lib64",
     "/opt",
+    "/opt/ddr",  # what ddr's image runs
     "/proc",
+    "/root",
+    "/run",
+    "/sbin",
     "/sys",
     "/tmp",  # noqa: S108 - a name that is refused
     "/usr",
+    "/usr/local",
     "/var",
+    _SCRATCH,
 )
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _MEMORY = re.compile(r"([1-9][0-9]*)(Mi|Gi)")
@@ -80,7 +87,7 @@ def manifest(plan: indexes.Plan, key: str, place: str, called: str, asked: Asked
     `place` is plan.json as a worker is told it: a path, or `s3://…` of a depot. InputError, Refused.
     """
     _check(plan, asked)
-    mount = _mount(plan, place, asked)
+    mount = mount_of(plan, place, asked)
     name = job_name(plan.wanted.name, key)
     job = _job(plan, key, place, name, mount, asked)
     head = "".join(f"# {line}\n" for line in _words(plan, name, called, mount, asked))
@@ -140,8 +147,9 @@ def _paths(plan: indexes.Plan, place: str) -> list[str]:
     return sorted(path for path in found if path and not path.startswith(_BUCKET))
 
 
-def _mount(plan: indexes.Plan, place: str, asked: Asked) -> str:
-    """Where the claim is mounted; "" where everything lies in buckets."""
+def mount_of(plan: indexes.Plan, place: str, asked: Asked) -> str:
+    """Where the claim is mounted, the deepest folder that has all files where that was not asked for; "" where
+    everything lies in buckets. InputError."""
     paths = _paths(plan, place)
     if not paths:
         if asked.claim or asked.mount:
@@ -155,12 +163,23 @@ def _mount(plan: indexes.Plan, place: str, asked: Asked) -> str:
             hint="--pvc NAME of a claim that all pods may mount (ReadWriteMany); or corpus and home in a bucket",
         )
     mount = str(PurePosixPath(asked.mount)) if asked.mount else _common(paths)
+    if mount in _OF_THE_SYSTEM and not asked.mount:
+        raise errors.InputError(
+            f"where claim {asked.claim} is mounted is not known: {paths[0]} and {paths[-1]} have no more than {mount}"
+            " in common",
+            hint="--mount PATH: where its root is here; corpus and work folder (`work:`) lie below it",
+        )
     if mount in _OF_THE_SYSTEM or not mount.startswith("/") or ".." in PurePosixPath(mount).parts:
         raise errors.InputError(f"{mount} cannot be where the claim is mounted", hint="--mount: where its root is here")
     for path in paths:
         if not PurePosixPath(path).is_relative_to(mount):
             raise errors.InputError(f"{path} does not lie below {mount}", hint="corpus and work folder on one claim")
     return mount
+
+
+def taken(mount: str) -> str:
+    """Of a place that nobody said."""
+    return f"{mount} is taken for the root of the claim: the deepest folder that has all files; --mount PATH if not so"
 
 
 def _common(paths: Sequence[str]) -> str:
@@ -313,4 +332,6 @@ def _words(plan: indexes.Plan, name: str, called: str, mount: str, asked: Asked)
         found.append(
             f"User {asked.user} must be able to write the work folder on claim {asked.claim}, mounted at {mount}."
         )
+        if not asked.mount:
+            found.append(taken(mount))
     return found

@@ -242,6 +242,8 @@ def test_a_manifest_is_printed_for_what_was_prepared(place: Path) -> None:
     assert worker["args"][2:6] == ["--plan", path, "--threads", "1"]
     assert worker["volumeMounts"][1]["mountPath"] == str(place)
     assert "--publish" in done.out
+    assert f"{place} is taken for the root of the claim" in done.err
+    assert "is taken for" not in ddr(place, *words, "--pvc", "corpus", "--mount", str(place)).err
 
 
 @pytest.mark.parametrize("is_secret", [False, True])

@@ -185,6 +185,34 @@ def test_what_cannot_run_is_refused(plan: indexes.Plan, place: str, changed: dic
         made(plan, place, dataclasses.replace(PVC, **changed))
 
 
+@pytest.mark.parametrize(
+    ("work", "corpus", "mount"),
+    [
+        ("/data/idx", "/data/corpus", "/data"),
+        ("/mnt/claim/idx", "/mnt/claim/corpus", "/mnt/claim"),
+        ("/srv/a", "/home/b", ""),
+        ("/home/a", "/home/b", ""),
+        ("/usr/local/a", "/usr/local/b", ""),
+        ("/opt/ddr/a", "/opt/ddr/b", ""),
+        ("/scratch/a", "/scratch/b", ""),
+        ("/root/a", "/root/b", ""),
+    ],
+)
+def test_where_a_claim_is_mounted_is_told_or_asked_for(plan: indexes.Plan, work: str, corpus: str, mount: str) -> None:
+    shards = tuple(dataclasses.replace(one, uri=f"{corpus}/v.npy", ids_uri="") for one in plan.shards)
+    plan = dataclasses.replace(plan, shards=shards)
+    if not mount:
+        with pytest.raises(InputError, match="in common") as raised:
+            made(plan, f"{work}/plan.json")
+        assert raised.value.hint.startswith("--mount PATH")
+        return
+    for asked, is_told in ((PVC, True), (dataclasses.replace(PVC, mount=mount), False)):
+        text = kubernetes.manifest(plan, codec.key(plan), f"{work}/plan.json", "small", asked)
+        assert (f"# {kubernetes.taken(mount)}\n" in text) is is_told
+        (worker,) = yaml.safe_load(text)["spec"]["template"]["spec"]["containers"]
+        assert worker["volumeMounts"][1]["mountPath"] == mount
+
+
 def test_a_claim_for_nothing_is_told(plan: indexes.Plan) -> None:
     with pytest.raises(InputError, match="need no volume"):
         made(in_bucket(plan), DEPOT, PVC)
