@@ -178,11 +178,14 @@ def _next(index: wirings.Index, manifest: indexes.Manifest) -> str:
 @click.option("--plan", "path", required=True, metavar="PATH", help="plan.json of a work folder, or s3://…/plan.json.")
 @click.option("--part", type=click.IntRange(min=0), required=True, envvar="JOB_COMPLETION_INDEX", help="Which part.")
 @click.option("--endpoint", default="", help="Of an S3 server that is not AWS.")
+@click.option("--region", default="", help="Of the buckets.")
 @click.option("--threads", type=click.IntRange(min=0), default=0, help="0: all processors of this machine.")
 @index_progress.events_option
 @sessions.json_option
 @sessions.pass_session
-def worker(session: sessions.Session, path: str, part: int, endpoint: str, threads: int, events: bool) -> int:
+def worker(
+    session: sessions.Session, path: str, part: int, endpoint: str, region: str, threads: int, events: bool
+) -> int:
     """Make one part: the contract of a laptop, Ray and a Kubernetes Indexed Job. Needs no ddr.yaml.
 
     Called again it does nothing; called twice at once both write the same bytes.
@@ -201,7 +204,7 @@ def worker(session: sessions.Session, path: str, part: int, endpoint: str, threa
     try:
         with index_progress.telling(session, is_json=events) as tell:
             try:
-                bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint=endpoint))
+                bench = wirings.of_plan(path, tell, index_settings.S3Entry(endpoint, region))
             except Damaged as problem:
                 _end(problem, nouns.EXIT_BAD_INPUT, problem.hint or _NO_USE)
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -50,11 +51,16 @@ def prepare(session: sessions.Session, name: str | None, events: bool) -> int:
     where, parts = index_spread.place(index, bench.plan), len(bench.plan.parts)
     which = "0" if parts == 1 else f"0 … {parts - 1}"
     document = {"plan": where, "parts": parts}
+    call = shlex.join(index_spread.call(index, bench.plan))
+    if index.entry.s3.access_key:
+        session.notice(
+            "the keys of the settings are not told to workers: give them a role, or AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY"
+        )
     session.show(
         document,
         lambda: (
-            f"ready for {words.plural(parts, 'worker')}: ddr index worker --plan {where} --part {which}\n"
-            f"then: ddr index build {index.called} --publish"
+            f"ready for {words.plural(parts, 'worker')}: {call} {which}\nthen: ddr index build {index.called} --publish"
         ),
     )
     return 0

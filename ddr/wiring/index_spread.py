@@ -25,6 +25,14 @@ def place(index: indexes.Index, plan: nouns.Plan) -> str:
     return str((index.work_folder / key / works.PLAN).absolute())
 
 
+def call(index: indexes.Index, plan: nouns.Plan) -> tuple[str, ...]:
+    """What makes a part on another machine, as words; the number of the part comes last. Without credentials."""
+    s3 = index.entry.s3
+    endpoint = ("--endpoint", s3.endpoint) if s3.endpoint else ()
+    region = ("--region", s3.region) if s3.region else ()
+    return ("ddr", "index", "worker", "--plan", place(index, plan), *endpoint, *region, "--part")
+
+
 def opener(index: indexes.Index, plan: nouns.Plan, folder: Path) -> ray_driver.Open:
     """Opens the plan in another process. It has no credentials in it: it travels through Ray.
 

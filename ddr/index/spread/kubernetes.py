@@ -264,12 +264,13 @@ def _container(
     gpu = {"nvidia.com/gpu": 1} if plan.device == "cuda" else {}
     sized = {"memory": f"{memory_mib(plan, asked)}Mi", "ephemeral-storage": f"{scratch + _STEP_MIB}Mi"}
     endpoint = ["--endpoint", asked.endpoint] if asked.endpoint else []
+    region = ["--region", asked.region] if asked.region else []
     return {
         "name": "worker",
         "image": asked.image or ("ddr:gpu" if gpu else "ddr:cpu"),
         "command": ["ddr"],
         # which part is told by JOB_COMPLETION_INDEX, which an Indexed Job sets
-        "args": ["index", "worker", "--plan", place, "--threads", str(threads), *endpoint, "--events"],
+        "args": ["index", "worker", "--plan", place, "--threads", str(threads), *endpoint, *region, "--events"],
         "workingDir": _SCRATCH,
         "env": _environment(plan, place, asked),
         "resources": {

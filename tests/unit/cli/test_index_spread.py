@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from ddr.domain import indexes
 from ddr.errors import Damaged
 from ddr.index import codec, stages, worker
 from ddr.index import work as works
+from ddr.wiring import index_settings
+from ddr.wiring import indexes as wirings
 from tests import servers
 from tests.unit.cli import calls
 from tests.unit.index import builds
@@ -85,6 +88,45 @@ def test_a_worker_ends_by_what_comes_next(place: Path) -> None:
     assert built.code == 0, built.err
     assert "part-00000" in built.err
     assert "there already" in built.err
+
+
+@pytest.mark.parametrize(
+    ("s3", "told"),
+    [
+        ("", index_settings.S3Entry()),
+        ("{endpoint: 'http://minio:9000'}", index_settings.S3Entry("http://minio:9000")),
+        (
+            "{endpoint: 'https://s3.eu-1.host', region: eu-1, accessKey: '${env:KEY}', secretKey: '${env:KEY}'}",
+            index_settings.S3Entry("https://s3.eu-1.host", "eu-1"),
+        ),
+    ],
+)
+def test_the_call_of_a_worker_works_as_it_is_told(
+    tmp_path: Path,
+    s3: str,
+    told: index_settings.S3Entry,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a folder whose name has a blank, and with access to buckets as the settings have it, but for the keys."""
+    place, given, of_plan = tmp_path / "my data", [], wirings.of_plan
+    builds.write(place / "data", 600)
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("KEY", "swordfish")
+    Path("small.yaml").write_text(f"home: home\n{KEYS}" + (f"s3: {s3}\n" if s3 else ""))
+    assert main.run(["index", "prepare", "small.yaml"]) == 0
+    out, err = capsys.readouterr()
+    (call,) = re.findall(r"^ready for 2 workers: ddr (.*) 0 … 1$", out, re.MULTILINE)
+    assert "swordfish" not in out + err
+    assert ("AWS_SECRET_ACCESS_KEY" in err) == ("secretKey" in s3)
+
+    def opened(path: str, report: stages.Report, s3: index_settings.S3Entry) -> stages.Bench:
+        given.append(s3)
+        return of_plan(path, report, s3)
+
+    monkeypatch.setattr(wirings, "of_plan", opened)
+    assert main.run([*shlex.split(call), "1"]) == 0
+    assert given == [told]
 
 
 def test_what_comes_before_the_parts_is_damaged_and_prepared_anew(

@@ -120,9 +120,10 @@ def test_the_worker_is_told_the_plan_and_finds_its_part_by_itself(plan: indexes.
     (worker,) = made(plan, place)["spec"]["template"]["spec"]["containers"]
     assert worker["command"] == ["ddr"]
     assert worker["args"] == ["index", "worker", "--plan", place, "--threads", "2", "--events"]
-    job = made(in_bucket(plan), DEPOT, kubernetes.Asked(endpoint="http://minio:9000", cpus=0.5))
+    job = made(in_bucket(plan), DEPOT, kubernetes.Asked(endpoint="http://minio:9000", region="eu-1", cpus=0.5))
     (worker,) = job["spec"]["template"]["spec"]["containers"]
-    assert worker["args"][3:8] == [DEPOT, "--threads", "1", "--endpoint", "http://minio:9000"]
+    assert worker["args"][3:6] == [DEPOT, "--threads", "1"]
+    assert worker["args"][6:] == ["--endpoint", "http://minio:9000", "--region", "eu-1", "--events"]
     assert worker["workingDir"] == "/scratch"  # `.ddr-work` is made where it can be written
 
 
