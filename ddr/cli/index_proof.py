@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ddr.cli import session as sessions
 if TYPE_CHECKING:
     from ddr.domain import index_records, indexes
     from ddr.index import build as builds
+    from ddr.index import check as checks
     from ddr.index import repair as repairs
     from ddr.index.homes import publishing
     from ddr.wiring import indexes as wirings
@@ -271,7 +273,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     """Make what serves whole again, by the least that helps: point at a version with the same bytes, merge its parts
     again, make damaged parts again, build all of it, or go back to the newest version that is whole and that nobody
     went back from. It mends what `ddr index check` finds at levels 0 to 2, with --level 3 also an index that does not
-    fit its corpus.
+    fit its corpus: what serves then is held against it, too.
 
     \b
     Exit codes:
@@ -280,6 +282,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
       1   nothing here can repair it (the message says what can), or it serves nothing
       3   the pointer was moved meanwhile
       10  the pointer is lost, or what it would go back to is damaged by now
+      11  it is mended, and does not fit its corpus (--level 3)
       12  what made the vectors that serve is not known
       13  what was built is below the gate
       15  a build works by this plan
@@ -304,16 +307,19 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
             if chosen.step is repairs.Step.BUILD:
                 publishing.ensure_same_index(index.home, index.name)
             moved = repairs.apply(index.home, chosen, shop, prove, embedder=embedder, intend=index.intend)
-    if moved is not None:
-        record_move(index, moved, "repaired")
-    moved = moved or shop.moved
+            if moved is not None:
+                record_move(index, moved, "repaired")
+            moved = moved or shop.moved
+        after = None if moved is None else _after(index, moved.after, range(_REPAIRED + 1, level + 1), tell.checked)
     more = "" if level == _REPAIRED else f" --level {level}"
     if not is_applied and not chosen.next and chosen.step is not repairs.Step.NOTHING:
         chosen = dataclasses.replace(chosen, next=f"ddr index repair {index.called}{more} --apply")
-    document = {"check": found, "repair": chosen, "moved": moved, "applied": is_applied}
-    session.show(document, lambda: _repaired(index, found, chosen, moved))
+    document = {"check": found, "repair": chosen, "moved": moved, "after": after, "applied": is_applied}
+    session.show(document, lambda: _repaired(index, found, chosen, moved, after))
     if chosen.step is repairs.Step.HELPLESS:
         return 1
+    if after is not None and after.findings:
+        return after.exit_code
     return 0 if is_applied or chosen.step is repairs.Step.NOTHING else 2
 
 
@@ -324,6 +330,21 @@ def _gone(index: wirings.Index) -> indexes.Check | None:
 
     found = checks.pointed(index.home)
     return found if isinstance(found, indexes.Check) and found.version else None
+
+
+def _after(index: wirings.Index, version: str, levels: Sequence[int], report: checks.Report) -> indexes.Check | None:
+    """What serves now, at the levels that no proof before a move has; None where none was asked for."""
+    from ddr.domain import indexes
+    from ddr.errors import Unavailable
+    from ddr.index import check as checks
+
+    if not levels:
+        return None
+    try:
+        return checks.check(index.home, version, index.means(version=version), levels, report)
+    except Unavailable as problem:  # it was repaired all the same
+        told = (f"level {level}: {problem.message}" for level in levels)
+        return indexes.Check(version, (), not_checked=tuple(told))
 
 
 def _republished(
@@ -345,10 +366,13 @@ def _repaired(
     found: indexes.Check,
     chosen: repairs.Repair,
     moved: publishing.Moved | None,
+    after: indexes.Check | None,
 ) -> str:
     lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
     if moved is not None:
         lines.append(index_text.moved(index.called, moved, index.services))
     elif chosen.next:
         lines.append(f"next: {chosen.next}")
+    if after is not None:
+        lines.append(index_text.checked(after, index.called))
     return "\n".join(lines)

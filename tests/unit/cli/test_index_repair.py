@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import numpy as np
+import pytest
 
 from benchmarks.corpus import harms
+from ddr.errors import Unavailable
+from ddr.index import syncing
 from tests.unit.cli.test_index_ways_out import Own, own
 from tests.unit.index import corpora
 
@@ -45,3 +49,31 @@ def test_a_corpus_that_was_written_again_with_the_same_rows_is_the_same(own: Own
     assert own.say("repair", "--apply").code == 0
     assert own.place.live.name != first
     assert own.say("check", "--level", "3").code == 0
+
+
+@pytest.mark.parametrize("corpus", ["the same", "another", "away"])
+def test_what_was_made_is_looked_at_as_high_as_was_asked(
+    own: Own, corpus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own.published()
+    own.damage(harms.INDEX)
+    if corpus == "another":
+        own.corpus(2)
+    elif corpus == "away":
+        monkeypatch.setattr(syncing, "wanted", _away)
+    done = own.say("repair", "--level", "3", "--apply")
+    after = done.document["after"]
+    assert (done.document["repair"]["step"], after["version"]) == ("merge", own.place.live.name)
+    if corpus == "another":
+        assert (done.code, after["levels"]) == (11, [3])
+        assert all(f"`ddr index build {own.file} --publish`" in one["next"] for one in after["findings"])
+    elif corpus == "away":
+        assert (done.code, after["levels"]) == (0, [])
+        assert "level 3: the bucket is away" in after["not_checked"]
+    else:
+        assert (done.code, after["levels"]) == (0, [3])
+        assert own.say("repair", "--apply").document["after"] is None, "nothing was made"
+
+
+def _away(*given: object) -> NoReturn:
+    raise Unavailable("the bucket is away")
