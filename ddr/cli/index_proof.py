@@ -369,6 +369,10 @@ def _repaired(
     after: indexes.Check | None,
 ) -> str:
     lines = [index_text.checked(found, index.called), f"repair: {chosen.sentence}"]
+    if moved is None and chosen.sooner:
+        lines.append(
+            f"sooner: ddr index rollback {index.called} --to {chosen.sooner} --apply   (proved before it serves)"
+        )
     if moved is not None:
         lines.append(index_text.moved(index.called, moved, index.services))
     elif chosen.next:

@@ -47,10 +47,14 @@ class Step(enum.StrEnum):
     HELPLESS = "helpless"
 
 
+_MAKING = frozenset({Step.MERGE, Step.PARTS, Step.BUILD})
+
+
 @dataclass(frozen=True)
 class Repair:
     """`version` is what is repaired, `to` where the pointer goes without a build; `parts` are made again. `next` is
-    what a person can do where nothing here can."""
+    what a person can do where nothing here can. `sooner`: where the version is gone and something is made again, one
+    that served and lies there with its sizes, not proved yet."""
 
     version: str
     step: Step
@@ -58,6 +62,7 @@ class Repair:
     to: str = ""
     parts: tuple[int, ...] = ()
     next: str = ""
+    sooner: str = ""
 
     @property
     def sentence(self) -> str:
@@ -115,6 +120,20 @@ def decide(
 ) -> Repair:
     """The least that helps. `left`, `prove` and `has_rows` (of the workshop) are asked only where their answer counts.
     `embedder`: fingerprint of the one that makes the queries now."""
+    chosen = _least(of, found, left, prove, embedder, has_rows)
+    if chosen.step in _MAKING and found.version not in of.versions():
+        return dataclasses.replace(chosen, sooner=_sooner(of, found.version, embedder))
+    return chosen
+
+
+def _least(
+    of: home.Home,
+    found: indexes.Check,
+    left: Callable[[], Left],
+    prove: publishing.Prove,
+    embedder: str,
+    has_rows: Callable[[indexes.Manifest], bool],
+) -> Repair:
     if not found.findings:
         return Repair(found.version, Step.NOTHING, _whole(found))
     troubles = {finding.trouble for finding in found.findings}
@@ -216,6 +235,19 @@ def _is_proved(prove: publishing.Prove, version: str) -> bool:
         return False
 
 
+def _fits(made: str, embedder: str) -> bool:
+    """As far as both are known."""
+    return not embedder or not made or made == embedder
+
+
+def _sooner(of: home.Home, gone: str, embedder: str) -> str:
+    """The newest that served, has its sizes and is of the embedder of the queries; "" where there is none."""
+    for name in history.of(of).before(gone):
+        if home.is_whole_at_a_glance(of, name) and _fits(of.manifest(name).embedder.fingerprint, embedder):
+            return name
+    return ""
+
+
 def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder: str, helpless: Repair) -> Repair:
     """The newest whole version whose embedder is that of the queries, as far as both are known."""
     if of.current() != found.version:
@@ -230,7 +262,7 @@ def _back(of: home.Home, found: indexes.Check, prove: publishing.Prove, embedder
             raise
         except DdrError:
             continue
-        if is_whole and (not embedder or not made or made == embedder):
+        if is_whole and _fits(made, embedder):
             return dataclasses.replace(helpless, step=Step.ROLL_BACK, to=name, next="")
         others += [name] if is_whole else []
     if others:

@@ -51,6 +51,26 @@ def test_a_corpus_that_was_written_again_with_the_same_rows_is_the_same(own: Own
     assert own.say("check", "--level", "3").code == 0
 
 
+def test_where_the_pointer_leads_nowhere_the_way_back_is_named_before_what_is_built(own: Own) -> None:
+    own.published()
+    own.corpus(2)
+    second = own.published()
+    own.set("modelB")
+    own.published("--model-also")
+    own.set("modelA")
+    link = own.place.home / "current"
+    link.unlink()
+    link.symlink_to("versions/v000099-0123456789ab")
+    planned = own.said("repair")
+    assert planned.code == 2
+    chosen, sooner, then = planned.out.splitlines()[-3:]
+    assert "build all of it again" in chosen
+    assert sooner.startswith(f"sooner: ddr index rollback {own.file} --to {second} --apply ")
+    assert then == f"next: ddr index repair {own.file} --apply"
+    assert own.say("rollback", "--to", second, "--apply").code == 0
+    assert own.place.live.name == second
+
+
 @pytest.mark.parametrize("corpus", ["the same", "another", "away"])
 def test_what_was_made_is_looked_at_as_high_as_was_asked(
     own: Own, corpus: str, monkeypatch: pytest.MonkeyPatch
