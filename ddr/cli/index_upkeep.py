@@ -160,10 +160,13 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     """
     from ddr.domain import index_records
     from ddr.index.homes import collecting
+    from ddr.wiring import index_releases
 
     index = index_proof.opened(session, name)
     index_proof.serving(index)
-    chosen = index.spared(collecting.plan(index.home, index.now(), keep))
+    chosen = collecting.plan(index.home, index.now(), keep)
+    if index.wired is not None:
+        chosen = index_releases.spared(chosen, index.wired, index.wanted.home)
     old = index.old_work()
     if not dry_run:
         if chosen.gone:

@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ddr.domain import index_records, indexes, planes
+from ddr.domain import index_records, indexes
 from ddr.errors import Damaged, DdrError, InputError, Missing, UnknownName
 from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
 from ddr.index.embedders import embedding as embedders
-from ddr.index.homes import bucket, collecting, folder, home, publishing
+from ddr.index.homes import bucket, folder, home, publishing
 from ddr.index.sources import corpus, opening, places
 from ddr.lib import clock as clocks
 from ddr.ports import store
-from ddr.wiring import index_embedding, index_settings
+from ddr.wiring import index_embedding, index_releases, index_settings
 
 if TYPE_CHECKING:
     from ddr.wiring import build as wirings
@@ -214,15 +214,6 @@ class Index:
             return old
         return self._folders.with_vectors(old, self.embedding.folders_but((self.wanted.embedder, live)))
 
-    def spared(self, chosen: collecting.Collection) -> collecting.Collection:
-        """Without those that a known-good release of the recovery window is made of."""
-        if self.wired is None or not self.services:
-            return chosen
-        needed = self.wired.board().needed(self.now() - self.wired.config.recovery_window)
-        spared = [(name, f"is needed by release {needed[name]}") for name in chosen.gone if name in needed]
-        gone = tuple(name for name in chosen.gone if name not in needed)
-        return collecting.Collection(gone, (*chosen.kept, *spared))
-
     def prove(self, version: str, report: check.Report = lambda *told: None) -> indexes.Check:
         """Levels 0 to 2: what is proved before a pointer moves."""
         return check.check(self.home, version, check.Means(scratch=None, threads=2), report=report)
@@ -340,21 +331,8 @@ class Indexes:
             raise UnknownName(f"there is no index {name!r}", hint=f"ddr.yaml has: {there}; or give a YAML file")
         base, clock = self.wired.config.base, self.wired.platform.clock
         made = _index(name, self.known[name], base, self.wired.platform.actor, clock.now)
-        services = tuple(_served_by(self.wired, made))
+        services = index_releases.served_by(self.wired, made.wanted.home)
         return replace(made, wired=self.wired, services=services)
-
-
-def _served_by(wired: wirings.Wired, index: Index) -> list[str]:
-    """Services whose index plane has its versions in the same folder."""
-    found = []
-    for service, entries in wired.config.planes.items():
-        entry = entries.get(planes.Plane.INDEX)
-        if entry is None:
-            continue
-        root = getattr(wired.connectors[entry.connector], "root", None)
-        if isinstance(root, Path) and root.resolve() == Path(index.wanted.home).resolve():
-            found.append(service)
-    return found
 
 
 def of_file(path: Path, actor: str, environ: Mapping[str, str]) -> Index:
