@@ -153,7 +153,8 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
 
     Never removed: what serves, is pinned, is being read, is needed by a known-good release of the recovery window, or
     was made, put there (by a restore, too) or served within a day. Work folders all stay while the corpus is away, and
-    those at which a build is, or which are of another index.
+    those at which a build is, or which are of another index. Where NAME is a YAML file, releases are those of the
+    ddr.yaml here and of the one in its folder or above.
 
     Exit codes: 0 done, 10 the pointer is lost: what serves is not known, and nothing goes, 64 usage, 69 a system is
     away.
@@ -165,8 +166,8 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     index = index_proof.opened(session, name)
     index_proof.serving(index)
     chosen = collecting.plan(index.home, index.now(), keep)
-    if index.wired is not None:
-        chosen = index_releases.spared(chosen, index.wired, index.wanted.home)
+    for wired in session.wired_around(index.base) if index.wired is None else [index.wired]:
+        chosen = index_releases.spared(chosen, wired, index.wanted.home)
     old = index.old_work()
     if not dry_run:
         if chosen.gone:

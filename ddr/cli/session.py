@@ -43,23 +43,13 @@ class Session:
     _index: str = ""
 
     def config_path(self) -> Path:
-        from ddr.errors import InputError
         from ddr.wiring import config
 
-        try:
-            here = Path.cwd()
-        except FileNotFoundError:
-            raise InputError(
-                "the folder you are in is not there any more", hint="`cd` to one that is; or --config PATH"
-            ) from None
-        return config.find(self.config, os.environ, here)
+        return config.find(self.config, os.environ, _here())
 
     def has_config(self) -> bool:
         """Whether one was named, or stands here or above."""
-        here = Path.cwd()
-        return bool(self.config or os.environ.get("DDR_CONFIG")) or any(
-            (folder / "ddr.yaml").is_file() for folder in (here, *here.parents)
-        )
+        return bool(self.config or os.environ.get("DDR_CONFIG") or _above(_here()))
 
     def wired(self) -> build.Wired:
         """Everything behind `ddr.yaml`, built once. Says what an earlier run left unfinished."""
@@ -68,6 +58,18 @@ class Session:
 
             self._wired.append(build.build(self.config_path(), os.environ, actor=self.actor or "", warn=self.notice))
         return self._wired[0]
+
+    def wired_around(self, folder: Path) -> list[build.Wired]:
+        """As `wired`, of every ddr.yaml that may speak of `folder`: that of this call, and the one there or above."""
+        from ddr.wiring import build
+
+        found = [self.wired()] if self.has_config() else []
+        above = _above(folder.resolve())
+        if above is not None and all(above.resolve() != one.config.path.resolve() for one in found):
+            other = build.build(above, os.environ, actor=self.actor or "", warn=self.notice)
+            self.hide(other.config.secrets)
+            found.append(other)
+        return found
 
     def looking(self) -> build.Wired:
         """As `wired`, for a command that only looks: with the journal damaged or gone it goes on, and says so."""
@@ -152,6 +154,22 @@ class Session:
                 f"{click.style('interrupted:', fg='yellow', bold=True)} run {run.id} ({run.started.title}){where}\n"
                 f"  next: {resume}{undo}{only}"
             )
+
+
+def _here() -> Path:
+    from ddr.errors import InputError
+
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise InputError(
+            "the folder you are in is not there any more", hint="`cd` to one that is; or --config PATH"
+        ) from None
+
+
+def _above(here: Path) -> Path | None:
+    """The ddr.yaml in a folder, or in the nearest one above that has it."""
+    return next((path for folder in (here, *here.parents) if (path := folder / "ddr.yaml").is_file()), None)
 
 
 def _of_index(text: str, called: str) -> str:

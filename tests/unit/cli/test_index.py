@@ -35,7 +35,8 @@ def root(tmp_path: Path, pristine_sandbox: Path) -> Path:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A folder with a corpus and an index file of its own, without ddr.yaml."""
+    """A folder with a corpus and an index file of its own, beside a ddr.yaml that says nothing of it."""
+    (tmp_path / "ddr.yaml").write_text("apiVersion: ddr/v1\nrepository: {type: local, path: .ddr}\nservices: {}\n")
     (tmp_path / "corpus").mkdir()
     np.save(tmp_path / "corpus" / "a.npy", corpora.clustered(600, 16))
     (tmp_path / "own.yaml").write_text(_OWN)

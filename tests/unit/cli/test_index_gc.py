@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,27 @@ import numpy as np
 import pytest
 
 from ddr.cli import main
+from ddr.domain import planes, records, releases, revisions
 from ddr.index import work as works
+from ddr.index.homes import collecting
 from ddr.index.homes import folder as folders
-from tests.unit.index import corpora
+from ddr.wiring import build
+from tests.unit.index import corpora, published
+
+_SERVED = """\
+apiVersion: ddr/v1
+repository: {type: local, path: .ddr}
+connectors:
+  lookalikes: {type: faiss-index, root: own/home}
+  server: {type: model-server, url: "http://127.0.0.1:1", golden: golden.jsonl}
+services:
+  s:
+    serving: server
+    planes:
+      index: {connector: lookalikes}
+    objectives: {rpo: 1h, rto: 15m}
+    owners: {team: t, oncall: o, decisionMaker: d}
+"""
 
 
 @pytest.mark.parametrize("spec", ["a", "b"])
@@ -75,3 +94,76 @@ def test_vectors_of_texts_stay_while_it_is_not_known_which_are_meant(
     assert main.run(["index", "gc", "a.yaml"]) == 0
     assert capsys.readouterr().out == "nothing to remove\n"
     assert vectors.is_dir()
+
+
+@pytest.fixture
+def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The older of two versions, of which the newer one serves: a known-good release names it. Long ago."""
+    (tmp_path / "ddr.yaml").write_text(_SERVED)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "own" / "a.yaml").write_text("home: home\nvectors: [a.npy]\n")
+    made = published.make(tmp_path / "corpus", rows=40)
+    older, _ = (published.published(published.at(tmp_path / "own" / "home"), made.as_another(one)) for one in (1, 2))
+    wired = build.build(tmp_path / "ddr.yaml", os.environ, actor="tester", warn=lambda text: None)
+    named = {planes.Plane.INDEX: revisions.Revision(planes.Plane.INDEX, "home", older)}
+    wired.platform.journal.append(records.ReleaseRecorded(releases.Release("r-1", "s", published.AT, named, True)))
+    plan = collecting.plan
+    monkeypatch.setattr(collecting, "plan", lambda of, now, keep: plan(of, published.LONG_AFTER, keep))
+    return older
+
+
+@pytest.mark.parametrize(
+    ("here", "words"),
+    [
+        (".", "index gc own/a.yaml"),
+        ("own", "index gc a.yaml"),
+        ("elsewhere", "index gc ../own/a.yaml"),
+        ("/", "index gc {root}/own/a.yaml"),
+        ("/", "--config {root}/ddr.yaml index gc {root}/own/a.yaml"),
+    ],
+)
+def test_what_a_known_good_release_names_stays_also_for_a_file_of_its_own(
+    here: str,
+    words: str,
+    released: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path / here)
+    assert main.run([*words.format(root=tmp_path).split(), "--keep", "1"]) == 0
+    assert f"kept: {released}: it is needed by release r-1" in capsys.readouterr().out
+    assert (tmp_path / "own" / "home" / "versions" / released).is_dir()
+
+
+def test_beside_another_ddr_yaml_the_one_above_the_file_is_asked_too(
+    released: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Path("ddr.yaml").write_text("apiVersion: ddr/v1\nrepository: {type: local, path: .ddr}\nservices: {}\n")
+    assert main.run(["index", "gc", "../own/a.yaml", "--keep", "1"]) == 0
+    assert f"kept: {released}: it is needed by release r-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("where", ["", "not-mounted/ddr.yaml"])
+def test_nothing_goes_where_it_cannot_be_read_what_releases_need(
+    where: str, released: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path / "own")
+    (tmp_path / "ddr.yaml").write_text("{")
+    if where:
+        monkeypatch.setenv("DDR_CONFIG", f"{tmp_path}/{where}")
+    assert main.run(["index", "gc", "a.yaml", "--keep", "1"]) == 64
+    assert f"{tmp_path}/{where or 'ddr.yaml'}" in capsys.readouterr().err
+    assert (tmp_path / "own" / "home" / "versions" / released).is_dir()
+
+
+def test_from_a_folder_that_is_gone_nothing_goes(
+    released: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere").rmdir()
+    assert main.run(["index", "gc", f"{tmp_path}/own/a.yaml", "--keep", "1"]) == 64
+    assert "the folder you are in is not there any more" in capsys.readouterr().err
+    assert (tmp_path / "own" / "home" / "versions" / released).is_dir()

@@ -69,6 +69,7 @@ def test_a_file_without_a_fingerprint_in_it_is_refused(own: Path, content: str) 
 
 
 def test_without_its_fingerprint_nothing_is_built_and_versions_are_still_looked_after(own: Path) -> None:
+    (own / "ddr.yaml").write_text("apiVersion: ddr/v1\nrepository: {type: local, path: .ddr}\nservices: {}\n")
     (own / "own.yaml").write_text(_OWN + "embedder: fingerprnt.txt\n")
     for words in (["plan"], ["build"], ["publish"]):
         refused = calls.ddr(own, "index", words[0], str(own / "own.yaml"))
