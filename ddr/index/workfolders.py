@@ -46,6 +46,9 @@ class Old:
             kept.append(Kept(one.folder, why))
         return replace(self, gone=(*self.gone, *gone), kept=(*self.kept, *kept))
 
+    def with_kept(self, more: Sequence[works.Stages], why: str) -> Old:
+        return replace(self, kept=(*self.kept, *(Kept(one.folder, why) for one in more)))
+
     def forgotten(self) -> Old:
         """Delete what may go. What it returns is what went, and what stayed."""
         gone, kept = [], []

@@ -212,7 +212,14 @@ class Index:
         live = publishing.embedder_of(self.home, self.home.current() or "")
         if live is None:
             return old
-        return self._folders.with_vectors(old, self.embedding.folders_but((self.wanted.embedder, live)))
+        known = (self.wanted.embedder, live)
+        vectors = self.embedding.folders_but(known)
+        if not vectors:
+            return old
+        begun = self.embedding.live()  # nothing but the model itself says for what an embedding was begun
+        if not begun:
+            return old.with_kept(vectors, "the model cannot be read here, and these may be its vectors")
+        return self._folders.with_vectors(old, self.embedding.folders_but((*known, begun)))
 
     def prove(self, version: str, report: check.Report = lambda *told: None) -> indexes.Check:
         """Levels 0 to 2: what is proved before a pointer moves."""

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ddr.cli import main
+from ddr.errors import Unavailable
+from ddr.index.embedders import batching
 from tests.unit.index import corpora, tinybert
 
 pytest.importorskip("torch")
@@ -220,3 +222,30 @@ def test_old_embeddings_go_with_old_versions(shop: Shop) -> None:
     assert len(shop.folders) == 2
     shop.json("gc")
     assert len(shop.folders) == 1
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_an_embedding_that_was_cut_off_stays(shop: Shop, is_here: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model was replaced in place, and what it was before is what serves; or it cannot be read here."""
+    shop.json("build", "--publish")
+    (older,) = shop.folders
+    tinybert.make(shop.base / "model", 1)
+    embedded, calls = batching.embedded, iter(range(9))
+
+    def cut_off(*given: Any) -> Any:
+        if next(calls):
+            raise Unavailable("cut off")
+        return embedded(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(batching, "embedded", cut_off)
+        assert shop.ddr("build")[0] == 69
+    (begun,) = set(shop.folders) - {older}
+    there = sorted(path.name for path in begun.iterdir())
+    assert any(name.startswith("vectors-") for name in there)
+    if not is_here:
+        (shop.base / "model" / "config.json").unlink()
+    found = shop.json("gc")
+    assert sorted(path.name for path in begun.iterdir()) == there
+    why = "the model cannot be read here, and these may be its vectors"
+    assert {"folder": str(begun), "why": why} in found["work_spared"] or is_here
