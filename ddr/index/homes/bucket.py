@@ -25,7 +25,7 @@ from pathlib import Path
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused
 from ddr.index import codec
-from ddr.index.homes import hashing, home, naming
+from ddr.index.homes import hashing, home, honesty, naming
 from ddr.lib import digest
 from ddr.ports import store
 
@@ -330,22 +330,8 @@ class BucketHome:
         """Refused where a conditional write is taken that must not be. Tried once."""
         if self._tried:
             return
-        key = self._key("probe", secrets.token_hex(8))
-        lies = []
         contents = [codec.encode(Note(self.now(), f"trial {number}")) for number in range(4)]
-        first = self.store.create(key, contents[0])
-        try:
-            with contextlib.suppress(store.Exists):
-                self.store.create(key, contents[1])
-                lies.append("a create of a key that is there")
-            entry = self.store.head(key) or first
-            self.store.swap(key, contents[2], entry.version)
-            with contextlib.suppress(Conflict):
-                self.store.swap(key, contents[3], entry.version)
-                lies.append("a swap of a version that is no more")
-        finally:
-            self.store.delete(key)
-        if lies:
+        if lies := honesty.lies(self.store, self._key("probe", secrets.token_hex(8)), contents):
             raise Refused(
                 f"{self.store.name} accepts {' and '.join(lies)}: one of two publishers would be lost",
                 hint="take a store with conditional writes (AWS S3, SeaweedFS, MinIO, Ceph), or a folder",

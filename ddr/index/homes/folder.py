@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import secrets
 import shlex
@@ -29,7 +28,7 @@ from pathlib import Path
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.index import codec
-from ddr.index.homes import home, movelog, naming, writing
+from ddr.index.homes import home, leases, movelog, naming, writing
 from ddr.lib import durable, openfiles, pointer
 from ddr.ports import store
 
@@ -210,7 +209,7 @@ class FolderHome:
                     raise Refused(f"{version} is pinned: {self.pins()[version]}", hint="`ddr index unpin` it first")
                 gone = self._trash / f"{version}.{secrets.token_hex(4)}"
                 durable.make_folder(self._trash)
-                with self._unread(version):
+                with leases.unread(self._versions / version):
                     (self._versions / version).rename(gone)
                 durable.sync_folder(self._versions)
                 durable.sync_folder(self._trash)
@@ -222,18 +221,6 @@ class FolderHome:
         with self._watched("read"), contextlib.suppress(FileNotFoundError, Missing):
             return datetime.fromtimestamp(self._folder(version).lstat().st_ctime, UTC)
         return None
-
-    @contextlib.contextmanager
-    def _unread(self, version: str) -> Iterator[None]:
-        fd = os.open(self._versions / version, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-        except BlockingIOError as problem:
-            who = openfiles.holders(self._versions / version) or "another process"
-            raise Refused(f"{version} is being read by {who}", hint="it goes when they let go of it") from problem
-        finally:
-            os.close(fd)
 
     def pins(self) -> Mapping[str, str]:
         """What somebody else put there keeps the version of its name, too."""
@@ -269,19 +256,11 @@ class FolderHome:
 
     @contextlib.contextmanager
     def lease(self, version: str) -> Iterator[None]:
-        folder = self._folder(version)
         try:
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            fd = leases.shared(self._folder(version))
         except FileNotFoundError as problem:
             raise self._missing(version) from problem
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            try:
-                is_same = os.path.samestat(os.fstat(fd), folder.stat())
-            except FileNotFoundError:
-                is_same = False
-            if not is_same:  # it was taken away between the look and the lock
-                raise self._missing(version)
             yield
         finally:
             os.close(fd)
