@@ -246,15 +246,16 @@ def fetch(session: sessions.Session, name: str, folder: Path, version: str | Non
     """Copy a version into FOLDER, each byte compared with its digest: for a server that loads it from there.
 
     FOLDER becomes that version in one step, manifest.json with it: whatever version it had before is gone as a whole.
+    In a bucket a lease keeps the version meanwhile; who may not write there fetches without one, and is told.
 
     Exit codes: 0 done, 1 there is no such version, 10 its bytes are damaged, or the pointer is lost, 64 usage, or a
     folder with other files or in the home of an index, 69 a system is away.
     """
-    from ddr.index.homes import fetching
+    from ddr.index.homes import fetching, reading
 
     index = index_proof.opened(session, name)
     chosen = version or index_proof.served(index)
-    with index.home.lease(chosen):
+    with reading.held(index.home, chosen, lambda text: session.notice(f"{output.mark('unknown')} {text}")):
         manifest = fetching.fetch(index.home, chosen, folder, index.homes)
     size = output.size(sum(file.size_bytes for file in manifest.files))
     said = {"version": chosen, "folder": str(folder), "files": manifest.files}

@@ -256,10 +256,11 @@ class FolderHome:
 
     @contextlib.contextmanager
     def lease(self, version: str) -> Iterator[None]:
-        try:
-            fd = leases.shared(self._folder(version))
-        except FileNotFoundError as problem:
-            raise self._missing(version) from problem
+        with self._watched(f"read {version} of"):
+            try:
+                fd = leases.shared(self._folder(version))
+            except FileNotFoundError as problem:
+                raise self._missing(version) from problem
         try:
             yield
         finally:

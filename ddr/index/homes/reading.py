@@ -1,0 +1,31 @@
+"""A version that is read while others may take it away."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from ddr.errors import Damaged, Missing
+from ddr.index.homes import home
+from ddr.ports import store
+
+
+@contextlib.contextmanager
+def held(of: home.Home, version: str, told: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    """With a lease on it. Where none can be written without one, which is told, and what is not there any more by then
+    is Missing, never damaged."""
+    with contextlib.ExitStack() as leases:
+        try:
+            leases.enter_context(of.lease(version))
+        except (store.Unusable, store.Full) as problem:
+            told(f"{version} is read without a lease, a gc may take it away meanwhile: {problem.message}")
+        try:
+            yield
+        except (Damaged, Missing) as problem:
+            _must_be_there(of, version, problem)
+            raise
+
+
+def _must_be_there(of: home.Home, version: str, problem: Exception | None = None) -> None:
+    if version not in of.versions():
+        raise Missing(f"{version} was removed meanwhile", hint="`ddr index list` says what there is") from problem

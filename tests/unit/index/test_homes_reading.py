@@ -1,0 +1,125 @@
+"""A version is read where nothing can be written, and while others take it away."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ddr.cli import main
+from ddr.errors import Missing
+from ddr.index.homes import bucket, fetching, reading
+from ddr.ports import store
+from ddr.stores import memory
+from ddr.wiring import indexes as wirings
+from tests.unit.index import published
+
+_LEASES = "leases/"
+
+
+class Shop(memory.MemoryStore):
+    """Leases are what it does not let us write, or delete."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.no_create: store.Unusable | store.Full | None = None
+        self.no_delete = False
+
+    def create(self, key: str, content: bytes) -> store.Entry:
+        if self.no_create is not None and _LEASES in key:
+            raise self.no_create
+        return super().create(key, content)
+
+    def delete(self, key: str) -> None:
+        if self.no_delete and _LEASES in key:
+            raise store.Unusable("AccessDenied")
+        super().delete(key)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> published.Made:
+    return published.make(tmp_path_factory.mktemp("corpus"), rows=40)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def of(shop: Shop) -> bucket.BucketHome:
+    return published.in_store(shop)
+
+
+@pytest.mark.parametrize("trouble", [store.Unusable("AccessDenied"), store.Full("no room")])
+def test_where_no_lease_can_be_written_it_is_read_without_and_told(
+    shop: Shop, of: bucket.BucketHome, made: published.Made, tmp_path: Path, trouble: store.Unusable | store.Full
+) -> None:
+    version, told = published.published(of, made), list[str]()
+    shop.no_create = trouble
+    with reading.held(of, version, told.append):
+        fetching.fetch(of, version, tmp_path / "served")
+    assert told == [f"{version} is read without a lease, a gc may take it away meanwhile: {trouble.message}"]
+    assert (tmp_path / "served" / "index.faiss").read_bytes() == made.files["index.faiss"].read_bytes()
+
+
+def test_a_lease_that_cannot_be_deleted_ends_by_the_clock(
+    shop: Shop, of: bucket.BucketHome, made: published.Made
+) -> None:
+    version = published.published(of, made)
+    shop.no_delete = True
+    with reading.held(of, version):
+        pass
+    with pytest.raises(KeyError), reading.held(of, version):
+        raise KeyError
+
+
+def test_what_goes_while_it_is_read_without_a_lease_is_not_damaged(
+    shop: Shop, of: bucket.BucketHome, made: published.Made, tmp_path: Path
+) -> None:
+    older, _ = (published.published(of, made.as_another(number)) for number in (1, 2))
+    shop.no_create = store.Unusable("AccessDenied")
+
+    def read() -> None:
+        with reading.held(of, older):
+            assert of.remove(older)
+            fetching.fetch(of, older, tmp_path / "served")
+
+    with pytest.raises(Missing, match=f"{older} was removed meanwhile"):
+        read()
+
+
+def test_a_version_that_cannot_be_read_is_told(
+    made: published.Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version = published.published(published.at(tmp_path / "home"), made)
+    (tmp_path / "a.yaml").write_text("home: home\nvectors: [a.npy]\n")
+    opened = os.open
+
+    def refused(path: Any, *given: Any, **named: Any) -> int:
+        if Path(path).name == version:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(os, "open", refused)
+    assert main.run(["index", "fetch", str(tmp_path / "a.yaml"), str(tmp_path / "served")]) == 69
+    told = capsys.readouterr().err
+    assert f"cannot read {version} of {tmp_path}/home: Permission denied" in told
+
+
+def test_fetch_tells_that_it_holds_no_lease(
+    shop: Shop,
+    of: bucket.BucketHome,
+    made: published.Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    version = published.published(of, made)
+    shop.no_create = store.Unusable("AccessDenied")
+    monkeypatch.setattr(wirings, "home_of", lambda *given: of)
+    (tmp_path / "a.yaml").write_text("home: s3://bucket/team\nvectors: [a.npy]\n")
+    assert main.run(["index", "fetch", str(tmp_path / "a.yaml"), str(tmp_path / "served")]) == 0
+    assert f"{version} is read without a lease" in capsys.readouterr().err
