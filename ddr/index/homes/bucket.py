@@ -227,7 +227,7 @@ class BucketHome:
     def sweep(self) -> tuple[str, ...]:
         gone = []
         for version, _ in self._notes("removing"):
-            if self.current() == version:
+            if self._is_kept(version):
                 self.store.delete(self._key("removing", version))
             else:
                 self._delete(version)
@@ -310,6 +310,17 @@ class BucketHome:
         readers = [note.text for name, note in self._notes("leases") if name.startswith(f"{version}/")]
         if any(note.at >= self.now() for name, note in self._notes("leases") if name.startswith(f"{version}/")):
             raise Refused(f"{version} is being read by {', '.join(readers)}", hint="it goes when they let go of it")
+
+    def _is_kept(self, version: str) -> bool:
+        """Whether a removal that was begun would have been taken back: it serves, or is whole and has a reader or a pin
+        that were before the note. Without its manifest, which goes first, nobody can read what is left."""
+        if self.store.head(self._of(version, naming.MANIFEST)) is None:
+            return self.current() == version
+        try:
+            self._must_be_free(version)
+        except Refused:
+            return True
+        return False
 
     def _must_have_moved(self, move: home.Move) -> None:
         found = self._current()[0]

@@ -204,3 +204,49 @@ def test_a_first_pointer_to_a_version_that_goes_is_told_as_it_stays(made: Making
     assert of.versions() == ()
     assert published.published(of, made(0)) == of.current()
     assert of.versions() == (of.current(),)
+
+
+class Killed(BaseException):
+    pass
+
+
+class Deadly(memory.MemoryStore):
+    """Dies before it deletes a key that ends so."""
+
+    at = ""
+
+    def delete(self, key: str) -> None:
+        if self.at and key.endswith(self.at):
+            raise Killed
+        super().delete(key)
+
+
+@pytest.mark.parametrize("died_at", ["manifest.json", "index.faiss/000000"])
+@pytest.mark.parametrize("why", ["pin", "lease", "pointer", ""])
+def test_what_a_killed_removal_left_goes_unless_it_is_whole_and_kept(died_at: str, why: str, made: Making) -> None:
+    """What keeps it came at the moment of the removal, so that the removal would have ended and taken its note back."""
+    place = Deadly()
+    of = published.in_store(place)
+    older, newer = (published.published(of, made(number)) for number in (1, 2))
+    beginning = f"{of.prefix}versions/{older}/"
+    place.at = f"{older}/{died_at}"
+    with pytest.raises(Killed):
+        of.remove(older)
+    place.at = ""
+    note = place.get(f"{of.prefix}removing/{older}")
+    if why == "pin":
+        place.create(f"{of.prefix}pins/{older}", note)
+    if why == "lease":
+        place.create(f"{of.prefix}leases/{older}/0", note.replace(b"2026", b"2126"))
+    if why == "pointer":
+        entry = place.head(f"{of.prefix}current")
+        assert entry
+        place.swap(entry.key, place.get(entry.key).replace(newer.encode(), older.encode()), entry.version)
+    assert of.sweep() == (f"removing/{older}",)
+    assert place.head(f"{of.prefix}removing/{older}") is None
+    if why and died_at == "manifest.json":
+        assert check.check(of, older, check.Means(), (0, 1)).findings == ()
+    elif why != "pointer":
+        assert older not in of.versions()
+        assert list(place.list(beginning)) == []
+    assert newer in of.versions()
