@@ -343,9 +343,10 @@ class Indexes:
 
 
 def of_file(path: Path, actor: str, environ: Mapping[str, str]) -> Index:
-    """An index that a file of its own describes; nothing is written into a journal."""
-    base = path.absolute().parent
+    """An index that a file of its own describes; nothing is written into a journal. As with ddr.yaml, what is named
+    from here has the plan that it has beside its file."""
     own = index_settings.read(path, environ)
+    base = path.parent if path.is_absolute() and ".." not in path.parts else path.parent.resolve()
     made = _index(path.stem.removesuffix(".index"), own.entry, base, actor, lambda: datetime.now(UTC))
     typed = f"./{path}" if str(path).startswith("-") else str(path)
     return replace(made, called=shlex.quote(typed), secrets=own.secrets)
