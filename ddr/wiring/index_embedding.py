@@ -17,7 +17,8 @@ from ddr.errors import Damaged, DdrError
 from ddr.index import codec, stages
 from ddr.index import work as works
 from ddr.index.embedders import embedding, fingerprint, foreseeing, model, texts
-from ddr.lib import digest, durable
+from ddr.index.homes import writing
+from ddr.lib import digest
 from ddr.wiring import index_settings
 
 _CURRENT = "current.json"
@@ -96,7 +97,7 @@ class Embedding:
         current = replace(asked, ids=made.ids)
         for path, found in zip(places, last, strict=True):
             if current != found:
-                durable.replace(path, codec.encode(current))
+                writing.write_bytes(path, codec.encode(current))
         return made
 
     def foreseen(self, *, is_measured: bool) -> foreseeing.Foreseen:
