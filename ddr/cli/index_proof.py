@@ -213,13 +213,14 @@ def check(
       0   nothing found
       10  damaged            11  out of step with the corpus
       12  another embedder   13  other search parameter or recall
-      1   there is no such version, others put it there, or nothing is served
+      1   there is no such version or it was removed meanwhile, others put it there, or nothing is served
       64  usage, or a part that it has not
       69  a system is away
     """
     from ddr.domain import index_records, indexes
     from ddr.errors import Missing
     from ddr.index import check as checks
+    from ddr.index.homes import reading
 
     index = opened(session, name)
     serves = checks.pointed(index.home)
@@ -233,7 +234,8 @@ def check(
     plan = index.plan_of(chosen) if level == _LEVELS else None
     with index_progress.telling(session, is_json=events) as tell:
         means = index.means(embedder, plan, part, chosen)
-        found = checks.check(index.home, chosen, means, range(level + 1), tell.checked)
+        look = functools.partial(checks.check, index.home, chosen, means, range(level + 1), tell.checked)
+        found = look() if chosen == serves else reading.proved(index.home, chosen, look)
     if isinstance(serves, str) and serves not in ("", chosen):
         found = _of_old(found)
     if unread := index.home.unread():

@@ -17,7 +17,7 @@ from ddr.errors import Damaged, DdrError, InputError, Missing, UnknownName
 from ddr.index import check, codec, gate, plans, stages, workfolders, workshop
 from ddr.index import work as works
 from ddr.index.embedders import embedding as embedders
-from ddr.index.homes import bucket, folder, home, publishing
+from ddr.index.homes import bucket, folder, home, publishing, reading
 from ddr.index.sources import corpus, opening, places
 from ddr.lib import clock as clocks
 from ddr.ports import store
@@ -223,7 +223,9 @@ class Index:
 
     def prove(self, version: str, report: check.Report = lambda *told: None) -> indexes.Check:
         """Levels 0 to 2: what is proved before a pointer moves."""
-        return check.check(self.home, version, check.Means(scratch=None, threads=2), report=report)
+        means = check.Means(scratch=None, threads=2)
+        look = functools.partial(check.check, self.home, version, means, report=report)
+        return reading.proved(self.home, version, look)
 
     def embedder(self) -> indexes.Embedder:
         """What made the vectors, with golden documents where ddr made them."""

@@ -347,15 +347,15 @@ def _there_already(
     before. ("", ...) where there is none."""
     for version in reversed([name for name in to.versions() if naming.is_ours(name)]):
         try:
-            found = to.manifest(version)
+            if not is_same(to.manifest(version), manifest):
+                continue
+            proof = prove(version)
         except (Damaged, Missing):
             continue
-        if is_same(found, manifest):
-            proof = prove(version)
-            if not proof.findings:
-                report(f"{version} has these bytes already")
-                return version, proof
-            report(f"{version} has these bytes no more: {proof.findings[0].where} {proof.findings[0].what}")
+        if not proof.findings:
+            report(f"{version} has these bytes already")
+            return version, proof
+        report(f"{version} has these bytes no more: {proof.findings[0].where} {proof.findings[0].what}")
     return "", indexes.Check("", ())
 
 

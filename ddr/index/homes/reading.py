@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from ddr.domain import indexes
 from ddr.errors import Damaged, Missing
 from ddr.index.homes import home
 from ddr.ports import store
@@ -24,6 +25,15 @@ def held(of: home.Home, version: str, told: Callable[[str], None] = lambda text:
         except (Damaged, Missing) as problem:
             _must_be_there(of, version, problem)
             raise
+
+
+def proved(of: home.Home, version: str, look: Callable[[], indexes.Check]) -> indexes.Check:
+    """What `look` finds in it, while it is held. Missing where it was removed meanwhile: that is no damage."""
+    with held(of, version):
+        found = look()
+        if found.findings:
+            _must_be_there(of, version)
+    return found
 
 
 def _must_be_there(of: home.Home, version: str, problem: Exception | None = None) -> None:

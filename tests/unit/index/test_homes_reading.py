@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from ddr.cli import main
+from ddr.domain import indexes
 from ddr.errors import Missing
-from ddr.index.homes import bucket, fetching, reading
+from ddr.index import check
+from ddr.index.homes import bucket, collecting, fetching, publishing, reading
 from ddr.ports import store
 from ddr.stores import memory
 from ddr.wiring import indexes as wirings
@@ -123,3 +125,53 @@ def test_fetch_tells_that_it_holds_no_lease(
     (tmp_path / "a.yaml").write_text("home: s3://bucket/team\nvectors: [a.npy]\n")
     assert main.run(["index", "fetch", str(tmp_path / "a.yaml"), str(tmp_path / "served")]) == 0
     assert f"{version} is read without a lease" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["check {file} {older}", "rollback {file} --to {older}"])
+@pytest.mark.parametrize("is_leased", [True, False])
+def test_what_is_proved_is_not_taken_away_or_told_as_removed(
+    words: str,
+    is_leased: bool,
+    shop: Shop,
+    of: bucket.BucketHome,
+    made: published.Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    older, newer = (published.published(of, made.as_another(number)) for number in (1, 2))
+    if not is_leased:
+        shop.no_create = store.Unusable("AccessDenied")
+    monkeypatch.setattr(wirings, "home_of", lambda *given: of)
+    (tmp_path / "a.yaml").write_text("home: s3://bucket/team\nvectors: [a.npy]\n")
+    kept: list[str] = []
+    at = check.Look.at
+
+    def beside(look: check.Look, level: int) -> None:
+        if level == 1:
+            kept.extend(collecting.apply(of, collecting.Collection((older,), ())).kept[0][:1] if is_leased else ())
+            assert is_leased or of.remove(older)
+        at(look, level)
+
+    monkeypatch.setattr(check.Look, "at", beside)
+    code = main.run(["index", *words.format(file=tmp_path / "a.yaml", older=older).split()])
+    assert (code, kept) == ((0, [older]) if is_leased else (1, []))
+    assert is_leased or f"{older} was removed meanwhile" in capsys.readouterr().err
+    assert of.versions() == ((older, newer) if is_leased else (newer,))
+    assert [entry.key for entry in shop.list(of.prefix + _LEASES)] == []
+
+
+def test_a_version_that_went_before_it_was_proved_is_not_in_the_way_of_a_publication(
+    of: bucket.BucketHome, made: published.Made
+) -> None:
+    first, _ = (published.published(of, made.as_another(number)) for number in (1, 2))
+    proved = published.prover(of, (0, 1))
+
+    def prove(version: str) -> indexes.Check:
+        if version == first:
+            of.remove(first)
+            return reading.proved(of, version, lambda: proved(version))
+        return proved(version)
+
+    again = made.as_another(1)
+    assert publishing.publish(of, again.files, again.manifest, prove).after != first
