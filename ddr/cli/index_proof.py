@@ -233,7 +233,7 @@ def check(
         raise Missing(f"index {index.called} serves nothing", hint=f"ddr index build {index.called} --publish")
     plan = index.plan_of(chosen) if level == _LEVELS else None
     with index_progress.telling(session, is_json=events) as tell:
-        means = index.means(embedder, plan, part, chosen)
+        means = index.means(embedder, plan, part, chosen, tell)
         look = functools.partial(checks.check, index.home, chosen, means, range(level + 1), tell.checked)
         found = look() if chosen == serves else reading.proved(index.home, chosen, look)
     if isinstance(serves, str) and serves not in ("", chosen):

@@ -139,7 +139,7 @@ class Look:
         self._embedder()
 
     def at(self, level: int) -> None:
-        self._report(f"level {level}", 0, 0)
+        self.told(level, 0, 0)
         before = len(self.findings)
         levels = (Look._stat, Look._digests, Look._load, corpus_levels.compare, corpus_levels.rebuild)
         passed = levels[level](self)
@@ -147,6 +147,10 @@ class Look:
             self.done.append(level)
             if len(self.findings) == before:
                 self.passed.append(passed)
+
+    def told(self, level: int, done: int, of: int) -> None:
+        """How many bytes were read."""
+        self._report(f"level {level}", done, of)
 
     def _embedder(self) -> None:
         made, live = self.manifest.embedder.fingerprint, self.means.embedder
@@ -189,14 +193,14 @@ class Look:
             except (Damaged, Missing) as problem:
                 self.broken(file.name, problem.message)
             size += file.size_bytes
-            self._report("level 1", size, total)
+            self.told(1, size, total)
         return f"level 1: {size:,} bytes of {len(self.manifest.files)} files are what was published"
 
     def _damage(self, file: indexes.File, before: int, total: int) -> str:
         """Read once; where it is damaged once more, to say where. `before`: bytes of the files that were read."""
         sha256, size = hashlib.sha256(), 0
         for piece in self._of.read(self.version, file.name):
-            self._report("level 1", before + min(size, file.size_bytes), total)
+            self.told(1, before + min(size, file.size_bytes), total)
             sha256.update(piece)
             size += len(piece)
         if digest.PREFIX + sha256.hexdigest() == file.sha256:

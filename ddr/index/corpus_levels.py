@@ -36,7 +36,13 @@ def compare(look: check.Look) -> str:
         if what := _of_another_form(look, corpus):
             look.find(indexes.Trouble.OUT_OF_SYNC, f"{look.version}/{naming.INDEX}", what, _AGAIN)
             return "level 3"
-        wanted = syncing.wanted(corpus, look.manifest, look.means.sample)
+        row_bytes = corpus.dimension * 4
+        wanted = syncing.wanted(
+            corpus,
+            look.manifest,
+            look.means.sample,
+            lambda rows: look.told(3, rows * row_bytes, corpus.rows * row_bytes),
+        )
     except Unavailable as problem:
         return look.away(3, problem)
     except DdrError as problem:

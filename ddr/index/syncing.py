@@ -3,7 +3,7 @@ and another one too many."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,10 +43,10 @@ class Wanted:
     corpus: Corpus
 
 
-def wanted(corpus: Corpus, manifest: indexes.Manifest, sample: int) -> Wanted:
-    """One pass over the corpus. What a policy rejects raises as in a build."""
+def wanted(corpus: Corpus, manifest: indexes.Manifest, sample: int, tell: Callable[[int], None]) -> Wanted:
+    """One pass over the corpus: `tell` hears how many rows are read. What a policy rejects raises as in a build."""
     plan = manifest.plan
-    found, dropped = scan.scan(corpus, plan.wanted.policies, lambda rows: None)
+    found, dropped = scan.scan(corpus, plan.wanted.policies, tell)
     has_texts = corpus.id_kind == "text"
     kept = np.setdiff1d(np.arange(corpus.rows, dtype=np.int64), dropped, assume_unique=True)
     keys = np.concatenate([np.zeros(0, np.uint64), *_keys(corpus, kept, has_texts=has_texts)])

@@ -151,10 +151,17 @@ class Index:
         return bench(work, self.sources, report)
 
     def means(
-        self, live_embedder: str = "", plan: indexes.Plan | None = None, part: int = 0, version: str = ""
+        self,
+        live_embedder: str = "",
+        plan: indexes.Plan | None = None,
+        part: int = 0,
+        version: str = "",
+        report: stages.Report = lambda progress: None,
     ) -> check.Means:
-        """What a check of `version` may use. `plan` is its own, for `part` made again."""
-        rebuild = None if plan is None else functools.partial(workshop.part_again, functools.partial(self._bench, plan))
+        """What a check of `version` may use. `plan` is its own, for `part` made again, of which `report` hears."""
+        rebuild = None
+        if plan is not None:
+            rebuild = functools.partial(workshop.part_again, lambda folder: self._bench(plan, folder, report))
         return check.Means(
             embedder=live_embedder or self.live_embedder(),
             golden=None if self.embedding is None else self.embedding.golden,
@@ -183,8 +190,8 @@ class Index:
 
         return opened
 
-    def _bench(self, plan: indexes.Plan, folder: Path) -> stages.Bench:
-        return bench(works.opened(folder, plan), self.sources, lambda progress: None)
+    def _bench(self, plan: indexes.Plan, folder: Path, report: stages.Report) -> stages.Bench:
+        return bench(works.opened(folder, plan), self.sources, report)
 
     @property
     def _folders(self) -> workfolders.Folders:

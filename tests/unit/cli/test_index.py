@@ -64,9 +64,12 @@ def test_the_sandboxs_index_is_built_published_checked_and_gone_back_from(root: 
     assert f"serves {version} already" in again.out
     assert "there already" in again.err
 
-    checked = calls.ddr(root, "index", "check", "--level", "4", "--json")
+    checked = calls.ddr(root, "index", "check", "--level", "4", "--json", "--events")
     assert checked.code == 0, checked.out
     assert checked.document["levels"] == [0, 1, 2, 3, 4]
+    assert {"level 1", "level 3", "scan", "part-00000"} <= {
+        json.loads(line)["stage"] for line in checked.err.split("\n") if line
+    }
     listed = calls.ddr(root, "index", "list")
     assert "not published by ddr index" in listed.out
     assert f"{version}  serves" in listed.out

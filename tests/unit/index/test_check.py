@@ -75,6 +75,16 @@ def test_every_byte_is_told_once(harm: Callable[[Path], object] | None, tmp_path
     assert (counted[-1], counted.count(total), told[-1][2]) == (total, 1, total)
 
 
+def test_rows_that_are_compared_with_their_corpus_are_told(tmp_path: Path) -> None:
+    home = published.at(tmp_path / "home")
+    made = published.make(tmp_path / "corpus", rows=60)
+    version = published.published(home, made)
+    told: list[tuple[str, int, int]] = []
+    check.check(home, version, means(made), (3,), lambda *what: told.append(what))
+    total = 60 * made.manifest.plan.shape.dimension * 4
+    assert told == [("level 3", 0, 0), ("level 3", total, total)]
+
+
 def shifted(index: Index) -> Index:
     labels = faiss_files.labels(index)
     return relabelled(index, {label: label + 7 for label in labels.tolist()})
