@@ -111,14 +111,15 @@ def _lost(current: str, what: str, first: str, of: home.Home, aside: str = "") -
     known = history.of(of)
     to = next((name for name in (*known.ways, *known.others) if home.is_whole_at_a_glance(of, name)), "")
     back, build = f"`ddr index rollback --to {to} --apply`", "`ddr index build --publish`"
+    one_of = "one of both: " if first.endswith("then ") else ""  # what comes first is for both
     if not to:
         then = f"{aside}{build}"
     elif to in known.ways:
         then = back
     elif to in known.left:
-        then = f"{build}; or {back}, though {to} was gone back from"
+        then = f"{one_of}{build}; or {back}, though {to} was gone back from"
     else:
-        then = f"{back}, if {to} is what served, which no record tells; or {build}"
+        then = f"{one_of}{back}, if {to} is what served, which no record tells; or {build}"
     finding = indexes.Finding(indexes.Trouble.CORRUPT, "current", what, f"{first}{then}")
     return indexes.Check(current, (), (finding,), not_checked=("everything: which version serves is not known",))
 

@@ -195,7 +195,8 @@ def test_a_lost_pointer_is_sent_to_what_served_and_to_nothing_else_by_itself(tri
         named = f"`ddr index build --publish`; or {way.format(second)}, though {second} was gone back from"
     else:  # the record is lost, too
         named = (
-            f"{way.format(second)}, if {second} is what served, which no record tells; or `ddr index build --publish`"
+            f"then one of both: {way.format(second)}, if {second} is what served, which no record tells;"
+            " or `ddr index build --publish`"
         )
         assert told(tried).endswith(named)
     for version, then in ((first, named), (second, "`ddr index build --publish`")):
