@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -31,7 +32,13 @@ _OF_LIBRARIES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM)
 """The limits that the child sets itself end it otherwise."""
 _AGAIN = "the same command again, when this machine has memory, processes and open files left"
-_MORE_MEMORY = "the same command behind `ulimit -v unlimited`, or on a machine without that limit"
+_TOO_MUCH = "wants more memory than its size allows"
+_MORE_MEMORY = (
+    "the same command in a session without that limit: `ulimit -H -v` shows it; limits.conf, a unit of systemd or a"
+    " batch job sets it"
+)
+_NO_ROOM = re.compile("bad_alloc|[Cc]annot allocate memory|[Uu]nable to allocate")
+"""What C++, the kernel and numpy say of memory that was refused."""
 _LIBRARIES_MIB = 3072
 """Address space of an interpreter with numpy and faiss; most of it is never touched."""
 _PIECE_BYTES = 1 << 20
@@ -90,7 +97,8 @@ def run(function: Function, question: bytes, limits: Limits) -> Outcome:
     if not (cut_off or has_ended):
         cut_off = _killed("did not end behind its answer")
     outcome = cut_off or _outcome(answer, started.returncode, limits)
-    if outcome.trouble and _allowed(resource.RLIMIT_AS, memory_bytes) < memory_bytes:
+    may_want_memory = outcome.trouble == _TOO_MUCH or (not cut_off and started.returncode not in (0, -signal.SIGXCPU))
+    if may_want_memory and _allowed(resource.RLIMIT_AS, memory_bytes) < memory_bytes:
         raise Unavailable(f"{outcome.trouble}: a process has less memory here than it takes", hint=_MORE_MEMORY)
     return outcome
 
@@ -214,9 +222,10 @@ def main() -> None:
     except DdrError as problem:
         answer = _BADLY + problem.message.encode() + _END
     except MemoryError:
-        answer = _BADLY + b"wants more memory than its size allows" + _END
+        answer = _BADLY + _TOO_MUCH.encode() + _END
     except Exception as problem:  # noqa: BLE001 - all that a library can raise at bytes it does not understand
-        answer = _BADLY + f"{type(problem).__name__}: {problem}".encode(errors="replace")[:2000] + _END
+        said = _TOO_MUCH if _NO_ROOM.search(str(problem)) else f"{type(problem).__name__}: {problem}"
+        answer = _BADLY + said.encode(errors="replace")[:2000] + _END
     rest = memoryview(answer)
     while rest:
         rest = rest[os.write(out, rest) :]

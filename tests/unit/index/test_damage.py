@@ -214,6 +214,19 @@ def quiet(question: bytes) -> bytes:
     os._exit(0)
 
 
+def exited(question: bytes) -> bytes:
+    """As OpenMP does it where it gets no thread."""
+    os._exit(1)
+
+
+def refused(question: bytes) -> bytes:
+    raise RuntimeError("std::bad_alloc")
+
+
+def strange(question: bytes) -> bytes:
+    raise ValueError("no index begins so")
+
+
 def killed(question: bytes) -> bytes:
     """As the kernel does it where memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -279,16 +292,18 @@ def test_a_library_that_is_not_here_is_no_finding() -> None:
     assert caught.value.hint == "install it"
 
 
-@pytest.mark.parametrize("function", [crash, grab, quiet])
-def test_trouble_with_less_memory_than_it_takes_is_no_finding(
+@pytest.mark.parametrize("function", [crash, grab, refused, exited])
+def test_trouble_that_less_memory_than_it_takes_may_make_is_no_finding(
     function: child.Function, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As below `ulimit -v`: what ends otherwise with enough of it."""
+    """As below `ulimit -v`. What was understood of the bytes is one all the same."""
+    assert child.run(function, b"q" * 800, child.Limits()).trouble
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, 2 << 30))
     assert child.run(told, b"", child.Limits()).content
+    assert child.run(strange, b"", child.Limits()).trouble == "ValueError: no index begins so"
     with pytest.raises(Unavailable, match="has less memory here than it takes") as caught:
         child.run(function, b"q" * 800, child.Limits())
-    assert "ulimit -v unlimited" in caught.value.hint
+    assert "ulimit -H -v" in caught.value.hint
 
 
 def test_a_child_finds_the_libraries_that_are_found_here(monkeypatch: pytest.MonkeyPatch) -> None:
