@@ -285,7 +285,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
       3   the pointer was moved meanwhile
       10  the pointer is lost, or what it would go back to is damaged by now
       11  it is mended, and does not fit its corpus (--level 3)
-      12  what made the vectors that serve is not known
+      12  what made the vectors that serve is not known, or is another embedder by its golden documents (--level 3)
       13  what was built is below the gate
       15  a build works by this plan
       64  usage, 69 a system is away
@@ -337,14 +337,15 @@ def _gone(index: wirings.Index) -> indexes.Check | None:
 def _after(index: wirings.Index, version: str, levels: Sequence[int], report: checks.Report) -> indexes.Check | None:
     """What serves now, at the levels that no proof before a move has; None where none was asked for."""
     from ddr.domain import indexes
-    from ddr.errors import Unavailable
+    from ddr.errors import DdrError
     from ddr.index import check as checks
 
     if not levels:
         return None
     try:
+        index.shards()
         return checks.check(index.home, version, index.means(version=version), levels, report)
-    except Unavailable as problem:  # it was repaired all the same
+    except DdrError as problem:  # it was repaired all the same
         told = (f"level {level}: {problem.message}" for level in levels)
         return indexes.Check(version, (), not_checked=tuple(told))
 

@@ -166,7 +166,11 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     index = index_proof.opened(session, name)
     index_proof.serving(index)
     chosen = collecting.plan(index.home, index.now(), keep)
-    for wired in session.wired_around(index.base) if index.wired is None else [index.wired]:
+    for wired in (
+        session.wired_around(index.base, "asked for releases that need versions")
+        if index.wired is None
+        else [index.wired]
+    ):
         chosen = index_releases.spared(chosen, wired, index.wanted.home)
     old = index.old_work()
     if not dry_run:

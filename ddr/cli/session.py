@@ -59,13 +59,17 @@ class Session:
             self._wired.append(build.build(self.config_path(), os.environ, actor=self.actor or "", warn=self.notice))
         return self._wired[0]
 
-    def wired_around(self, folder: Path) -> list[build.Wired]:
-        """As `wired`, of every ddr.yaml that may speak of `folder`: that of this call, and the one there or above."""
+    def wired_around(self, folder: Path, why: str) -> list[build.Wired]:
+        """As `wired`, of every ddr.yaml that may speak of `folder`: that of this call, and the one there or above.
+        `why` each is read is told before, so that one which cannot be read makes sense."""
         from ddr.wiring import build
 
+        if self.has_config():
+            self.notice(f"{why}: {self.config_path()}")
         found = [self.wired()] if self.has_config() else []
         above = _above(folder.resolve())
         if above is not None and all(above.resolve() != one.config.path.resolve() for one in found):
+            self.notice(f"{why}: {above}")
             other = build.build(above, os.environ, actor=self.actor or "", warn=self.notice)
             self.hide(other.config.secrets)
             found.append(other)

@@ -34,7 +34,7 @@ _BY_HAND = (
 )
 _BRING = "bring back its corpus or its work folder, then this again; `ddr restore` brings versions back from a backup"
 _AS_IT_IS = f"`ddr index build --publish` serves the corpus as it is now; or {_BRING}"
-_WRITTEN_AGAIN = "the files of its corpus were written again since, with the rows that they had"
+_WRITTEN_AGAIN = "the files of its corpus were written again or moved since, with the rows that they had"
 
 
 class Step(enum.StrEnum):
@@ -47,14 +47,14 @@ class Step(enum.StrEnum):
     HELPLESS = "helpless"
 
 
-_MAKING = frozenset({Step.MERGE, Step.PARTS, Step.BUILD})
+_REMAKING = frozenset({Step.MERGE, Step.PARTS})
 
 
 @dataclass(frozen=True)
 class Repair:
     """`version` is what is repaired, `to` where the pointer goes without a build; `parts` are made again. `next` is
-    what a person can do where nothing here can. `sooner`: where the version is gone and something is made again, one
-    that served and lies there with its sizes, not proved yet."""
+    what a person can do where nothing here can. `sooner`: where something is made again of a version that is gone, or
+    all of it, one that served and lies there with its sizes, not proved yet."""
 
     version: str
     step: Step
@@ -121,7 +121,9 @@ def decide(
     """The least that helps. `left`, `prove` and `has_rows` (of the workshop) are asked only where their answer counts.
     `embedder`: fingerprint of the one that makes the queries now."""
     chosen = _least(of, found, left, prove, embedder, has_rows)
-    if chosen.step in _MAKING and found.version not in of.versions():
+    is_gone = found.version not in of.versions()
+    is_damage = all(one.trouble is indexes.Trouble.CORRUPT for one in found.findings)
+    if (chosen.step in _REMAKING and is_gone) or (chosen.step is Step.BUILD and is_damage):
         return dataclasses.replace(chosen, sooner=_sooner(of, found.version, embedder))
     return chosen
 
@@ -161,8 +163,12 @@ def _least(
     if not there.has_source:
         away = dataclasses.replace(helpless, why=f"{first}; its corpus is not at hand")
         return _back(of, found, prove, embedder, away)
-    if manifest is not None and has_rows(manifest):
-        return Repair(found.version, Step.BUILD, f"{first}; {_WRITTEN_AGAIN}")
+    try:
+        if manifest is not None and has_rows(manifest):
+            return Repair(found.version, Step.BUILD, f"{first}; {_WRITTEN_AGAIN}")
+    except Unavailable as problem:
+        away = dataclasses.replace(helpless, why=f"{first}; its corpus cannot be read: {problem.message}")
+        return _back(of, found, prove, embedder, away)
     other = dataclasses.replace(helpless, why=f"{first}; its corpus is another one by now", next=_AS_IT_IS)
     return _back(of, found, prove, embedder, other)
 

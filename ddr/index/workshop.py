@@ -120,8 +120,8 @@ class Workshop:
 
 
 def _unmarked(shard: indexes.Shard) -> indexes.Shard:
-    """Without what is another one whenever the file was written."""
-    return dataclasses.replace(shard, generation="")
+    """Without what is another one wherever the file lies, and whenever it was written."""
+    return dataclasses.replace(shard, uri="", generation="", ids_uri="")
 
 
 def _forget(bench: stages.Bench, parts: Sequence[int] | None, version: str) -> None:

@@ -162,15 +162,23 @@ def mount_of(plan: indexes.Plan, place: str, asked: Asked) -> str:
             f"pods cannot see {paths[0]}",
             hint="--pvc NAME of a claim that all pods may mount (ReadWriteMany); or corpus and home in a bucket",
         )
+    below = "corpus and work folder (`work:`) lie below it"
     mount = str(PurePosixPath(asked.mount)) if asked.mount else _common(paths)
     if mount in _OF_THE_SYSTEM and not asked.mount:
         raise errors.InputError(
             f"where claim {asked.claim} is mounted is not known: {paths[0]} and {paths[-1]} have no more than {mount}"
             " in common",
-            hint="--mount PATH: where its root is here; corpus and work folder (`work:`) lie below it",
+            hint=f"--mount PATH: where its root is here; {below}",
         )
-    if mount in _OF_THE_SYSTEM or not mount.startswith("/") or ".." in PurePosixPath(mount).parts:
-        raise errors.InputError(f"{mount} cannot be where the claim is mounted", hint="--mount: where its root is here")
+    if not mount.startswith("/") or ".." in PurePosixPath(mount).parts:
+        raise errors.InputError(
+            f"{mount} is no path from the root", hint=f"--mount PATH: where the claim is here; {below}"
+        )
+    if mount in _OF_THE_SYSTEM:
+        raise errors.InputError(
+            f"{mount} cannot be where the claim is mounted: pods have that folder themselves",
+            hint=f"--mount PATH of another folder; {below}",
+        )
     for path in paths:
         if not PurePosixPath(path).is_relative_to(mount):
             raise errors.InputError(f"{path} does not lie below {mount}", hint="corpus and work folder on one claim")

@@ -12,6 +12,7 @@ import pytest
 from benchmarks.corpus import harms
 from ddr.errors import Unavailable
 from ddr.index import syncing
+from ddr.index.sources import scan
 from tests.unit.cli.test_index_ways_out import Own, own
 from tests.unit.index import corpora
 
@@ -51,6 +52,39 @@ def test_a_corpus_that_was_written_again_with_the_same_rows_is_the_same(own: Own
     assert own.say("check", "--level", "3").code == 0
 
 
+def test_a_corpus_that_lies_elsewhere_with_the_same_rows_is_the_same(own: Own) -> None:
+    """What serves already is not built at once where something older could serve sooner."""
+    first = own.published()
+    own.corpus(2)
+    own.published()
+    shutil.rmtree(own.place.home / ".work")
+    own.damage(harms.INDEX)
+    (own.root / "corpus").rename(own.root / "moved")
+    own.file.write_text(own.file.read_text().replace("corpus/", "moved/"))
+    planned = own.say("repair").document["repair"]
+    assert (planned["step"], planned["sooner"]) == ("build", first)
+    assert "or moved since" in planned["why"]
+    assert own.say("repair", "--apply").code == 0
+    assert own.say("check", "--level", "3").code == 0
+
+
+def test_a_corpus_that_goes_away_while_it_is_read_is_no_other_one(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = own.published()
+    own.corpus(2)
+    own.published()
+    shutil.rmtree(own.place.home / ".work")
+    own.damage(harms.INDEX)
+    os.utime(own.root / "corpus" / "a.npy", (1, 1))
+    monkeypatch.setattr(scan, "scan", _away)
+    planned = own.say("repair")
+    assert (planned.code, planned.document["repair"]["step"], planned.document["repair"]["to"]) == (
+        2,
+        "roll-back",
+        first,
+    )
+    assert "its corpus cannot be read: the bucket is away" in planned.document["repair"]["why"]
+
+
 def test_where_the_pointer_leads_nowhere_the_way_back_is_named_before_what_is_built(own: Own) -> None:
     own.published()
     own.corpus(2)
@@ -71,7 +105,7 @@ def test_where_the_pointer_leads_nowhere_the_way_back_is_named_before_what_is_bu
     assert own.place.live.name == second
 
 
-@pytest.mark.parametrize("corpus", ["the same", "another", "away"])
+@pytest.mark.parametrize("corpus", ["the same", "another", "away", "gone"])
 def test_what_was_made_is_looked_at_as_high_as_was_asked(
     own: Own, corpus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +115,8 @@ def test_what_was_made_is_looked_at_as_high_as_was_asked(
         own.corpus(2)
     elif corpus == "away":
         monkeypatch.setattr(syncing, "wanted", _away)
+    elif corpus == "gone":
+        (own.root / "corpus").rename(own.root / "elsewhere")
     done = own.say("repair", "--level", "3", "--apply")
     after = done.document["after"]
     assert (done.document["repair"]["step"], after["version"]) == ("merge", own.place.live.name)
@@ -90,6 +126,8 @@ def test_what_was_made_is_looked_at_as_high_as_was_asked(
     elif corpus == "away":
         assert (done.code, after["levels"]) == (0, [])
         assert "level 3: the bucket is away" in after["not_checked"]
+    elif corpus == "gone":
+        assert (done.code, after["levels"], len(after["not_checked"])) == (0, [], 1)
     else:
         assert (done.code, after["levels"]) == (0, [3])
         assert own.say("repair", "--apply").document["after"] is None, "nothing was made"
