@@ -253,10 +253,15 @@ def fetch(session: sessions.Session, name: str, folder: Path, version: str | Non
     In a bucket a lease keeps the version meanwhile; who may not write there fetches without one, and is told.
 
     Exit codes: 0 done, 1 there is no such version, 10 its bytes are damaged, or the pointer is lost, 64 usage, or a
-    folder with other files or in the home of an index, 69 a system is away.
+    folder with other files, in the home of an index or in which you stand, 69 a system is away.
     """
+    from ddr.errors import InputError
     from ddr.index.homes import fetching, reading
 
+    if folder.parts[0].endswith(":"):
+        raise InputError(
+            f"{folder} is no folder of this machine", hint="a path; `ddr index list` tells what lies in a home"
+        )
     index = index_proof.opened(session, name)
     chosen = version or index_proof.served(index)
     with reading.held(index.home, chosen, lambda text: session.notice(f"{output.mark('unknown')} {text}")):

@@ -104,7 +104,7 @@ class _Painter:
             self._painted = 0
 
     def _repaint(self) -> None:
-        text = self._session.mask(self._screen.render(self.view))
+        text = self._session.screen(self._screen.render(self.view))
         self._clear()
         sys.stdout.write(text + "\n")
         sys.stdout.flush()

@@ -130,7 +130,13 @@ class Session:
 
     def notice(self, text: str) -> None:
         """A line for the person, beside the result."""
-        click.echo(self.mask(text), err=True)
+        click.echo(self.screen(text), err=True)
+
+    def screen(self, text: str) -> str:
+        """As a terminal may have it: nothing secret, and nothing that it would obey but colours."""
+        from ddr.lib import printable
+
+        return printable.screen(self.mask(text))
 
     def show(self, value: Any, text: Callable[[], str]) -> None:
         """The result: one JSON document, or text."""
@@ -139,7 +145,7 @@ class Session:
         if self.json:
             click.echo(_of_index(self._masked(self._document(value)), json.dumps(self._index)[1:-1]))
         else:
-            click.echo(output.fitted(self.mask(text()), output.width()))
+            click.echo(output.fitted(self.screen(text()), output.width()))
 
     def _document(self, value: Any) -> str:
         from ddr.lib import decode

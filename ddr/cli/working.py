@@ -36,7 +36,7 @@ class AtWork:
             return
         with self._lock:
             self._drawn_at = now
-            self._draw(f"{what}  {_progress(done, of)}")
+            self._draw(f"{what}  {_progress(done, of)}" if done or of else what)
 
     def captured(self, event: capture.Progress) -> None:
         """A backup moves on; each component that ends stays as a line."""
@@ -58,7 +58,7 @@ class AtWork:
             sys.stderr.flush()
 
     def _draw(self, text: str) -> None:
-        line = self._session.mask(text)
+        line = self._session.screen(text)
         sys.stderr.write("\r\x1b[K" + (line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"))
         sys.stderr.flush()
 

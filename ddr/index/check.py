@@ -93,7 +93,8 @@ def check(
 
 
 def pointed(of: home.Home) -> str | indexes.Check:
-    """The version that serves, "" where nothing ever did; a finding where the pointer was lost or leads nowhere."""
+    """The version that serves, "" where nothing ever did; a finding where the pointer was lost or leads nowhere. A home
+    with versions of ours and no record of a move lost both, or its first publication was cut off."""
     moves: Sequence[home.Move] = ()
     try:
         moves = of.moves()  # of a bucket they lie in the pointer
@@ -101,7 +102,11 @@ def pointed(of: home.Home) -> str | indexes.Check:
     except home.LostPointer as problem:
         return _lost("", problem.message, problem.first, of, problem.aside)
     if current is None:
-        return _lost("", "is not there, and it was", "", of) if moves else ""
+        if moves:
+            return _lost("", "is not there, and it was", "", of)
+        if any(map(naming.is_ours, of.versions())):
+            return _lost("", "is not there, nor is a record of its moves, though versions are", "", of)
+        return ""
     if current not in of.versions():
         return _lost(current, f"points at {current}, which is not there", "`ddr index repair`, or ", of)
     return current

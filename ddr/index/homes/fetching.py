@@ -54,6 +54,10 @@ def fetch(shelf: home.Shelf, version: str, folder: Path, homes: Sequence[Path] =
 
 
 def _check(target: Path, homes: Sequence[Path]) -> None:
+    if _is_above_here(target):
+        raise InputError(
+            f"you stand in {target}, which is exchanged for another folder", hint="`cd ..`, then by its name"
+        )
     for root in homes:
         if target.is_relative_to(root.resolve()):
             raise InputError(f"{target} lies in {root}, where an index has its versions", hint=_OWN)
@@ -70,6 +74,12 @@ def _check(target: Path, homes: Sequence[Path]) -> None:
         raise InputError(
             f"{target} has {', '.join(names)}, and no {naming.MANIFEST} of a version that ddr published", hint=_OWN
         )
+
+
+def _is_above_here(target: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return Path.cwd().is_relative_to(target)
+    return False  # the folder that one stands in is gone
 
 
 def _names_version(manifest: Path) -> bool:

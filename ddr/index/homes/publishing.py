@@ -291,7 +291,7 @@ def _embedder(
 ) -> tuple[str, ...]:
     """Warnings. Equal dimensions prove nothing: only fingerprints that are both known and equal do."""
     wanted = manifest.embedder.fingerprint
-    serves = _serves(to, before)
+    serves = _serves(to, before) or _newest(to)
     if not live and serves:
         found = embedder_of(to, serves)
         if found is None and wanted and not model_also:
@@ -314,6 +314,11 @@ def _embedder(
 def _serves(to: home.Home, before: str | None) -> str:
     """The version that serves, or was the last to; "" where none ever did."""
     return before or next((move.after for move in reversed(to.moves())), "")
+
+
+def _newest(to: home.Home) -> str:
+    """Of a home that lost pointer and record, what says most likely by which embedder queries are made; "" for none."""
+    return next((name for name in reversed(to.versions()) if naming.is_ours(name)), "")
 
 
 def _fewer(to: home.Home, manifest: indexes.Manifest, before: str | None) -> tuple[str, ...]:

@@ -64,6 +64,11 @@ class Made:
         source = self.manifest.plan.wanted.source
         return corpora.opened(opening.find(source, self.base, no_buckets), source, self.base, no_buckets)
 
+    def by(self, embedder: str) -> Made:
+        return dataclasses.replace(
+            self, manifest=dataclasses.replace(self.manifest, embedder=indexes.Embedder(embedder))
+        )
+
     def as_another(self, seed: int) -> Made:
         """The same bytes by another plan."""
         plan = dataclasses.replace(self.manifest.plan, software={"seed": str(seed)})

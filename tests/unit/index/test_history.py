@@ -204,6 +204,23 @@ def test_a_lost_pointer_is_sent_to_what_served_and_to_nothing_else_by_itself(tri
         assert told(tried).endswith(then)
 
 
+def test_pointer_and_record_gone_together_are_lost_and_no_other_embedder_slips_in(
+    tried: home.Home, made: Making
+) -> None:
+    """As after a first publication that was cut off between version and pointer: the same one goes on."""
+    assert check.pointed(tried) == ""
+    first = made(1).by("modelA")
+    version = published.published(tried, first)
+    for name in ("current", "deployments.jsonl" if isinstance(tried, folder.FolderHome) else "moves"):
+        lose(tried, name)
+    assert not tried.moves()
+    assert told(tried).startswith(f"`ddr index rollback --to {version} --apply`, if {version} is what served")
+    with pytest.raises(publishing.OtherEmbedder, match="made by embedder modelB, queries are made by modelA"):
+        published.published(tried, made(2).by("modelB"))
+    assert published.published(tried, first) == version
+    assert check.pointed(tried) == version
+
+
 def test_a_version_that_is_gone_is_repaired_before_anybody_goes_elsewhere(own: folder.FolderHome, made: Making) -> None:
     first, second, third = three(own, made)
     back(own)

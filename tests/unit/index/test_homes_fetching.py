@@ -169,6 +169,19 @@ def test_damage_leaves_what_was_there(home: folder.FolderHome, tmp_path: Path) -
     assert _whole(home, place) == plain
 
 
+@pytest.mark.parametrize("place", [".", "..", "{here}", "{here}/.."])
+def test_nobody_stands_in_what_is_exchanged(
+    home: folder.FolderHome, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell would go on in the folder that is gone."""
+    named, _ = _versions(home, tmp_path)
+    here = tmp_path / "served" / "deep"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    with pytest.raises(InputError, match="you stand in"):
+        fetching.fetch(home, named, Path(place.format(here=here)))
+
+
 @pytest.mark.parametrize("place", ["current", "versions/mine", ".", "elsewhere/mine", "served"])
 def test_nothing_is_fetched_into_a_home(home: folder.FolderHome, tmp_path: Path, place: str) -> None:
     """What serves stays what its name says, also where links lead there."""
