@@ -26,22 +26,26 @@ from ddr.ports import restorable
 _KEPT_MOVES = 100
 _COUNT, _HAD = "versions", "had versions"
 _PIECE_BYTES = 1 << 20
+_REPAIR = "`ddr index repair`"
 
 
 class VersionDamaged(Damaged):
     """A file of `version` is not what was published, or cannot be read."""
 
     def __init__(self, version: str, file: str, what: str) -> None:
-        super().__init__(f"{version}/{file} {what}", hint="`ddr index repair`, then back up again")
+        super().__init__(f"{version}/{file} {what}", hint=_way(version))
         self.version = version
 
 
 @dataclass(frozen=True)
 class _Seen:
+    """`lost`: a file that it needs and that no backup takes, "" for none."""
+
     version: record.Version
     documents: Mapping[str, bytes]
     marks: Mapping[str, str]
     manifest: indexes.Manifest | None = None
+    lost: str = ""
 
 
 def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, sink: restorable.Sink) -> None:
@@ -54,21 +58,36 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, 
             f"{of.name} had {had} version{'' if had == '1' else 's'} and has none",
             hint="is its disk mounted? `ddr restore` brings them back; `backup.indexes` leaves it out",
         )
-    troubles: list[str] = []
+    troubles: list[Damaged] = []
     moves = _moves(of)
     current = _current(of, troubles)
-    pins = {name: why for name, why in of.pins().items() if record.can_name(name)}
-    seen = [one for name in names if (one := _look(of, name, troubles, sink)) is not None]
-    served = current or (moves[-1].after if troubles and moves else "")  # of a lost pointer what it named last
-    chosen = _chosen(seen, choice, served, pins)
+    pinned = of.pins()
+    served = current or (moves[-1].after if moves else "")  # of a lost pointer what it named last
+    with_bytes = {"records": set(), "serving": {served}, "pinned": {served, *pinned}}.get(choice, set(names))
+    seen = [one for name in names if (one := _look(of, name, name in with_bytes, troubles, sink)) is not None]
+    chosen = {one.version.name: one for one in seen if one.version.name in with_bytes}
     kept = _bytes(of, chosen, troubles, sink)
     versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
-    told = tuple(one.encode(errors="backslashreplace").decode() for one in troubles)  # names may be no text
+    pins = {name: why for name, why in pinned.items() if record.can_name(name)}
+    told = tuple(_text(one.message) for one in troubles)
     made = record.Record(of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, told)
     sink.tree(record.RECORDS, _Documents({"": {record.HOME: codec.encode(made)}, **_documents(seen)}))
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
     if told:
-        raise Damaged("; ".join(told), hint="`ddr index repair`, then back up again")
+        ways = dict.fromkeys(_text(one.hint) for one in troubles)
+        raise Damaged("; ".join(told), hint=f"{'; '.join(ways)}; then back up again")
+
+
+def _way(version: str) -> str:
+    """What mends it."""
+    if naming.is_ours(version):
+        return _REPAIR
+    return f"whoever put {version} there makes it whole, of plain files with names in UTF-8, or takes it away"
+
+
+def _text(told: str) -> str:
+    """Names may be no text."""
+    return told.encode(errors="backslashreplace").decode()
 
 
 def _had(parent: snapshots.Component | None) -> str:
@@ -85,37 +104,49 @@ def _moves(of: home.Home) -> tuple[home.Move, ...]:
         return ()
 
 
-def _current(of: home.Home, troubles: list[str]) -> str:
+def _current(of: home.Home, troubles: list[Damaged]) -> str:
     try:
         found = check.pointed(of)
     except Unavailable as problem:  # where it is lost, versions are looked at for a way back
         of.versions()
-        troubles.append(f"the pointer of {of.name} cannot be followed: {problem.message}: {problem.hint}")
+        what = f"the pointer of {of.name} cannot be followed: {problem.message}: {problem.hint}"
+        troubles.append(Damaged(what, hint=problem.hint))
         return ""
     if isinstance(found, str):
-        return found if record.can_name(found) else ""
-    troubles += [f"the pointer of {of.name}: {one.what}" for one in found.findings]
+        if found and not record.can_name(found):
+            what = f"the pointer of {of.name} names {found}, which is no UTF-8: a backup does not say so"
+            troubles.append(Damaged(what, hint="give that version another name and point there"))
+            return ""
+        return found
+    troubles += [Damaged(f"the pointer of {of.name}: {one.what}", hint=one.next) for one in found.findings]
     return found.version
 
 
-def _look(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
+def _look(of: home.Home, name: str, is_wanted: bool, troubles: list[Damaged], sink: restorable.Sink) -> _Seen | None:
+    """`is_wanted`: with its bytes."""
     if not record.can_name(name):
-        troubles.append(f"the name of version {name} is no UTF-8: a backup leaves it out")
+        what = f"the name of version {name} is no UTF-8: a backup leaves it out"
+        if is_wanted:
+            troubles.append(Damaged(what, hint=_way(name)))
+        else:
+            sink.warn(_text(what))
         return None
     try:
-        return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, troubles, sink)
+        return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, sink)
     except codec.Newer as problem:
-        troubles.append(f"{problem.message}: {problem.hint}")
+        troubles.append(Damaged(f"{problem.message}: {problem.hint}", hint=problem.hint))
     except Damaged as problem:
-        troubles.append(problem.message)
+        troubles.append(Damaged(problem.message, hint=_way(name)))
     except Missing:
         if name in of.versions():
-            troubles.append(f"{name}/{naming.MANIFEST} is not there: what its bytes must be is not known")
+            what = f"{name}/{naming.MANIFEST} is not there: what its bytes must be is not known"
+            troubles.append(Damaged(what, hint=_way(name)))
         else:
             sink.warn(f"{name} was taken away before it could be looked at")
     except Unavailable as problem:
         of.versions()  # of a home that is away as a whole this says so
-        troubles.append(f"{name} cannot be looked at: {problem.message}: {problem.hint}")
+        what = f"{name} cannot be looked at: {problem.message}: {problem.hint}"
+        troubles.append(Damaged(what, hint=problem.hint))
     return None
 
 
@@ -125,29 +156,27 @@ def _ours(of: home.Home, name: str) -> _Seen:
     return _Seen(version, {naming.MANIFEST: codec.encode(manifest)}, of.marks(name), manifest)
 
 
-def _foreign(of: home.Home, name: str, troubles: list[str], sink: restorable.Sink) -> _Seen | None:
+def _foreign(of: home.Home, name: str, sink: restorable.Sink) -> _Seen | None:
     folder = of.local(name)
     if folder is None:
         sink.warn(f"{name} was not published by `ddr index`: it is left out")
         return None
     strays = of.strays(name)
-    out = [*strays, *(file for file in of.sizes(name) if not record.can_name(file))]
-    if out:
-        named = ", ".join(out[:5]) + (f" and {len(out) - 5} more" if len(out) > 5 else "")
-        troubles.append(f"{name} has {named}, which a backup leaves out: it takes plain files with names in UTF-8")
     documents = {}
     for document in (record.CARD, naming.MANIFEST):
         if document not in strays and (content := jsonl.content(folder / document)) is not None:
             documents[document] = content
     known = _digests(folder, documents)
     sizes = {file: size for file, size in of.sizes(name).items() if file not in documents}
-    files = tuple(
-        indexes.File(file, size, known.get(file, "")) for file, size in sizes.items() if record.can_name(file)
-    )
+    named = {file: size for file, size in sizes.items() if record.can_name(file)}
     needed = {*known, *set(strays).intersection(naming.FILES)}
-    if lost := sorted(needed - {*sizes, *documents}):
-        raise VersionDamaged(name, lost[0], "is not there as a plain file")
-    return _Seen(record.Version(name, files, tuple(sorted(documents)), is_ours=False), documents, of.marks(name))
+    if out := [file for file in (*strays, *sizes) if file not in named and file not in needed]:
+        told = ", ".join(out[:5]) + (f" and {len(out) - 5} more" if len(out) > 5 else "")
+        sink.warn(_text(f"{name} has {told}, which a backup leaves out: it takes plain files with names in UTF-8"))
+    files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in named.items())
+    version = record.Version(name, files, tuple(sorted(documents)), is_ours=False)
+    lost = min(needed - {*named, *documents}, default="")
+    return _Seen(version, documents, of.marks(name), lost=lost)
 
 
 def _digests(folder: Path, documents: Iterable[str]) -> Mapping[str, str]:
@@ -168,16 +197,11 @@ def _documents(seen: Sequence[_Seen]) -> dict[str, Mapping[str, bytes]]:
     return {one.version.name: one.documents for one in seen}
 
 
-def _chosen(seen: Sequence[_Seen], choice: indexes.Kept, current: str, pins: Mapping[str, str]) -> dict[str, _Seen]:
-    wanted = {"records": set(), "serving": {current}, "pinned": {current, *pins}}.get(choice)
-    return {one.version.name: one for one in seen if wanted is None or one.version.name in wanted}
-
-
-def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[str], sink: restorable.Sink) -> set[str]:
+def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[Damaged], sink: restorable.Sink) -> set[str]:
     """The versions that went in whole. What is found in one costs the others nothing but being read again."""
     for name, one in list(chosen.items()):
-        if what := _misfit(of, one.version):
-            troubles.append(f"{what}; its bytes are not in this backup")
+        if what := _misfit(of, one):
+            troubles.append(Damaged(f"{what}; its bytes are not in this backup", hint=_way(name)))
             del chosen[name]
     while chosen:
         with contextlib.ExitStack() as leases:
@@ -187,22 +211,26 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[str], sink: r
                         leases.enter_context(of.lease(name))
                 made = sink.tree(record.VERSIONS, _Bytes(of, dict(chosen)))
             except VersionDamaged as problem:
-                troubles.append(f"{problem.message}; its bytes are not in this backup")
+                troubles.append(Damaged(f"{problem.message}; its bytes are not in this backup", hint=problem.hint))
                 del chosen[problem.version]
                 continue
             except Missing as problem:
-                troubles.append(f"a version was taken away while it was backed up: {problem.message}")
+                what = f"a version was taken away while it was backed up: {problem.message}"
+                troubles.append(Damaged(what, hint=problem.hint))
                 del chosen[name]
                 continue
         if made.files == sum(len(one.version.files) for one in chosen.values()):
             return set(chosen)
-        troubles.append(f"not all files of {', '.join(chosen)} could be read")
+        troubles.append(Damaged(f"not all files of {', '.join(chosen)} could be read", hint=_REPAIR))
         return set()
     return set()
 
 
-def _misfit(of: home.Home, version: record.Version) -> str:
+def _misfit(of: home.Home, seen: _Seen) -> str:
     """Files that are not there or have another size: told without reading them."""
+    version = seen.version
+    if seen.lost:
+        return f"{version.name}/{seen.lost} is not there as a plain file"
     try:
         found = of.sizes(version.name) if version.is_ours else {file.name: file.size_bytes for file in version.files}
     except (Missing, Unavailable) as problem:

@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ddr.errors import Unavailable
+from ddr.errors import Damaged, Unavailable
 from ddr.index.backing import record
 from ddr.index.homes import folder
+from ddr.ports import restorable
 from tests.unit.index import backed, published
 
 FOREIGN = "v1"
@@ -133,7 +134,8 @@ def test_what_is_no_plain_file_in_a_version_of_others(
     put(place / name)
     vault, mine = backed.Vault(), backed.of(at)
     found = vault.captured(mine)
-    assert found.problem.startswith(f"{FOREIGN} has {name}, which a backup leaves out")
+    assert found.problem == ""
+    assert found.warnings[0].startswith(f"{FOREIGN} has {name}, which a backup leaves out")
     source = vault.source()
     assert backed.files(source) == [f"{FOREIGN}/index.faiss"]
     assert f"{FOREIGN}/card.json" in backed.files(source, record.RECORDS)
@@ -165,8 +167,36 @@ def test_without_its_index_a_version_of_others_is_not_kept(
     vault = backed.Vault()
     found = vault.captured(backed.of(at, "all"))
     assert f"{FOREIGN}/" in found.problem
-    assert "index.faiss is not there as a plain file" in found.problem
+    assert "index.faiss is not there as a plain file; its bytes are not in this backup" in found.problem
     assert backed.files(vault.source()) == [f"{first}/index.faiss", f"{second}/index.faiss"]
+    assert vault.captured(backed.of(at)).problem == "", "nobody wants its bytes"
+
+
+class Raising:
+    """Keeps the hint of what the capture raises; a snapshot has the message alone."""
+
+    def __init__(self, real: restorable.Capturable) -> None:
+        self.real, self.hint = real, ""
+
+    def capture(self, sink: restorable.Sink) -> None:
+        try:
+            self.real.capture(sink)
+        except Damaged as problem:
+            self.hint = problem.hint
+            raise
+
+
+def test_the_hint_says_who_mends_what_is_told(tmp_path: Path, made: published.Made) -> None:
+    at, first, _ = backed.two(tmp_path / "home", made)
+    place = put_foreign(at.root, made)
+    told = Raising(backed.of(at, "all"))
+    others = f"whoever put {FOREIGN} there makes it whole, of plain files with names in UTF-8, or takes it away"
+    (at.root / "versions" / first / "index.faiss").unlink()
+    backed.Vault().run(told)
+    assert told.hint == "`ddr index repair`; then back up again"
+    _behind_a_link(place, "index.faiss")
+    backed.Vault().run(told)
+    assert told.hint == f"{others}; `ddr index repair`; then back up again"
 
 
 def test_others_call_their_files_as_they_like(tmp_path: Path, made: published.Made) -> None:
@@ -205,7 +235,8 @@ def test_a_name_that_is_no_text_is_told_and_left_out(tmp_path: Path, made: publi
         at.link.symlink_to(f"versions/{LATIN}")
     vault, mine = backed.Vault(), backed.of(at, "all")
     found = vault.captured(mine)
-    assert ("caf\\udce9.bin" in found.problem) == where.startswith("versions")
+    assert ("caf\\udce9.bin" in found.problem) == where.startswith(f"versions/{LATIN}")
+    assert any("caf\\udce9.bin" in text for text in found.warnings) == where.startswith(f"versions/{FOREIGN}")
     assert backed.files(vault.source()) == [f"{name}/index.faiss" for name in (first, second, FOREIGN)]
     onto = mine.plan_restore(vault.source(), backed.options())
     assert (onto.refusals, [line.does for line in onto.lines[:3]]) == ((), ["skip"] * 3)
