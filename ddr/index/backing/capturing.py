@@ -27,13 +27,14 @@ _KEPT_MOVES = 100
 _COUNT, _HAD = "versions", "had versions"
 _PIECE_BYTES = 1 << 20
 _REPAIR = "`ddr index repair`"
+_MOUNTED = "is its disk mounted? `ddr restore` brings them back; `backup.indexes` leaves it out"
 
 
 class VersionDamaged(Damaged):
     """A file of `version` is not what was published, or cannot be read."""
 
-    def __init__(self, version: str, file: str, what: str) -> None:
-        super().__init__(f"{version}/{file} {what}", hint=_way(version))
+    def __init__(self, version: str, file: str, what: str, hint: str = "") -> None:
+        super().__init__(f"{version}/{file} {what}", hint=hint or _way(version))
         self.version = version
 
 
@@ -54,10 +55,7 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, 
     names = of.versions()
     if not names and (had := _had(sink.parent)):
         sink.fact(_HAD, had)  # so that the next backup knows it, too
-        raise Unavailable(
-            f"{of.name} had {had} version{'' if had == '1' else 's'} and has none",
-            hint="is its disk mounted? `ddr restore` brings them back; `backup.indexes` leaves it out",
-        )
+        raise Unavailable(f"{of.name} had {had} version{'' if had == '1' else 's'} and has none", hint=_MOUNTED)
     troubles: list[Damaged] = []
     moves = _moves(of)
     current = _current(of, troubles)
@@ -76,6 +74,14 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, 
     if told:
         ways = dict.fromkeys(_text(one.hint) for one in troubles)
         raise Damaged("; ".join(told), hint=f"{'; '.join(ways)}; then back up again")
+
+
+def _is_still_there(of: home.Home, version: str) -> bool:
+    """Unavailable where the home is away as a whole: a folder that is not mounted any more has no versions."""
+    names = of.versions()
+    if not names:
+        raise Unavailable(f"{of.name} has none of its versions any more", hint=_MOUNTED)
+    return version in names
 
 
 def _way(version: str) -> str:
@@ -138,7 +144,7 @@ def _look(of: home.Home, name: str, is_wanted: bool, troubles: list[Damaged], si
     except Damaged as problem:
         troubles.append(Damaged(problem.message, hint=_way(name)))
     except Missing:
-        if name in of.versions():
+        if _is_still_there(of, name):
             what = f"{name}/{naming.MANIFEST} is not there: what its bytes must be is not known"
             troubles.append(Damaged(what, hint=_way(name)))
         else:
@@ -200,8 +206,8 @@ def _documents(seen: Sequence[_Seen]) -> dict[str, Mapping[str, bytes]]:
 def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[Damaged], sink: restorable.Sink) -> set[str]:
     """The versions that went in whole. What is found in one costs the others nothing but being read again."""
     for name, one in list(chosen.items()):
-        if what := _misfit(of, one):
-            troubles.append(Damaged(f"{what}; its bytes are not in this backup", hint=_way(name)))
+        if problem := _misfit(of, one):
+            troubles.append(_left_out(of, name, problem))
             del chosen[name]
     while chosen:
         with contextlib.ExitStack() as leases:
@@ -211,7 +217,7 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[Damaged], sin
                         leases.enter_context(of.lease(name))
                 made = sink.tree(record.VERSIONS, _Bytes(of, dict(chosen)))
             except VersionDamaged as problem:
-                troubles.append(Damaged(f"{problem.message}; its bytes are not in this backup", hint=problem.hint))
+                troubles.append(_left_out(of, problem.version, problem))
                 del chosen[problem.version]
                 continue
             except Missing as problem:
@@ -226,21 +232,30 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[Damaged], sin
     return set()
 
 
-def _misfit(of: home.Home, seen: _Seen) -> str:
+def _left_out(of: home.Home, version: str, problem: Damaged) -> Damaged:
+    """What could not be read may have been taken away, or the whole home with it: that is no damage."""
+    what, hint = problem.message, problem.hint
+    if not _is_still_there(of, version):
+        what, hint = f"{version} was taken away while it was backed up", "`ddr index list` says what there is"
+    return Damaged(f"{what}; its bytes are not in this backup", hint=hint)
+
+
+def _misfit(of: home.Home, seen: _Seen) -> Damaged | None:
     """Files that are not there or have another size: told without reading them."""
     version = seen.version
     if seen.lost:
-        return f"{version.name}/{seen.lost} is not there as a plain file"
+        return VersionDamaged(version.name, seen.lost, "is not there as a plain file")
     try:
         found = of.sizes(version.name) if version.is_ours else {file.name: file.size_bytes for file in version.files}
     except (Missing, Unavailable) as problem:
-        return f"{version.name} cannot be looked at: {problem.message}"
+        return Damaged(f"{version.name} cannot be looked at: {problem.message}", hint=problem.hint)
     for file in version.files:
         if file.name not in found:
-            return f"{version.name}/{file.name} is not there"
+            return VersionDamaged(version.name, file.name, "is not there")
         if found[file.name] != file.size_bytes:
-            return f"{version.name}/{file.name} has {found[file.name]:,} bytes, not {file.size_bytes:,}"
-    return ""
+            what = f"has {found[file.name]:,} bytes, not {file.size_bytes:,}"
+            return VersionDamaged(version.name, file.name, what)
+    return None
 
 
 def _facts(of: home.Home, made: record.Record, serving: _Seen | None, sink: restorable.Sink) -> None:
@@ -320,7 +335,8 @@ class _Bytes:
             if file.sha256 and digest.PREFIX + sha256.hexdigest() != file.sha256:
                 what = self._damage(version, file)
         except (Damaged, Missing, Unavailable) as problem:
-            raise VersionDamaged(version, name, f"cannot be read: {problem.message}") from problem
+            hint = problem.hint if isinstance(problem, Unavailable) else ""
+            raise VersionDamaged(version, name, f"cannot be read: {problem.message}", hint) from problem
         if what:
             raise VersionDamaged(version, name, what)
 

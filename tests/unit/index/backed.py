@@ -9,6 +9,7 @@ from pathlib import Path
 from ddr.backup import capture, drill, keys, reading, source
 from ddr.backup import repository as repositories
 from ddr.domain import indexes, snapshots
+from ddr.errors import DdrError
 from ddr.index.backing import component, record
 from ddr.index.homes import bucket, folder, home
 from ddr.ports import restorable, store
@@ -65,6 +66,20 @@ class Vault:
 class _Else:
     def capture(self, sink: restorable.Sink) -> None:
         sink.stream("word", [b"there is something else"])
+
+
+class Raising:
+    """Keeps the hint of what the capture raises; a snapshot has the message alone."""
+
+    def __init__(self, real: restorable.Capturable) -> None:
+        self.real, self.hint = real, ""
+
+    def capture(self, sink: restorable.Sink) -> None:
+        try:
+            self.real.capture(sink)
+        except DdrError as problem:
+            self.hint = problem.hint
+            raise
 
 
 def files(of_source: restorable.Source, tree: str = record.VERSIONS) -> list[str]:

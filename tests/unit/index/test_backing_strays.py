@@ -12,10 +12,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ddr.errors import Damaged, Unavailable
+from ddr.errors import Unavailable
 from ddr.index.backing import record
 from ddr.index.homes import folder
-from ddr.ports import restorable
 from tests.unit.index import backed, published
 
 FOREIGN = "v1"
@@ -172,24 +171,10 @@ def test_without_its_index_a_version_of_others_is_not_kept(
     assert vault.captured(backed.of(at)).problem == "", "nobody wants its bytes"
 
 
-class Raising:
-    """Keeps the hint of what the capture raises; a snapshot has the message alone."""
-
-    def __init__(self, real: restorable.Capturable) -> None:
-        self.real, self.hint = real, ""
-
-    def capture(self, sink: restorable.Sink) -> None:
-        try:
-            self.real.capture(sink)
-        except Damaged as problem:
-            self.hint = problem.hint
-            raise
-
-
 def test_the_hint_says_who_mends_what_is_told(tmp_path: Path, made: published.Made) -> None:
     at, first, _ = backed.two(tmp_path / "home", made)
     place = put_foreign(at.root, made)
-    told = Raising(backed.of(at, "all"))
+    told = backed.Raising(backed.of(at, "all"))
     others = f"whoever put {FOREIGN} there makes it whole, of plain files with names in UTF-8, or takes it away"
     (at.root / "versions" / first / "index.faiss").unlink()
     backed.Vault().run(told)
