@@ -8,7 +8,7 @@ from datetime import datetime
 
 from ddr.backup import chunks, packs, planting, reading, scanner, writing
 from ddr.domain import snapshots
-from ddr.lib import digest, rowbatch, rowdigest
+from ddr.lib import digest, legible, rowbatch, rowdigest
 from ddr.ports import restorable
 
 _TOLD_EVERY = 8
@@ -93,21 +93,21 @@ class ChunkSink:
     def component(
         self, name: str, kind: str, source: str, at: datetime, took_s: float, problem: str
     ) -> snapshots.Component:
-        """What came in, under this name."""
+        """What came in, under this name. Whoever tells of a file may name it: that need not be text."""
         return snapshots.Component(
             name,
             kind,
-            source,
+            legible.text(source),
             at,
             took_s,
-            self._facts,
+            {fact: legible.text(value) for fact, value in self._facts.items()},
             tuple(self._tables),
             tuple(self._streams),
             tuple(self._trees),
             tuple(self._references),
-            tuple(self._redactions),
-            tuple(self._warnings),
-            problem,
+            tuple(legible.text(one) for one in self._redactions),
+            tuple(legible.text(one) for one in self._warnings),
+            legible.text(problem),
         )
 
 

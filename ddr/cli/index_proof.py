@@ -221,6 +221,7 @@ def check(
     from ddr.errors import Missing
     from ddr.index import check as checks
     from ddr.index.homes import reading
+    from ddr.lib import legible
 
     index = opened(session, name)
     serves = checks.pointed(index.home)
@@ -240,7 +241,7 @@ def check(
         found = _of_old(found)
     if unread := index.home.unread():
         found = dataclasses.replace(found, not_checked=(*found.not_checked, unread))
-    told = tuple(f"{one.trouble.value}: {one.where}: {one.what}" for one in found.findings[:_TOLD])
+    told = tuple(legible.text(f"{one.trouble.value}: {one.where}: {one.what}") for one in found.findings[:_TOLD])
     note(session, index, index_records.IndexChecked(index.name, chosen, found.levels, found.exit_code, told))
     session.show(found, lambda: index_text.checked(found, index.called))
     return found.exit_code

@@ -122,6 +122,9 @@ class Session:
         return _of_index(self._masked(text), self._index)
 
     def _masked(self, text: str) -> str:
+        from ddr.lib import legible
+
+        text = legible.text(text)
         if self._secrets:
             from ddr.lib import redact
 

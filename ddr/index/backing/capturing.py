@@ -20,7 +20,7 @@ from ddr.errors import Damaged, Missing, Unavailable
 from ddr.index import check, codec
 from ddr.index.backing import record
 from ddr.index.homes import hashing, home, naming
-from ddr.lib import digest, jsonl
+from ddr.lib import digest, jsonl, legible
 from ddr.ports import restorable
 
 _KEPT_MOVES = 100
@@ -67,12 +67,13 @@ def capture(of: home.Home, wanted: indexes.Wanted | None, choice: indexes.Kept, 
     kept = _bytes(of, chosen, troubles, sink)
     versions = tuple(dataclasses.replace(one.version, is_kept=one.version.name in kept) for one in seen)
     pins = {name: why for name, why in pinned.items() if record.can_name(name)}
-    told = tuple(_text(one.message) for one in troubles)
-    made = record.Record(of.name, current, versions, pins, moves[-_KEPT_MOVES:], wanted, told)
+    told = tuple(legible.text(one.message) for one in troubles)
+    place, last = legible.text(of.name), tuple(_as_text(move) for move in moves[-_KEPT_MOVES:])
+    made = record.Record(place, current, versions, pins, last, wanted, told)
     sink.tree(record.RECORDS, _Documents({"": {record.HOME: codec.encode(made)}, **_documents(seen)}))
     _facts(of, made, next((one for one in seen if one.version.name == current), None), sink)
     if told:
-        ways = dict.fromkeys(_text(one.hint) for one in troubles)
+        ways = dict.fromkeys(one.hint for one in troubles)
         raise Damaged("; ".join(told), hint=f"{'; '.join(ways)}; then back up again")
 
 
@@ -91,9 +92,9 @@ def _way(version: str) -> str:
     return f"whoever put {version} there makes it whole, of plain files with names in UTF-8, or takes it away"
 
 
-def _text(told: str) -> str:
-    """Names may be no text."""
-    return told.encode(errors="backslashreplace").decode()
+def _as_text(move: home.Move) -> home.Move:
+    before, after, actor, summary = map(legible.text, (move.before, move.after, move.actor, move.summary))
+    return dataclasses.replace(move, before=before, after=after, actor=actor, summary=summary)
 
 
 def _had(parent: snapshots.Component | None) -> str:
@@ -125,7 +126,7 @@ def _current(of: home.Home, troubles: list[Damaged]) -> str:
             return ""
         return found
     troubles += [Damaged(f"the pointer of {of.name}: {one.what}", hint=one.next) for one in found.findings]
-    return found.version
+    return found.version if record.can_name(found.version) else ""
 
 
 def _look(of: home.Home, name: str, is_wanted: bool, troubles: list[Damaged], sink: restorable.Sink) -> _Seen | None:
@@ -135,7 +136,7 @@ def _look(of: home.Home, name: str, is_wanted: bool, troubles: list[Damaged], si
         if is_wanted:
             troubles.append(Damaged(what, hint=_way(name)))
         else:
-            sink.warn(_text(what))
+            sink.warn(what)
         return None
     try:
         return _ours(of, name) if naming.is_ours(name) else _foreign(of, name, sink)
@@ -178,7 +179,7 @@ def _foreign(of: home.Home, name: str, sink: restorable.Sink) -> _Seen | None:
     needed = {*known, *set(strays).intersection(naming.FILES)}
     if out := [file for file in (*strays, *sizes) if file not in named and file not in needed]:
         told = ", ".join(out[:5]) + (f" and {len(out) - 5} more" if len(out) > 5 else "")
-        sink.warn(_text(f"{name} has {told}, which a backup leaves out: it takes plain files with names in UTF-8"))
+        sink.warn(f"{name} has {told}, which a backup leaves out: it takes plain files with names in UTF-8")
     files = tuple(indexes.File(file, size, known.get(file, "")) for file, size in named.items())
     version = record.Version(name, files, tuple(sorted(documents)), is_ours=False)
     lost = min(needed - {*named, *documents}, default="")

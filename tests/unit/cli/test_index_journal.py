@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def test_what_a_check_found_is_shown_also_where_it_cannot_be_recorded(own: Own, 
     assert code == expected, err
     assert [Path(one["where"]).name for one in json.loads(out)["findings"]] == [harmed] * bool(harmed)
     assert f"not recorded: {_NOWHERE}" in err
+
+
+@pytest.mark.parametrize("how", ["", " --json"])
+def test_a_name_that_is_no_text_is_shown_and_recorded(own: Own, how: str) -> None:
+    (own.home / "versions" / own.newer / os.fsdecode(b"x\xff")).touch()
+    code, out, err = own.say(f"check --level 0{how}")
+    assert (code, err) == (10, "")
+    assert rf"{own.newer}/x\udcff" in out
+    event = max(path for path in Path("repository").rglob("journal/*") if path.is_file())
+    assert rf"{own.newer}/x\\udcff: is not of this version" in event.read_text()
 
 
 def test_what_was_built_is_told_also_where_it_cannot_be_recorded(own: Own) -> None:

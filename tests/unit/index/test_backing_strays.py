@@ -205,7 +205,42 @@ def test_others_call_their_files_as_they_like(tmp_path: Path, made: published.Ma
     assert (onto.refusals, onto.lines[0].does) == ((), "skip")
 
 
-LATIN = os.fsdecode(b"caf\xe9.bin")
+LATIN, SHOWN = os.fsdecode(b"caf\xe9.bin"), r"caf\udce9.bin"
+
+
+@pytest.mark.parametrize("home", ["home", LATIN])
+@pytest.mark.parametrize("serves", [LATIN, ""])
+@pytest.mark.parametrize("moved", [LATIN, ""])
+def test_no_place_and_no_move_needs_a_name_that_is_text(
+    tmp_path: Path, made: published.Made, home: str, serves: str, moved: str
+) -> None:
+    """Of the pointer also where no version has the name that it names."""
+    at, first, second = backed.two(tmp_path / home, made)
+    if moved:
+        (at.root / "versions" / moved).mkdir()
+        at.point(second, moved)
+        at.point(moved, second)
+        (at.root / "versions" / moved).rmdir()
+    if serves:
+        at.link.unlink()
+        at.link.symlink_to(f"versions/{serves}")
+    vault = backed.Vault()
+    found = vault.captured(backed.of(at))
+    assert (f"points at {SHOWN}, which is not there" in found.problem) == bool(serves)
+    source = vault.source()
+    said = record.read(source)
+    assert (said.current, SHOWN in {move.after for move in said.moves}) == ("" if serves else second, bool(moved))
+    assert said.place == found.facts["home"] == str(tmp_path / home.replace(LATIN, SHOWN))
+    assert backed.files(source) == [f"{second}/index.faiss"], "also what served before the pointer was lost"
+    assert {one.name for one in said.versions} == {first, second}
+
+
+def test_of_a_place_that_is_no_text_it_is_told_that_it_is_away(tmp_path: Path, made: published.Made) -> None:
+    at, _, _ = backed.two(tmp_path / LATIN, made)
+    vault, mine = backed.Vault(), backed.of(at)
+    vault.run(mine)
+    (at.root / "versions").rename(tmp_path / "unmounted")
+    assert SHOWN in vault.captured(mine).problem
 
 
 @pytest.mark.parametrize("where", [f"versions/{FOREIGN}/{LATIN}", f"versions/{LATIN}/file", f"pins/{LATIN}"])
@@ -220,8 +255,8 @@ def test_a_name_that_is_no_text_is_told_and_left_out(tmp_path: Path, made: publi
         at.link.symlink_to(f"versions/{LATIN}")
     vault, mine = backed.Vault(), backed.of(at, "all")
     found = vault.captured(mine)
-    assert ("caf\\udce9.bin" in found.problem) == where.startswith(f"versions/{LATIN}")
-    assert any("caf\\udce9.bin" in text for text in found.warnings) == where.startswith(f"versions/{FOREIGN}")
+    assert (SHOWN in found.problem) == where.startswith(f"versions/{LATIN}")
+    assert any(SHOWN in text for text in found.warnings) == where.startswith(f"versions/{FOREIGN}")
     assert backed.files(vault.source()) == [f"{name}/index.faiss" for name in (first, second, FOREIGN)]
     onto = mine.plan_restore(vault.source(), backed.options())
     assert (onto.refusals, [line.does for line in onto.lines[:3]]) == ((), ["skip"] * 3)
