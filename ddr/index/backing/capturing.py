@@ -212,19 +212,20 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[Damaged], sin
             del chosen[name]
     while chosen:
         with contextlib.ExitStack() as leases:
-            try:
-                for name in chosen:
+            for name in list(chosen):
+                try:
                     if of.local(name) is not None:  # in a bucket a lease would be a write
                         leases.enter_context(of.lease(name))
+                except Missing as problem:
+                    troubles.append(_left_out(of, name, Damaged(problem.message, hint=problem.hint)))
+                    del chosen[name]
+            if not chosen:
+                break
+            try:
                 made = sink.tree(record.VERSIONS, _Bytes(of, dict(chosen)))
             except VersionDamaged as problem:
                 troubles.append(_left_out(of, problem.version, problem))
                 del chosen[problem.version]
-                continue
-            except Missing as problem:
-                what = f"a version was taken away while it was backed up: {problem.message}"
-                troubles.append(Damaged(what, hint=problem.hint))
-                del chosen[name]
                 continue
         if made.files == sum(len(one.version.files) for one in chosen.values()):
             return set(chosen)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 import pytest
 
-from ddr.errors import Unavailable
+from ddr.domain import snapshots
+from ddr.errors import Missing, Unavailable
+from ddr.index.backing import record
 from ddr.index.homes import bucket, folder, home
+from ddr.ports import restorable
 from ddr.stores import memory
 from tests.unit.index import backed, published
 
@@ -87,6 +91,24 @@ def test_a_home_that_is_away_is_told_once(made: published.Made, monkeypatch: pyt
     before(monkeypatch, bucket.BucketHome, call, leave)
     assert backed.Vault().captured(backed.of(at, "all")).problem == "s3 is away"
     assert len(asked) == 1
+
+
+def test_what_the_backup_misses_is_no_version_that_was_taken_away(tmp_path: Path, made: published.Made) -> None:
+    class Forgetful:
+        def capture(self, sink: restorable.Sink) -> None:
+            real = sink.tree
+
+            def tree(name: str, files: restorable.FileTree) -> snapshots.Tree:
+                if name == record.VERSIONS:
+                    raise Missing("there is no repository")
+                return real(name, files)
+
+            with mock.patch.object(sink, "tree", tree):
+                mine.capture(sink)
+
+    at, _, _ = backed.two(tmp_path / "home", made)
+    mine = backed.of(at, "all")
+    assert backed.Vault().captured(Forgetful()).problem == "there is no repository"
 
 
 def test_a_folder_that_is_not_mounted_any_more_has_no_versions(

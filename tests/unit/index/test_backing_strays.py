@@ -85,7 +85,7 @@ def test_a_version_that_goes_while_it_is_read_costs_no_other(tmp_path: Path, mad
     at, first, second = backed.two(tmp_path / "home", made)
     vault = backed.Vault()
     found = vault.captured(backed.of(Leaving(at.root, published.Clock()), "all"))
-    assert f"taken away while it was backed up: there is no version '{first}'" in found.problem
+    assert found.problem == f"{first} was taken away while it was backed up; its bytes are not in this backup"
     assert backed.files(vault.source()) == [f"{second}/index.faiss"]
 
 
