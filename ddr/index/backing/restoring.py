@@ -145,7 +145,8 @@ class Restoring:
         place = self._foreign_place(version.name)
         if not place.is_dir():
             return "is there and is no folder"
-        names = {path.name for path in place.iterdir()} - set(self.to.strays(version.name))
+        linked = {name for name in version.documents if (place / name).is_file()}  # earlier ddrs read through links
+        names = {path.name for path in place.iterdir()} - (set(self.to.strays(version.name)) - linked)
         found = {name for name in names if record.can_name(name)}  # no backup has the others
         if found != {*version.documents, *(file.name for file in version.files)}:
             return "has other files"

@@ -205,6 +205,24 @@ def test_others_call_their_files_as_they_like(tmp_path: Path, made: published.Ma
     assert (onto.refusals, onto.lines[0].does) == ((), "skip")
 
 
+@pytest.mark.parametrize(("put", "does"), [("{}", "skip"), ("{} ", "conflict"), ("", "conflict")])
+def test_a_document_that_was_captured_through_a_link(tmp_path: Path, made: published.Made, put: str, does: str) -> None:
+    """As earlier ddrs did. `put`: what the link leads to, "" for a folder."""
+    at = published.at(tmp_path / "home")
+    card = put_foreign(at.root, made) / "card.json"
+    at.point(None, FOREIGN)
+    vault, mine = backed.Vault(), backed.of(at)
+    vault.run(mine)
+    card.unlink()
+    elsewhere = tmp_path / "elsewhere"
+    if put:
+        elsewhere.write_text(put)
+    else:
+        elsewhere.mkdir()
+    card.symlink_to(elsewhere)
+    assert mine.plan_restore(vault.source(), backed.options()).lines[0].does == does
+
+
 LATIN, SHOWN = os.fsdecode(b"caf\xe9.bin"), r"caf\udce9.bin"
 
 
