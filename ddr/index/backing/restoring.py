@@ -20,7 +20,7 @@ from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, Missing, Unavailable, UnknownName
 from ddr.index import check
 from ddr.index.backing import record
-from ddr.index.homes import folder, home, naming, publishing, writing
+from ddr.index.homes import folder, home, naming, publishing, reading, writing
 from ddr.lib import durable, redact
 from ddr.ports import restorable
 
@@ -270,7 +270,7 @@ class Restoring:
     def _point(self, decision: Decision) -> None:
         goal = decision.goal
         if naming.is_ours(goal):
-            proof = check.check(self.to, goal, check.Means())
+            proof = reading.proved(self.to, goal, lambda: check.check(self.to, goal, check.Means()))
             if proof.findings:
                 found = "; ".join(f"{one.where}: {one.what}" for one in proof.findings)
                 raise publishing.NotProved(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,7 +12,7 @@ from unittest import mock
 import pytest
 
 from ddr.domain import snapshots
-from ddr.errors import Missing, Unavailable
+from ddr.errors import Missing, Refused, Unavailable
 from ddr.index.backing import record
 from ddr.index.homes import bucket, folder, home
 from ddr.ports import restorable
@@ -109,6 +111,30 @@ def test_what_the_backup_misses_is_no_version_that_was_taken_away(tmp_path: Path
     at, _, _ = backed.two(tmp_path / "home", made)
     mine = backed.of(at, "all")
     assert backed.Vault().captured(Forgetful()).problem == "there is no repository"
+
+
+def test_the_goal_of_the_pointer_is_held_while_it_is_proved(
+    tmp_path: Path, made: published.Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it goes all the same, it was removed and is not damaged."""
+
+    def leave(version: str) -> None:
+        if version == first:
+            with contextlib.suppress(Refused):
+                at.remove(first)
+                raise AssertionError("a gc may take it")
+            shutil.rmtree(at.root / "versions" / first)
+
+    at, first, second = backed.two(tmp_path / "home", made)
+    at.unpin(first)
+    vault, mine = backed.Vault(), backed.of(at)
+    vault.run(mine)
+    source = vault.source()
+    plan = mine.plan_restore(source, backed.options(pointer=first))
+    before(monkeypatch, folder.FolderHome, "read", leave)
+    with pytest.raises(Missing, match=f"{first} was removed meanwhile"):
+        mine.restore(plan, source)
+    assert at.current() == second
 
 
 def test_a_folder_that_is_not_mounted_any_more_has_no_versions(
