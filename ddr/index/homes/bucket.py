@@ -294,6 +294,8 @@ class BucketHome:
 
     def _must_be_there(self, version: str) -> None:
         if not self._is_there(version):
+            if self.store.head(self._key("removing", version)) is not None:
+                raise Missing(f"version {version!r} in {self.name} is being removed", hint="`ddr index gc` ends it")
             known = ", ".join(self.versions()) or "nothing"
             raise Missing(f"there is no version {version!r} in {self.name}", hint=f"there is: {known}")
 

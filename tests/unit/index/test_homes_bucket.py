@@ -221,6 +221,24 @@ class Deadly(memory.MemoryStore):
         super().delete(key)
 
 
+def test_a_version_that_a_killed_removal_left_is_told_as_being_removed(made: Making) -> None:
+    place = Deadly()
+    of = published.in_store(place)
+    older, _ = (published.published(of, made(number)) for number in (1, 2))
+    place.at = f"{older}/manifest.json"
+    with pytest.raises(Killed):
+        of.remove(older)
+    asked: tuple[Callable[[], object], ...] = (
+        lambda: of.unpin(older),
+        lambda: of.pin(older, "why"),
+        lambda: of.lease(older).__enter__(),
+    )
+    for ask in asked:
+        with pytest.raises(Missing, match=f"version '{older}' in .* is being removed") as told:
+            ask()
+        assert told.value.hint == "`ddr index gc` ends it"
+
+
 @pytest.mark.parametrize("died_at", ["manifest.json", "index.faiss/000000"])
 @pytest.mark.parametrize("why", ["pin", "lease", "pointer", ""])
 def test_what_a_killed_removal_left_goes_unless_it_is_whole_and_kept(died_at: str, why: str, made: Making) -> None:

@@ -11,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from ddr.domain import indexes
-from ddr.errors import Conflict, Refused, Unavailable
+from ddr.errors import Conflict, Damaged, Missing, Refused, Unavailable
 from ddr.index import check, codec, repair
 from ddr.index.homes import folder, publishing
 from tests.unit.index import published
@@ -159,6 +159,31 @@ def test_a_twin_is_pointed_at(scene: Scene) -> None:
     scene.publish(3)
     with pytest.raises(Conflict):
         repair.apply(scene.of, found, shop, scene.prove)
+
+
+@pytest.mark.parametrize("trouble", [Missing("it was removed meanwhile"), Damaged("its manifest changed")])
+def test_a_twin_that_goes_while_it_is_proved_is_not_the_only_one(scene: Scene, trouble: Exception) -> None:
+    one = scene.made.as_another(1)
+    names = [
+        publishing.publish(
+            scene.of,
+            one.files,
+            dataclasses.replace(one.manifest, embedder=indexes.Embedder(embedder)),
+            scene.prove,
+            model_also=True,
+        ).after
+        for embedder in "abc"
+    ]
+    scene.damage(names[2])
+
+    def prove(version: str) -> indexes.Check:
+        if version == names[1]:
+            raise trouble
+        return scene.prove(version)
+
+    found = check.check(scene.of, names[2], check.Means(), (0, 1))
+    decided = repair.decide(scene.of, found, repair.Left, prove)
+    assert (decided.step, decided.to) == (repair.Step.POINT, names[0])
 
 
 def test_back_to_the_newest_that_is_whole(scene: Scene) -> None:
