@@ -256,7 +256,7 @@ class FolderHome:
 
     @contextlib.contextmanager
     def lease(self, version: str) -> Iterator[None]:
-        with self._watched(f"read {version} of"):
+        with self._watched(f"hold {version} of"):
             try:
                 fd = leases.shared(self._folder(version))
             except FileNotFoundError as problem:

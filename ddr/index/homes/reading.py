@@ -6,9 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from ddr.domain import indexes
-from ddr.errors import Damaged, Missing
+from ddr.errors import Damaged, Missing, Unavailable
 from ddr.index.homes import home
-from ddr.ports import store
 
 
 @contextlib.contextmanager
@@ -18,7 +17,9 @@ def held(of: home.Home, version: str, told: Callable[[str], None] = lambda text:
     with contextlib.ExitStack() as leases:
         try:
             leases.enter_context(of.lease(version))
-        except (store.Unusable, store.Full) as problem:
+        except Missing:
+            raise
+        except Unavailable as problem:  # whoever cannot read it either hears that from what is read
             told(f"{version} is read without a lease, a gc may take it away meanwhile: {problem.message}")
         try:
             yield

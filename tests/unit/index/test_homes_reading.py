@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 
 from ddr.cli import main
 from ddr.domain import indexes
-from ddr.errors import Missing
+from ddr.errors import Away, DdrError, Missing, Unavailable
 from ddr.index import check
 from ddr.index.homes import bucket, collecting, fetching, publishing, reading
 from ddr.ports import store
@@ -26,7 +28,7 @@ class Shop(memory.MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.no_create: store.Unusable | store.Full | None = None
+        self.no_create: DdrError | None = None
         self.no_delete = False
 
     def create(self, key: str, content: bytes) -> store.Entry:
@@ -55,9 +57,9 @@ def of(shop: Shop) -> bucket.BucketHome:
     return published.in_store(shop)
 
 
-@pytest.mark.parametrize("trouble", [store.Unusable("AccessDenied"), store.Full("no room")])
+@pytest.mark.parametrize("trouble", [store.Unusable("AccessDenied"), store.Full("no room"), Unavailable("503")])
 def test_where_no_lease_can_be_written_it_is_read_without_and_told(
-    shop: Shop, of: bucket.BucketHome, made: published.Made, tmp_path: Path, trouble: store.Unusable | store.Full
+    shop: Shop, of: bucket.BucketHome, made: published.Made, tmp_path: Path, trouble: Unavailable
 ) -> None:
     version, told = published.published(of, made), list[str]()
     shop.no_create = trouble
@@ -93,22 +95,50 @@ def test_what_goes_while_it_is_read_without_a_lease_is_not_damaged(
         read()
 
 
-def test_a_version_that_cannot_be_read_is_told(
-    made: published.Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_system_that_is_away_as_a_whole_is_missing_as_ever(
+    shop: Shop, of: bucket.BucketHome, made: published.Made
 ) -> None:
-    version = published.published(published.at(tmp_path / "home"), made)
+    version = published.published(of, made)
+    shop.no_create = Away("it is not mounted")
+    with pytest.raises(Away), reading.held(of, version):
+        pass
+
+
+@pytest.mark.parametrize("step", ["open", "lock"])
+@pytest.mark.parametrize("words", ["fetch {file} {served} --version {older}", "check {file} {older} --level 1"])
+def test_a_folder_that_cannot_be_held_is_read_without_and_told(
+    step: str,
+    words: str,
+    made: published.Made,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    of = published.at(tmp_path / "home")
+    older, _ = (published.published(of, made.as_another(number)) for number in (1, 2))
     (tmp_path / "a.yaml").write_text("home: home\nvectors: [a.npy]\n")
-    opened = os.open
+    opened, locked = os.open, fcntl.flock
 
     def refused(path: Any, *given: Any, **named: Any) -> int:
-        if Path(path).name == version:
+        if Path(path).name == older:
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, *given, **named)
 
-    monkeypatch.setattr(os, "open", refused)
-    assert main.run(["index", "fetch", str(tmp_path / "a.yaml"), str(tmp_path / "served")]) == 69
+    def unlocked(fd: int, how: int) -> None:
+        if how == fcntl.LOCK_SH:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        locked(fd, how)
+
+    if step == "open":
+        monkeypatch.setattr(os, "open", refused)
+    else:
+        monkeypatch.setattr(fcntl, "flock", unlocked)
+    filled = words.format(file=tmp_path / "a.yaml", served=tmp_path / "served", older=older)
+    assert main.run(["index", *filled.split()]) == 0
+    why = "Permission denied" if step == "open" else "Function not implemented"
     told = capsys.readouterr().err
-    assert f"cannot read {version} of {tmp_path}/home: Permission denied" in told
+    assert "fetch" not in words or f"{older} is read without a lease" in told
+    assert "fetch" not in words or f"cannot hold {older} of {tmp_path}/home: {why}" in told
 
 
 def test_fetch_tells_that_it_holds_no_lease(
