@@ -25,7 +25,7 @@ from pathlib import Path
 from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.index import codec
-from ddr.index.homes import hashing, home, honesty, naming
+from ddr.index.homes import hashing, home, honesty, naming, notes
 from ddr.lib import digest
 from ddr.ports import store
 
@@ -45,14 +45,6 @@ class Current:
     count: int
     moves: tuple[home.Move, ...] = ()
     format: int = indexes.FORMAT
-
-
-@dataclass(frozen=True)
-class Note:
-    """A pin, a lease, an upload under way: since or until when, and why."""
-
-    at: datetime
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +183,7 @@ class BucketHome:
 
     def pin(self, version: str, why: str) -> None:
         self._must_be_there(version)
-        key, content = self._key("pins", version), codec.encode(Note(self.now(), why))
+        key, content = self._key("pins", version), codec.encode(notes.Note(self.now(), why))
         before = self.store.head(key)
         try:
             if before is None:
@@ -216,7 +208,7 @@ class BucketHome:
     def lease(self, version: str) -> Iterator[None]:
         self._must_be_there(version)
         key = self._key("leases", version, secrets.token_hex(8))
-        self.store.create(key, codec.encode(Note(self.now() + self.lease_for, self.actor)))
+        self.store.create(key, codec.encode(notes.Note(self.now() + self.lease_for, self.actor)))
         try:
             self._must_be_there(version)
             yield
@@ -344,7 +336,7 @@ class BucketHome:
         """Refused where a conditional write is taken that must not be. Tried once."""
         if self._tried:
             return
-        contents = [codec.encode(Note(self.now(), f"trial {number}")) for number in range(4)]
+        contents = [codec.encode(notes.Note(self.now(), f"trial {number}")) for number in range(4)]
         if lies := honesty.lies(self.store, self._key("probe", secrets.token_hex(8)), contents):
             raise Refused(
                 f"{self.store.name} accepts {' and '.join(lies)}: one of two publishers would be lost",
@@ -377,16 +369,10 @@ class BucketHome:
 
     def _note(self, kind: str, version: str) -> None:
         with contextlib.suppress(store.Exists):
-            self.store.create(self._key(kind, version), codec.encode(Note(self.now(), self.actor)))
+            self.store.create(self._key(kind, version), codec.encode(notes.Note(self.now(), self.actor)))
 
-    def _notes(self, kind: str) -> list[tuple[str, Note]]:
-        beginning = self._key(kind, "")
-        found = []
-        for entry in list(self.store.list(beginning)):
-            with contextlib.suppress(Missing):  # gone meanwhile
-                note = codec.decode(Note, self.store.get(entry.key), f"{self.store.name}: {entry.key}")
-                found.append((entry.key.removeprefix(beginning), note))
-        return found
+    def _notes(self, kind: str) -> list[tuple[str, notes.Note]]:
+        return notes.below(self.store, self._key(kind, ""))
 
     def _delete(self, version: str) -> None:
         """The manifest first: what has none is no version."""
