@@ -37,6 +37,11 @@ class Telling:
         if not self._is_json:
             self._at_work.told(what, 0, 0)
 
+    def warned(self, text: str) -> None:
+        """What stays to be known when it has ended."""
+        self._at_work.clear()
+        self._session.notice(f"{output.mark('unknown')} {text}")
+
     def checked(self, level: str, done: int, of: int) -> None:
         """As a check tells it."""
         from ddr.index import stages

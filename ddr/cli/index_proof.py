@@ -140,7 +140,7 @@ def published(
             index.home,
             files,
             manifest,
-            functools.partial(index.prove, report=tell.checked),
+            functools.partial(index.prove, report=tell.checked, told=tell.warned),
             gate=judged,
             model_also=model_also,
             instead_of=instead_of,
@@ -236,7 +236,7 @@ def check(
     with index_progress.telling(session, is_json=events) as tell:
         means = index.means(embedder, plan, part, chosen, tell)
         look = functools.partial(checks.check, index.home, chosen, means, range(level + 1), tell.checked)
-        found = look() if chosen == serves else reading.proved(index.home, chosen, look)
+        found = look() if chosen == serves else reading.proved(index.home, chosen, look, tell.warned)
     if isinstance(serves, str) and serves not in ("", chosen):
         found = _of_old(found)
     if unread := index.home.unread():
@@ -301,7 +301,7 @@ def repair(session: sessions.Session, name: str | None, is_applied: bool, level:
     current = gone.version if gone else served(index)
     with index_progress.telling(session, is_json=events) as tell:
         shop = workshop.Workshop(index, functools.partial(_republished, session, index, is_json=events), tell)
-        prove = functools.partial(index.prove, report=tell.checked)
+        prove = functools.partial(index.prove, report=tell.checked, told=tell.warned)
         embedder = index.live_embedder()
         found = gone or checks.check(index.home, current, index.means(version=current), range(level + 1), tell.checked)
         chosen = repairs.decide(index.home, found, lambda: shop.left(current), prove, embedder, shop.has_rows)

@@ -57,7 +57,7 @@ def rollback(
         moved = publishing.way_back(
             index.home,
             to,
-            functools.partial(index.prove, report=tell.checked),
+            functools.partial(index.prove, report=tell.checked, told=tell.warned),
             embedder=live,
             model_also=model_also,
             report=tell.said,

@@ -228,11 +228,13 @@ class Index:
             return old.with_kept(vectors, "the model cannot be read here, and these may be its vectors")
         return self._folders.with_vectors(old, self.embedding.folders_but((*known, begun)))
 
-    def prove(self, version: str, report: check.Report = lambda *told: None) -> indexes.Check:
+    def prove(
+        self, version: str, report: check.Report = lambda *told: None, told: publishing.Report = lambda text: None
+    ) -> indexes.Check:
         """Levels 0 to 2: what is proved before a pointer moves."""
         means = check.Means(scratch=None, threads=2)
         look = functools.partial(check.check, self.home, version, means, report=report)
-        return reading.proved(self.home, version, look)
+        return reading.proved(self.home, version, look, told)
 
     def embedder(self) -> indexes.Embedder:
         """What made the vectors, with golden documents where ddr made them."""

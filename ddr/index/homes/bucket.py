@@ -26,7 +26,7 @@ from ddr.domain import indexes
 from ddr.errors import Conflict, Damaged, DdrError, InputError, Missing, Refused, Unavailable
 from ddr.index import codec
 from ddr.index.homes import hashing, home, honesty, naming, notes
-from ddr.lib import digest
+from ddr.lib import digest, timetext
 from ddr.ports import store
 
 _KEPT_MOVES = 100
@@ -205,16 +205,19 @@ class BucketHome:
         self.store.delete(self._key("pins", version))
 
     @contextlib.contextmanager
-    def lease(self, version: str) -> Iterator[None]:
+    def lease(self, version: str, told: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         self._must_be_there(version)
-        key = self._key("leases", version, secrets.token_hex(8))
-        self.store.create(key, codec.encode(notes.Note(self.now() + self.lease_for, self.actor)))
+        key, until = self._key("leases", version, secrets.token_hex(8)), self.now() + self.lease_for
+        self.store.create(key, codec.encode(notes.Note(until, self.actor)))
         try:
             self._must_be_there(version)
             yield
         finally:
-            with contextlib.suppress(Unavailable):  # then it ends by the clock
+            try:
                 self.store.delete(key)
+            except Unavailable as problem:
+                end = timetext.format_clock(until)
+                told(f"no gc takes {version} away before {end}, its lease cannot be deleted: {problem.message}")
 
     def sweep(self) -> tuple[str, ...]:
         gone = []

@@ -255,7 +255,7 @@ class FolderHome:
                 durable.sync_folder(self._pins)
 
     @contextlib.contextmanager
-    def lease(self, version: str) -> Iterator[None]:
+    def lease(self, version: str, told: Callable[[str], None] = lambda text: None) -> Iterator[None]:
         with self._watched(f"hold {version} of"):
             try:
                 fd = leases.shared(self._folder(version))

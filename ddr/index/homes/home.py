@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -150,8 +150,11 @@ class Keeping(Protocol):
 
     def unpin(self, version: str) -> None: ...
 
-    def lease(self, version: str) -> contextlib.AbstractContextManager[None]:
-        """While it is held the version is not removed. Missing when it is not there."""
+    def lease(
+        self, version: str, told: Callable[[str], None] = lambda text: None
+    ) -> contextlib.AbstractContextManager[None]:
+        """While it is held the version is not removed. Missing when it is not there. `told` hears until when it stays
+        where it cannot be given back."""
         ...
 
     def sweep(self) -> tuple[str, ...]:

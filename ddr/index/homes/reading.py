@@ -12,11 +12,11 @@ from ddr.index.homes import home
 
 @contextlib.contextmanager
 def held(of: home.Home, version: str, told: Callable[[str], None] = lambda text: None) -> Iterator[None]:
-    """With a lease on it. Where none can be written without one, which is told, and what is not there any more by then
-    is Missing, never damaged."""
+    """With a lease on it. Where none can be written without one, which is told as is a lease that stays, and what is
+    not there any more by then is Missing, never damaged."""
     with contextlib.ExitStack() as leases:
         try:
-            leases.enter_context(of.lease(version))
+            leases.enter_context(of.lease(version, told))
         except Missing:
             raise
         except Unavailable as problem:  # whoever cannot read it either hears that from what is read
@@ -28,9 +28,11 @@ def held(of: home.Home, version: str, told: Callable[[str], None] = lambda text:
             raise
 
 
-def proved(of: home.Home, version: str, look: Callable[[], indexes.Check]) -> indexes.Check:
+def proved(
+    of: home.Home, version: str, look: Callable[[], indexes.Check], told: Callable[[str], None] = lambda text: None
+) -> indexes.Check:
     """What `look` finds in it, while it is held. Missing where it was removed meanwhile: that is no damage."""
-    with held(of, version):
+    with held(of, version, told):
         found = look()
         if found.findings:
             _must_be_there(of, version)

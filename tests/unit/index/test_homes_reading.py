@@ -13,8 +13,9 @@ import pytest
 from ddr.cli import main
 from ddr.domain import indexes
 from ddr.errors import Away, DdrError, Missing, Unavailable
-from ddr.index import check
-from ddr.index.homes import bucket, collecting, fetching, publishing, reading
+from ddr.index import check, codec
+from ddr.index.homes import bucket, collecting, fetching, notes, publishing, reading
+from ddr.lib import timetext
 from ddr.ports import store
 from ddr.stores import memory
 from ddr.wiring import indexes as wirings
@@ -72,10 +73,13 @@ def test_where_no_lease_can_be_written_it_is_read_without_and_told(
 def test_a_lease_that_cannot_be_deleted_ends_by_the_clock(
     shop: Shop, of: bucket.BucketHome, made: published.Made
 ) -> None:
-    version = published.published(of, made)
+    version, told = published.published(of, made), list[str]()
     shop.no_delete = True
-    with reading.held(of, version):
-        pass
+    with reading.held(of, version, told.append):
+        assert told == []
+    (key,) = (entry.key for entry in shop.list(of.prefix + _LEASES))
+    end = timetext.format_clock(codec.decode(notes.Note, shop.get(key), key).at)
+    assert told == [f"no gc takes {version} away before {end}, its lease cannot be deleted: AccessDenied"]
     with pytest.raises(KeyError), reading.held(of, version):
         raise KeyError
 
@@ -137,11 +141,23 @@ def test_a_folder_that_cannot_be_held_is_read_without_and_told(
     assert main.run(["index", *filled.split()]) == 0
     why = "Permission denied" if step == "open" else "Function not implemented"
     told = capsys.readouterr().err
-    assert "fetch" not in words or f"{older} is read without a lease" in told
-    assert "fetch" not in words or f"cannot hold {older} of {tmp_path}/home: {why}" in told
+    assert f"{older} is read without a lease" in told
+    assert f"cannot hold {older} of {tmp_path}/home: {why}" in told
 
 
-def test_fetch_tells_that_it_holds_no_lease(
+@pytest.mark.parametrize("harm", ["create", "delete"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "fetch {file} {served} --version {older}",
+        "check {file} {older} --level 1",
+        "rollback {file} --to {older}",
+        "repair {file}",
+    ],
+)
+def test_a_lease_that_is_none_or_stays_is_told(
+    words: str,
+    harm: str,
     shop: Shop,
     of: bucket.BucketHome,
     made: published.Made,
@@ -149,12 +165,21 @@ def test_fetch_tells_that_it_holds_no_lease(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    version = published.published(of, made)
-    shop.no_create = store.Unusable("AccessDenied")
+    older, newer = (published.published(of, made.as_another(number)) for number in (1, 2))
+    if words.startswith("repair"):
+        shop.delete(f"{of.prefix}versions/{newer}/index.faiss/000000")
+    if harm == "create":
+        shop.no_create = store.Unusable("AccessDenied")
+    shop.no_delete = harm == "delete"
     monkeypatch.setattr(wirings, "home_of", lambda *given: of)
     (tmp_path / "a.yaml").write_text("home: s3://bucket/team\nvectors: [a.npy]\n")
-    assert main.run(["index", "fetch", str(tmp_path / "a.yaml"), str(tmp_path / "served")]) == 0
-    assert f"{version} is read without a lease" in capsys.readouterr().err
+    filled = words.format(file=tmp_path / "a.yaml", served=tmp_path / "served", older=older)
+    assert main.run(["index", *filled.split()]) == (2 if words.startswith("repair") else 0)
+    told = {
+        "create": f"{older} is read without a lease, a gc may take it away meanwhile: AccessDenied",
+        "delete": f"no gc takes {older} away before 2026-11-21 18:00",
+    }
+    assert told[harm] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["check {file} {older}", "rollback {file} --to {older}"])
