@@ -32,6 +32,7 @@ from ddr.ports import store
 _KEPT_MOVES = 100
 _ABANDONED = timedelta(days=1)
 _LEASE = timedelta(hours=6)
+_AT_IT = timedelta(minutes=15)
 
 _Segments = dict[str, list[store.Entry]]
 """Of each file, in order."""
@@ -220,8 +221,12 @@ class BucketHome:
                 told(f"no gc takes {version} away before {end}, its lease cannot be deleted: {problem.message}")
 
     def sweep(self) -> tuple[str, ...]:
+        """A young note of a removal stays while its version is whole: who wrote it may have looked and be about to
+        delete. Were the note gone, a reader whose lease came behind that look would hold what goes."""
         gone = []
-        for version, _ in self._notes("removing"):
+        for version, note in self._notes("removing"):
+            if note.at + _AT_IT > self.now() and self.store.head(self._of(version, naming.MANIFEST)) is not None:
+                continue
             if self._is_kept(version):
                 self.store.delete(self._key("removing", version))
             else:
@@ -371,8 +376,14 @@ class BucketHome:
             raise Conflict(f"{self.store.name}: {key} was overwritten by another writer")
 
     def _note(self, kind: str, version: str) -> None:
-        with contextlib.suppress(store.Exists):
-            self.store.create(self._key(kind, version), codec.encode(notes.Note(self.now(), self.actor)))
+        """Since now, also where one that was cut off left a note."""
+        key, content = self._key(kind, version), codec.encode(notes.Note(self.now(), self.actor))
+        try:
+            self.store.create(key, content)
+        except store.Exists:
+            if entry := self.store.head(key):
+                with contextlib.suppress(Conflict):  # somebody else begins now
+                    self.store.swap(key, content, entry.version)
 
     def _notes(self, kind: str) -> list[tuple[str, notes.Note]]:
         return notes.below(self.store, self._key(kind, ""))

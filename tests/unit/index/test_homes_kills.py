@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -189,6 +190,8 @@ def test_a_version_that_is_removed_is_not_gone_to(made: published.Made) -> None:
     assert of.current() == names[1]
     with pytest.raises(Refused):
         of.remove(names[1])
-    assert of.sweep() == (f"removing/{names[0]}",)
+    later = published.Clock()
+    later.at += timedelta(hours=1)
+    assert stored(place, later).sweep() == (f"removing/{names[0]}",)
     assert of.versions() == (names[1],)
     assert naming.number(published.published(of, made.as_another(3))) == 3
