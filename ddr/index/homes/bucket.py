@@ -309,8 +309,7 @@ class BucketHome:
             raise Refused(f"{version} serves: {self.name} points at it", hint="go to another version first")
         if version in (pins := self.pins()):
             raise Refused(f"{version} is pinned: {pins[version]}", hint="`ddr index unpin` it first")
-        readers = [note.text for name, note in self._notes("leases") if name.startswith(f"{version}/")]
-        if any(note.at >= self.now() for name, note in self._notes("leases") if name.startswith(f"{version}/")):
+        if readers := [note.text for _, note in self._notes(f"leases/{version}") if note.at >= self.now()]:
             raise Refused(f"{version} is being read by {', '.join(readers)}", hint="it goes when they let go of it")
 
     def _is_kept(self, version: str) -> bool:

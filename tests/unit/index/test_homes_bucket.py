@@ -211,6 +211,47 @@ def test_a_first_pointer_to_a_version_that_goes_is_told_as_it_stays(made: Making
     assert of.versions() == (of.current(),)
 
 
+class Counted(memory.MemoryStore):
+    """Tells which leases were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    def get(self, key: str, start: int = 0, size: int | None = None) -> bytes:
+        if "leases/" in key:
+            self.read.append(key)
+        return super().get(key, start, size)
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_removal_reads_the_leases_of_its_version_alone(is_begun: bool, made: Making) -> None:
+    """Once a look, of which a removal takes two and a sweep one; a sweep then looks which of all are over."""
+    place = Counted()
+    of = published.in_store(place)
+    older, newer = (published.published(of, made(number)) for number in (1, 2))
+    over = codec.encode(notes.Note(published.AT - timedelta(days=1), "reader"))
+    keys = [f"{of.prefix}leases/{name}" for name in (f"{older}/0", f"{older}/1", f"{older}-0/0", f"{newer}/0")]
+    for key in keys:
+        place.create(key, over)
+    if is_begun:
+        place.create(f"{of.prefix}removing/{older}", over)
+        of.sweep()
+    else:
+        of.remove(older)
+    assert sorted(place.read) == sorted([*keys, *keys[:2]] if is_begun else [*keys[:2], *keys[:2]])
+
+
+def test_only_who_reads_it_still_is_named(made: Making) -> None:
+    place = memory.MemoryStore()
+    of = published.in_store(place)
+    older, _ = (published.published(of, made(number)) for number in (1, 2))
+    for number, (who, until) in enumerate({"was": published.AT - timedelta(1), "is": published.LONG_AFTER}.items()):
+        place.create(f"{of.prefix}leases/{older}/{number}", codec.encode(notes.Note(until, who)))
+    with pytest.raises(Refused, match=f"^{older} is being read by is$"):
+        of.remove(older)
+
+
 class Killed(BaseException):
     pass
 
