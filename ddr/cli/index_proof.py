@@ -180,7 +180,7 @@ def note(session: sessions.Session, index: wirings.Index, record: object) -> Non
         session.notice(f"{output.mark('unknown')} not recorded: {problem.message}")
 
 
-@click.command(short_help="Look at a version, level by level. Changes nothing.")
+@click.command(short_help="Look at a version, level by level.")
 @click.argument("name", required=False)
 @click.argument("version", required=False)
 @click.option("--level", type=click.IntRange(0, _LEVELS), default=2, show_default=True, help="The highest.")
@@ -198,7 +198,9 @@ def check(
     embedder: str,
     events: bool,
 ) -> int:
-    """Look at VERSION of NAME, by default the one that serves. Changes nothing.
+    """Look at VERSION of NAME, by default the one that serves. No version changes, nor what serves.
+
+    In a bucket a lease keeps one that does not serve meanwhile; who may not write there looks without one, and is told.
 
     \b
       0  the files are there, with their sizes

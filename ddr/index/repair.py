@@ -6,9 +6,9 @@
     only the corpus is left, by its rows     build all of it again
     not even that                            go back to the newest whole version of the same embedder
 
-The work folder of a version whose manifest is damaged is found by the record of moves. Deciding touches nothing. A
-repaired version is a new one: published things are never changed, and the damaged one stays as it is until it is
-collected.
+The work folder of a version whose manifest is damaged is found by the record of moves. Deciding changes nothing; in a
+bucket a lease keeps what is proved meanwhile. A repaired version is a new one: published things are never changed, and
+the damaged one stays as it is until it is collected.
 """
 
 from __future__ import annotations

@@ -182,6 +182,12 @@ def test_a_lease_that_is_none_or_stays_is_told(
     assert told[harm] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["check", "fetch"])
+def test_the_help_tells_of_the_lease(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.run(["index", command, "--help"]) == 0
+    assert "In a bucket a lease keeps" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("words", ["check {file} {older}", "rollback {file} --to {older}"])
 @pytest.mark.parametrize("is_leased", [True, False])
 def test_what_is_proved_is_not_taken_away_or_told_as_removed(
