@@ -14,7 +14,7 @@ import click
 from ddr import errors, version
 from ddr.cli import session as sessions
 from ddr.cli import streams
-from ddr.lib import printable
+from ddr.lib import legible
 
 # Name, module, one line of help. The module is imported only when its command is used.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
@@ -165,9 +165,9 @@ def _render(problem: errors.DdrError, session: sessions.Session) -> int:
         told = [session.mask(str(entry)) for entry in listed]
         _print_error(type(problem).__name__, message, hint, problem.exit_code, told)
     else:
-        click.echo(printable.screen(f"{click.style('ddr:', fg='red', bold=True)} {message}"), err=True)
+        click.echo(legible.screen(f"{click.style('ddr:', fg='red', bold=True)} {message}"), err=True)
         if hint:
-            click.echo(printable.screen(f"  {click.style('next:', bold=True)} {hint}"), err=True)
+            click.echo(legible.screen(f"  {click.style('next:', bold=True)} {hint}"), err=True)
     return problem.exit_code
 
 

@@ -137,9 +137,9 @@ class Session:
 
     def screen(self, text: str) -> str:
         """As a terminal may have it: nothing secret, and nothing that it would obey but colours."""
-        from ddr.lib import printable
+        from ddr.lib import legible
 
-        return printable.screen(self.mask(text))
+        return legible.screen(self.mask(text))
 
     def show(self, value: Any, text: Callable[[], str]) -> None:
         """The result: one JSON document, or text."""

@@ -14,7 +14,7 @@ from ddr.domain import indexes
 from ddr.index import loading
 from ddr.index.sources import corpus as corpora
 from ddr.index.sources import hashes, scan
-from ddr.lib import printable
+from ddr.lib import legible
 
 if TYPE_CHECKING:
     from ddr.index.sources.corpus import Corpus
@@ -82,7 +82,7 @@ def _told(keys: npt.NDArray[np.uint64], texts: Iterable[Sequence[str]]) -> str:
         for at in np.flatnonzero(np.isin(found, keys[:_EXAMPLES])).tolist():
             some[int(found[at])] = batch[at]
             left.discard(int(found[at]))
-    shown = ", ".join(printable.name(text) or str(key) for key, text in some.items())
+    shown = ", ".join(legible.name(text) or str(key) for key, text in some.items())
     return shown + (", …" if len(keys) > _EXAMPLES else "")
 
 
@@ -152,7 +152,7 @@ def _vectors(
         ids = [
             wanted.sample_texts[rows[at]] if wanted.has_texts else int(wanted.sample_labels[rows[at]]) for at in strange
         ]
-        some = ", ".join(printable.name(str(one)) for one in ids[:_EXAMPLES])
+        some = ", ".join(legible.name(str(one)) for one in ids[:_EXAMPLES])
         yield f"{len(strange)} of {len(rows)} sampled ids have the vector of something else: {some}"
 
 
