@@ -39,16 +39,6 @@ _Segments = dict[str, list[store.Entry]]
 
 
 @dataclass(frozen=True)
-class Current:
-    """The object `current`. `count` makes each of its bytes different from all before."""
-
-    version: str
-    count: int
-    moves: tuple[home.Move, ...] = ()
-    format: int = indexes.FORMAT
-
-
-@dataclass(frozen=True)
 class BucketHome:
     """Implements home.Home. `prefix` is "" or ends with a slash."""
 
@@ -113,11 +103,17 @@ class BucketHome:
         return found.version if found else None
 
     def moves(self) -> Sequence[home.Move]:
-        found = self._current()[0] or self._copied()
+        """They lie in the pointer; where that is lost, in its copy."""
+        try:
+            found = self._current()[0] or self._copied()[0]
+        except home.LostPointer:
+            found = self._copied()[0]
+            if found is None:
+                raise
         return found.moves if found else ()
 
     def unread(self) -> str:
-        return ""  # the moves lie in the pointer, which is lost as a whole, and then in its copy
+        return self._copied()[1]
 
     def point(self, expect: str | None, to: str, why: str = "", published: home.Published | None = None) -> str:
         self._must_be_honest()
@@ -129,8 +125,8 @@ class BucketHome:
             raise self._moved(found, expect)
         self._must_be_there(to)
         move = home.Move(self.now(), found or "", to, self.actor, why, published)
-        last = before or self._copied()
-        after = Current(to, last.count + 1 if last else 1, (*(last.moves if last else ()), move)[-_KEPT_MOVES:])
+        last = before or self._copied()[0]
+        after = notes.Current(to, last.count + 1 if last else 1, (*(last.moves if last else ()), move)[-_KEPT_MOVES:])
         try:
             if before is None:
                 self.store.create(self._key("current"), codec.encode(after))
@@ -251,25 +247,28 @@ class BucketHome:
     def _of(self, version: str, rest: str) -> str:
         return self._key("versions", version, rest)
 
-    def _current(self) -> tuple[Current | None, str]:
+    def _current(self) -> tuple[notes.Current | None, str]:
         key = self._key("current")
         entry = self.store.head(key)
         if entry is None:
             return None, ""
         try:
-            return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}"), entry.version
+            return codec.decode(notes.Current, self.store.get(key), f"{self.store.name}: {key}"), entry.version
         except (Damaged, InputError) as problem:
             newer = "use the ddr that wrote it; where none did, " if isinstance(problem, InputError) else ""
             raise home.LostPointer(problem.message, first=f"{newer}delete the object {key}, then ") from problem
 
-    def _copied(self) -> Current | None:
+    def _copied(self) -> tuple[notes.Current | None, str]:
+        """With why it cannot be read: it is a help where the pointer is lost, and nobody's only way."""
         key = self._key("moves")
         try:
-            return codec.decode(Current, self.store.get(key), f"{self.store.name}: {key}")
-        except (Missing, Damaged, InputError):
-            return None  # it is a help where the pointer is gone, and nobody's only way
+            return codec.decode(notes.Current, self.store.get(key), f"{self.store.name}: {key}"), ""
+        except Missing:
+            return None, ""
+        except (Damaged, InputError) as problem:
+            return None, f"{problem.message}; the next move of the pointer writes it anew"
 
-    def _copy(self, after: Current) -> str:
+    def _copy(self, after: notes.Current) -> str:
         """Why there is none now, "" where there is. Of two movers at once one may have the last word."""
         key, content = self._key("moves"), codec.encode(after)
         try:
@@ -331,7 +330,7 @@ class BucketHome:
                 hint="this store does not keep conditional writes: `ddr doctor` tells; take another one",
             )
 
-    def _take_back(self, after: Current, before: Current | None) -> None:
+    def _take_back(self, after: notes.Current, before: notes.Current | None) -> None:
         """Only what is still ours; a first pointer stays, as no store deletes by compare-and-set."""
         with contextlib.suppress(Conflict):
             found, version = self._current()

@@ -1,4 +1,4 @@
-"""The notes of a home in a bucket: small objects that say who is at what, or what is kept."""
+"""The small objects of a home in a bucket: what serves, who is at what, what is kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from ddr.domain import indexes
 from ddr.errors import Missing
 from ddr.index import codec
+from ddr.index.homes import home
 from ddr.ports import store
+
+
+@dataclass(frozen=True)
+class Current:
+    """The object `current`. `count` makes each of its bytes different from all before."""
+
+    version: str
+    count: int
+    moves: tuple[home.Move, ...] = ()
+    format: int = indexes.FORMAT
 
 
 @dataclass(frozen=True)

@@ -190,10 +190,13 @@ def test_a_lost_pointer_is_sent_to_what_served_and_to_nothing_else_by_itself(tri
     is_folder = isinstance(tried, folder.FolderHome)
     lose(tried, "current", None if is_folder else b"torn")
     way = "`ddr index rollback --to {} --apply`"
+    assert told(tried) == ("" if is_folder else "delete the object current, then ") + way.format(first)
     if is_folder:
-        assert told(tried) == way.format(first)
         named = f"`ddr index build --publish`; or {way.format(second)}, though {second} was gone back from"
     else:  # the record is lost, too
+        assert not tried.unread()
+        lose(tried, "moves", b"torn")
+        assert "the next move of the pointer writes it anew" in tried.unread()
         named = (
             f"then one of both: {way.format(second)}, if {second} is what served, which no record tells;"
             " or `ddr index build --publish`"

@@ -38,7 +38,7 @@ def test_a_pointer_in_a_bucket_of_a_format_that_is_not_known_is_lost_and_is_not_
     assert isinstance(found, indexes.Check)
     assert found.exit_code == 10
     assert found.findings[0].next.startswith(
-        "use the ddr that wrote it; where none did, delete the object team/docs/current, then one of both: `ddr"
+        "use the ddr that wrote it; where none did, delete the object team/docs/current, then `ddr index rollback"
     )
     with pytest.raises(home.LostPointer):
         published.published(own, made(2))
