@@ -166,11 +166,8 @@ def gc(session: sessions.Session, name: str | None, keep: int, dry_run: bool) ->
     index = index_proof.opened(session, name)
     index_proof.serving(index)
     chosen = collecting.plan(index.home, index.now(), keep)
-    for wired in (
-        session.wired_around(index.base, "asked for releases that need versions")
-        if index.wired is None
-        else [index.wired]
-    ):
+    around = [index.wired] if index.wired else session.wired_around(index.base, "asked for releases that need versions")
+    for wired in around:
         chosen = index_releases.spared(chosen, wired, index.wanted.home)
     old = index.old_work()
     if not dry_run:

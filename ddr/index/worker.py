@@ -66,7 +66,9 @@ def required(bench: stages.Bench, stage: str) -> works.Receipt:
     """The receipt of a stage that comes before parts."""
     found = bench.work.receipt(stage)
     if found is None:
-        raise Missing(f"{bench.work.folder}: {stage} is not done", hint="`ddr index build` does what comes before")
+        raise Missing(
+            f"{bench.work.folder}: {stage} is not done", hint="`ddr index prepare` does what comes before parts"
+        )
     return found
 
 

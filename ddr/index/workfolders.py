@@ -104,14 +104,17 @@ class Folders:
             return stay
         if shards is None:
             return replace(stay, why="the corpus is not at hand, what was built of it may be all there is")
-        needed = set()
+        needed: dict[str, str] = {}
         current = of.current()
         if current and naming.is_ours(current):
             live = self.plan_of(of, current)
             if live is None:
                 return replace(stay, why=f"by which plan {current} was built is not known: its manifest cannot be read")
-            needed.add(codec.key(live))
-        needed |= {codec.key(one.plan) for one in ours if plans.is_of(one.plan, wanted, shards)}
+            needed[codec.key(live)] = "what serves was made in it"
+        of_now = [codec.key(one.plan) for one in ours if plans.is_of(one.plan, wanted, shards)]
+        needed = {**dict.fromkeys(of_now, "it is of the corpus as it is now"), **needed}
+        told = tuple(Kept(one.folder, needed[key]) for one in ours if (key := codec.key(one.plan)) in needed)
+        stay = replace(stay, kept=(*stay.kept, *told))
         return stay.with_old([one for one in ours if codec.key(one.plan) not in needed])
 
     def with_vectors(self, old: Old, vectors: Sequence[works.Stages]) -> Old:

@@ -81,8 +81,9 @@ def _id_files(
         return [None] * len(found)
     files = places.find([source.ids], base, buckets)
     if len(files) != len(found):
+        noun = "file" if len(files) == 1 else "files"
         raise InputError(
-            f"{source.ids} names {len(files)} files with ids, the corpus has {len(found)} with vectors",
+            f"{source.ids} names {len(files)} {noun} with ids, the corpus has {len(found)} with vectors",
             hint="one for each, in the same order by name",
         )
     _check_pairs(found, files)

@@ -66,9 +66,9 @@ def test_a_folder_of_another_index_stays(tmp_path: Path, planned: indexes.Plan, 
 
 def test_a_folder_of_the_corpus_of_now_stays_whatever_software_began_it(tmp_path: Path, planned: indexes.Plan) -> None:
     """A machine with another processor made it: its workers may be at it, and take no lock."""
-    works.opened(tmp_path, dataclasses.replace(planned, software={**planned.software, "simd": "another"}))
+    work = works.opened(tmp_path, dataclasses.replace(planned, software={**planned.software, "simd": "another"}))
     found = workfolders.Folders(tmp_path).old(published.at(tmp_path / "home"), planned.wanted, planned.shards)
-    assert found == workfolders.Old()
+    assert found == workfolders.Old(kept=(workfolders.Kept(work.folder, "it is of the corpus as it is now"),))
 
 
 def test_vectors_of_which_a_folder_that_stays_is_made_stay(tmp_path: Path, planned: indexes.Plan) -> None:
