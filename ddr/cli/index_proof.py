@@ -153,9 +153,11 @@ def published(
 
 def record_move(index: wirings.Index, moved: publishing.Moved, what: str, forced: str = "") -> None:
     from ddr.domain import index_records
+    from ddr.lib import legible
 
     if moved.before != moved.after:
-        move = index_records.IndexMoved(index.name, index.home.name, moved.before, moved.after, what, forced)
+        before = legible.text(moved.before)
+        move = index_records.IndexMoved(index.name, index.home.name, before, moved.after, what, forced)
         record_done(index, move, f"index {index.called} serves {moved.after} now ({what})")
 
 

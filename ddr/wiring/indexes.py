@@ -20,6 +20,7 @@ from ddr.index.embedders import embedding as embedders
 from ddr.index.homes import bucket, folder, home, publishing, reading
 from ddr.index.sources import corpus, opening, places
 from ddr.lib import clock as clocks
+from ddr.lib import legible
 from ddr.ports import store
 from ddr.wiring import index_embedding, index_releases, index_settings
 
@@ -245,7 +246,8 @@ class Index:
     def intend(self, before: str = "", after: str = "", removed: tuple[str, ...] = ()) -> None:
         """Record what is about to be done. Where that raises, nothing may be done, and the error says so."""
         try:
-            self.record(index_records.IndexIntended(self.name, self.home.name, before, after, removed))
+            said = legible.text(before)  # what others put there may have any name
+            self.record(index_records.IndexIntended(self.name, self.home.name, said, after, removed))
         except DdrError as problem:
             nothing = "nothing was removed" if removed else f"{self.home.name} stays at {before or 'nothing'}"
             problem.message = f"{nothing}: {problem.message}"

@@ -219,6 +219,8 @@ def _bytes(of: home.Home, chosen: dict[str, _Seen], troubles: list[Damaged], sin
                 except Missing as problem:
                     troubles.append(_left_out(of, name, Damaged(problem.message, hint=problem.hint)))
                     del chosen[name]
+                except Unavailable:  # this file system has no locks: what goes meanwhile is told when it is read
+                    pass
             if not chosen:
                 break
             try:

@@ -93,6 +93,17 @@ def test_a_name_that_is_no_text_is_shown_and_recorded(own: Own, how: str) -> Non
     assert rf"{own.newer}/x\\udcff: is not of this version" in event.read_text()
 
 
+def test_a_version_of_others_whose_name_is_no_text_is_gone_back_from(own: Own) -> None:
+    theirs = os.fsdecode(b"v\xff")
+    (own.home / "versions" / theirs).mkdir()
+    (own.home / "current").unlink()
+    (own.home / "current").symlink_to(f"versions/{theirs}")
+    code, _, err = own.say(f"rollback --to {own.older} --apply")
+    assert (code, own.serves) == (0, own.older), err
+    events = [path.read_text() for path in Path("repository").rglob("journal/*") if path.is_file()]
+    assert sum(r"v\\udcff" in text for text in events) == 2, "what was about to be done, and what was"
+
+
 def test_what_was_built_is_told_also_where_it_cannot_be_recorded(own: Own) -> None:
     with unwritable():
         code, out, err = own.say("build")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +148,20 @@ def test_a_folder_that_is_not_mounted_any_more_has_no_versions(
     before(monkeypatch, folder.FolderHome, "read", lambda version: versions.rename(at.root / "unmounted"))
     found = backed.Vault().captured(backed.of(at, "all"))
     assert found.problem == f"{at.root} has none of its versions any more"
+
+
+def test_a_file_system_without_locks_is_backed_up_all_the_same(
+    tmp_path: Path, made: published.Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at, _, second = backed.two(tmp_path / "home", made)
+    locked = fcntl.flock
+
+    def unlocked(fd: int, how: int) -> None:
+        if how == fcntl.LOCK_SH:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        locked(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", unlocked)
+    vault = backed.Vault()
+    assert vault.captured(backed.of(at)).problem == ""
+    assert backed.files(vault.source()) == [f"{second}/index.faiss"]
